@@ -1,0 +1,25 @@
+"""peluche: transformers and language models, small enough to read, fast enough to use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peluche.tasks.translate import Translator
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(model: str, **options: Any) -> Translator:
+    """Open a trained model by run directory, exported directory or catalogue name.
+
+    >>> peluche.load("runs/quickstart").translate(["A cute teddy bear is reading."])
+    ['Un ours en peluche mignon lit.']
+
+    Raises:
+        CheckpointError: if `model` is none of these, or is damaged.
+    """
+    from peluche.tasks.load import load_task
+
+    return load_task(model, **options)

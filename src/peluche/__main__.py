@@ -1,0 +1,3 @@
+from peluche.cli.main import main
+
+main()

@@ -1,0 +1,39 @@
+"""The `peluche` command: one verb a file, each imported by name, heavy imports inside the verbs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import typer
+
+from peluche.errors import PelucheError
+
+VERBS = ["tokenize", "data", "score"]
+
+app = typer.Typer(
+    name="peluche",
+    help="Transformers and language models, small enough to read, fast enough to use.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _verb in VERBS:
+    importlib.import_module(f"peluche.cli.{_verb}").register(app)
+
+
+def main() -> None:
+    """Run the command line; turn a `PelucheError` into one clear message and an exit code."""
+    try:
+        app()
+    except PelucheError as error:
+        if os.environ.get("PELUCHE_TRACEBACK"):
+            raise
+        print(f"peluche: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,118 @@
+"""The base of every configuration: frozen, strict, and helpful when it refuses."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from peluche.errors import ConfigError, nearest
+
+
+class Config(BaseModel):
+    """A frozen record that describes one buildable thing.
+
+    Unknown keys and impossible combinations are refused at construction. `parse` turns what
+    pydantic reports into one `ConfigError` that names the key and, for a key that is not known,
+    the nearest one that is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, where: str | None = None) -> Self:
+        """Build from plain values, e.g. parsed YAML.
+
+        Raises:
+            ConfigError: for unknown keys, wrong types and impossible combinations.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise config_error(cls, error, where) from None
+
+
+def parse_as(kind: Any, values: Any, *, where: str | None = None) -> Any:
+    """`Config.parse` for a type that is not one class, e.g. a union discriminated by `kind`."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        raise config_error(kind, error, where) from None
+
+
+def config_error(kind: Any, error: ValidationError, where: str | None) -> ConfigError:
+    """One `ConfigError` for all that a validation found."""
+    found, remedies = [], []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"] if not _is_tag(part, kind))
+        if item["type"] == "extra_forbidden":
+            known = _fields_at(kind, item["loc"][:-1])
+            close = nearest(str(item["loc"][-1]), known)
+            found.append(f"unknown key '{key}'")
+            listing = ", ".join(sorted(known))
+            remedies.append(
+                f"did you mean '{close}'? (keys here: {listing})"
+                if close
+                else f"remove it (keys here: {listing})"
+            )
+        elif item["type"] == "missing":
+            found.append(f"missing key '{key}'")
+            remedies.append(f"give '{key}' a value")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            found.append(f"{key}: {message}" if key else message)
+            if "input" in item and not isinstance(item["input"], dict | BaseModel):
+                remedies.append(f"'{key}' is {item['input']!r} now")
+    return ConfigError(
+        "; ".join(found), where=where, remedy="; ".join(dict.fromkeys(remedies)) or None
+    )
+
+
+def _is_tag(part: Any, kind: Any) -> bool:
+    """Whether a location part is a discriminator value, which users do not write as a key."""
+    return isinstance(part, str) and part in _all_tags(kind, set())
+
+
+def _all_tags(kind: Any, seen: set[Any]) -> set[str]:
+    tags: set[str] = set()
+    for model in _models_in(kind):
+        if model in seen:
+            continue
+        seen.add(model)
+        field = model.model_fields.get("kind")
+        if field is not None:
+            tags |= {value for value in get_args(field.annotation) if isinstance(value, str)}
+        for inner in model.model_fields.values():
+            tags |= _all_tags(inner.annotation, seen)
+    return tags - {name for model in seen for name in model.model_fields}
+
+
+def _models_in(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    if get_origin(kind) in (Union, types.UnionType, Annotated, list, tuple, dict):
+        return [model for part in get_args(kind) for model in _models_in(part)]
+    return []
+
+
+def _fields_at(kind: Any, location: tuple[Any, ...]) -> set[str]:
+    """Field names of the config(s) at a location of pydantic's error report."""
+    models = _models_in(kind)
+    for part in location:
+        if not isinstance(part, str):
+            continue
+        tagged = [m for m in models if part in get_args(m.model_fields["kind"].annotation)] if all(
+            "kind" in m.model_fields for m in models
+        ) else []
+        if tagged:
+            models = tagged
+            continue
+        models = [
+            inner
+            for model in models
+            if part in model.model_fields
+            for inner in _models_in(model.model_fields[part].annotation)
+        ]
+    return {name for model in models for name in model.model_fields}
