@@ -1,0 +1,163 @@
+"""Lines of text out of files: plain or gzip, any encoding, one at a time.
+
+A line ends at ``\\n`` (a ``\\r`` before it is removed) and nowhere else: the Unicode separators
+U+2028, U+0085 and the like are text, so that line counts agree with `wc -l` and aligned files
+stay aligned. A byte order mark at the start is removed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+from peluche.errors import DataError, nearest
+
+CHUNK = 1 << 16
+NEWLINE = "\n"
+GZIP_MAGIC = b"\x1f\x8b"
+BYTE_ORDER_MARKS_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+USUAL_ENCODINGS = (
+    *("utf-8", "utf-16", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "koi8-r"),
+    *("ascii", "mac-roman", "shift_jis", "euc-jp", "euc-kr", "gb18030", "big5"),
+)
+
+
+def read_lines(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of a text file without their ends; ``"-"`` is standard input.
+
+    Nothing but the current line and one block of bytes is held in memory. Gzip is recognised by
+    the file's first bytes, not by its name. The file is opened when the first line is asked for.
+
+    Raises:
+        DataError: if the file is missing, a directory, not readable, a damaged gzip, or holds
+            bytes that are not in `encoding`; or if Python knows no such encoding.
+    """
+    check_encoding(encoding)
+    with _open_bytes(path) as stream:
+        yield from _decode_lines(stream, encoding, display_name(path))
+
+
+def display_name(path: str | Path) -> str:
+    """How a file is called in places such as ``train.en:17``: by its name without the folder."""
+    return "standard input" if str(path) == "-" else Path(path).name
+
+
+def check_encoding(encoding: str) -> str:
+    """Return `encoding` if it is a text encoding that Python knows.
+
+    Raises:
+        DataError: if it is not.
+    """
+    try:
+        "".encode(encoding)
+    except LookupError:
+        close = nearest(encoding.lower(), USUAL_ENCODINGS)
+        remedy = f"did you mean '{close}'?" if close else "use a name such as utf-8 or latin-1"
+        raise DataError(f"unknown text encoding '{encoding}'", remedy=remedy) from None
+    return encoding
+
+
+def missing_file(path: Path) -> DataError:
+    """The error for a file that is not there: names the nearest one that is."""
+    what = f"no such file: {path}"
+    if not path.parent.is_dir():
+        return DataError(what, remedy=f"the folder {path.parent} does not exist either")
+    close = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+    return DataError(
+        what,
+        where=f"folder {path.parent.resolve()}",
+        remedy=f"did you mean '{path.with_name(close)}'?" if close else "check the path",
+    )
+
+
+@contextmanager
+def _open_bytes(path: str | Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file or of standard input, decompressed if they are gzip."""
+    if str(path) == "-":
+        yield _decompressed(sys.stdin.buffer)
+        return
+    path = Path(path)
+    try:
+        raw = path.open("rb")
+    except FileNotFoundError:
+        raise missing_file(path) from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a directory", remedy="name one file inside it") from None
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror}") from None
+    with raw:
+        yield _decompressed(raw)
+
+
+def _decompressed(stream: IO[bytes]) -> IO[bytes]:
+    buffered: Any = stream if hasattr(stream, "peek") else io.BufferedReader(cast(Any, stream))
+    if buffered.peek(2)[:2] == GZIP_MAGIC:
+        return cast(IO[bytes], gzip.GzipFile(fileobj=buffered))
+    return buffered
+
+
+def _decode_lines(stream: IO[bytes], encoding: str, name: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    finished = 0  # lines given so far
+    offset = 0  # bytes given to the decoder so far
+    unfinished: list[str] = []  # pieces of the line whose end has not been seen yet
+    at_start = True
+    chunk = b"-"
+    while chunk:
+        chunk = _read_chunk(stream, f"{name}:{finished + 1}")
+        state = decoder.getstate()
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            decoder.setstate(state)
+            before = decoder.decode(error.object[len(state[0]) : error.start])
+            place = f"{name}:{finished + before.count(NEWLINE) + 1}"
+            raise _undecodable(error, encoding, place, offset + len(chunk)) from None
+        offset += len(chunk)
+        if at_start and text:
+            text = text.removeprefix("\ufeff")
+            at_start = False
+        head, *rest = text.split(NEWLINE)
+        unfinished.append(head)
+        for piece in rest:
+            yield "".join(unfinished).removesuffix("\r")
+            finished += 1
+            unfinished = [piece]
+    if any(unfinished):
+        yield "".join(unfinished).removesuffix("\r")
+
+
+def _undecodable(error: UnicodeDecodeError, encoding: str, place: str, read: int) -> DataError:
+    """The error for bytes that are not in `encoding`; `read` bytes had been read by then."""
+    offset = read - len(error.object) + error.start
+    bad = error.object[error.start : error.end]
+    if offset == 0 and error.object[:2] in BYTE_ORDER_MARKS_UTF_16:
+        likely = "utf-16"
+    elif 0x80 <= bad[0] < 0xA0:
+        likely = "cp1252"  # latin-1 has control characters there
+    else:
+        likely = "latin-1"
+    return DataError(
+        f"the bytes {bad.hex(' ')} are not {encoding} ({error.reason})",
+        where=f"{place}, byte offset {offset}",
+        remedy=f"say which encoding the file has, e.g. encoding: {likely}",
+    )
+
+
+def _read_chunk(stream: IO[bytes], place: str) -> bytes:
+    try:
+        return stream.read(CHUNK)
+    except EOFError:
+        what = "the compressed file ends in the middle: it is truncated"
+    except (gzip.BadGzipFile, zlib.error) as error:
+        what = f"the compressed file is damaged ({error})"
+    except OSError as error:
+        raise DataError(f"reading failed: {error.strerror}", where=place) from None
+    raise DataError(what, where=place, remedy="copy or download it again")
