@@ -1,0 +1,148 @@
+"""Where pairs come from: one configuration per kind of source, each with `read`.
+
+`Source` is their union, discriminated by `kind`; relative paths are relative to the current
+directory.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+
+from peluche.config import Config
+from peluche.data.pairs import (
+    Empty,
+    Pair,
+    SkipReport,
+    aligned_pairs,
+    jsonl_pairs,
+    select,
+    tsv_pairs,
+)
+from peluche.data.readers import check_encoding
+from peluche.errors import DataError
+
+__all__ = [
+    "BuiltinSource",
+    "JsonlSource",
+    "LinesSource",
+    "Pair",
+    "SkipReport",
+    "Source",
+    "TsvSource",
+]
+
+
+def _known_encoding(encoding: str) -> str:
+    try:
+        return check_encoding(encoding)
+    except DataError as error:
+        raise ValueError(f"{error.what}; {error.remedy}") from None
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+
+
+class _Selection(Config):
+    """What every source can leave out.
+
+    Attributes:
+        empty: pairs with an empty or blank side are skipped, kept, or an error.
+        slice: keep the pairs whose source sentence hashes into this part of [0, 1); slices that
+            do not overlap share no source sentence.
+        limit: read at most this many pairs.
+    """
+
+    empty: Empty = "skip"
+    slice: tuple[float, float] = (0.0, 1.0)
+    limit: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _slice_is_an_interval(self) -> Self:
+        low, high = self.slice
+        if not 0 <= low < high <= 1:
+            raise ValueError("slice must be [from, to] with 0 <= from < to <= 1, such as [0, 0.1]")
+        return self
+
+    def read(self, skipped: SkipReport | None = None) -> Iterator[Pair]:
+        """The pairs, streaming.
+
+        Args:
+            skipped: counts the pairs left out because a side is empty.
+
+        Raises:
+            DataError: while reading, at the first thing that is wrong, with its place.
+        """
+        pairs = self._pairs()
+        return select(pairs, empty=self.empty, share=self.slice, limit=self.limit, skipped=skipped)
+
+    @abstractmethod
+    def _pairs(self) -> Iterator[Pair]:
+        """All pairs, before selection."""
+
+
+class LinesSource(_Selection):
+    """Two files in which line n of one translates line n of the other; plain or gzip."""
+
+    kind: Literal["lines"] = "lines"
+    source: Path
+    target: Path
+    encoding: Encoding = "utf-8"
+
+    def _pairs(self) -> Iterator[Pair]:
+        return aligned_pairs(self.source, self.target, self.encoding)
+
+
+class TsvSource(_Selection):
+    """Two columns of a tab-separated file, by number from 0 or by name in a header row."""
+
+    kind: Literal["tsv"] = "tsv"
+    path: Path
+    columns: tuple[int | str, int | str] = (0, 1)
+    encoding: Encoding = "utf-8"
+
+    @model_validator(mode="after")
+    def _columns_are_numbers_or_names(self) -> Self:
+        numbers = [column for column in self.columns if isinstance(column, int)]
+        if len(numbers) == 1 or any(number < 0 for number in numbers):
+            raise ValueError("columns must be two numbers, counted from 0, or two names")
+        return self
+
+    def _pairs(self) -> Iterator[Pair]:
+        return tsv_pairs(self.path, self.columns, self.encoding)
+
+
+class JsonlSource(_Selection):
+    """Two fields of a file with one JSON object a line; ``translation.en`` goes one level in."""
+
+    kind: Literal["jsonl"] = "jsonl"
+    path: Path
+    fields: tuple[str, str] = ("source", "target")
+    encoding: Encoding = "utf-8"
+
+    def _pairs(self) -> Iterator[Pair]:
+        return jsonl_pairs(self.path, self.fields, self.encoding)
+
+
+class BuiltinSource(_Selection):
+    """The built-in controlled English-French corpus, generated from a seed."""
+
+    kind: Literal["builtin"] = "builtin"
+    split: Literal["train", "validation", "test"] = "train"
+    size: PositiveInt = 10_000
+    seed: NonNegativeInt = 0
+
+    def _pairs(self) -> Iterator[Pair]:
+        from peluche.data.builtin import generate
+
+        for number, (source, target) in enumerate(generate(self.split, self.size, self.seed), 1):
+            yield Pair(source, target, f"builtin {self.split}:{number}")
+
+
+Source = Annotated[
+    LinesSource | TsvSource | JsonlSource | BuiltinSource, Field(discriminator="kind")
+]
