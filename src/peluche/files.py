@@ -34,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make a rename inside `path` survive a power cut (no-op where directories cannot be synced)."""
+    """Make a rename inside `path` survive a power cut (where directories can be synced)."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -49,3 +49,15 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def readable_size(count: int) -> str:
+    """A number of bytes for people, in decimal units: 950 bytes, 1.5 MB, 20.0 GB."""
+    if count < 1000:
+        return f"{count} bytes"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.95:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} TB"

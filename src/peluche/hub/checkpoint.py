@@ -1,0 +1,194 @@
+"""States of training on disk: one folder a state, whole or not there at all.
+
+    state/step-00000500/{group}.safetensors   tensors: model, optimizer, random, ...
+                        state.json            everything else, as JSON
+                        manifest.json         size and SHA-256 of each file above
+
+A state is written to a temporary folder, flushed, and renamed. A step that is saved again (after a
+roll-back) gets a folder of its own, `step-00000500.1`, so that no whole state is ever moved away
+before the one that replaces it is in place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from peluche.errors import CheckpointError
+from peluche.files import sha256, sync_directory, write_text
+from peluche.hub.failure import explain_failure
+from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
+
+_STATE_NAME = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
+_TEMPORARY = ".{}.tmp"
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A state of training: named groups of named tensors, and a JSON-able record."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    record: dict[str, Any]
+
+
+class _Entry(NamedTuple):
+    step: int
+    revision: int
+    path: Path
+
+
+class StateFolder:
+    """The `state/` folder of a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def steps(self) -> list[int]:
+        """Steps of which a state exists, whole or not, in order."""
+        return sorted({entry.step for entry in self._entries()})
+
+    def intact_steps(self) -> list[int]:
+        """Steps whose state passes every check, in order."""
+        return sorted({entry.step for entry in self._entries() if not _damage(entry)})
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        record: Mapping[str, Any],
+        keep: int = 2,
+    ) -> Path:
+        """Write one state and return its folder; then remove those that it makes superfluous.
+
+        Kept are this state and the newest earlier ones, `keep` in all. States of later steps belong
+        to a course that training has left (it went on from an earlier one) and are removed too.
+        `record` is kept as JSON: its keys come back as strings, its tuples as lists.
+
+        Raises:
+            CheckpointError: when the state cannot be written; earlier states are then as they were.
+        """
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least the state being saved must be kept")
+        text = json.dumps(record)
+        needed = len(text) + sum(bytes_needed(group) for group in tensors.values())
+        revisions = [entry.revision for entry in self._entries() if entry.step == step]
+        name = f"step-{step:08d}" + (f".{max(revisions) + 1}" if revisions else "")
+        temporary = self.path / _TEMPORARY.format(name)
+        with explain_failure(f"the state of step {step}", self.path, needed, self._reassurance):
+            try:
+                self._remove_leftovers()
+                temporary.mkdir(parents=True)
+                _write(temporary, step, tensors, text)
+                final = temporary.rename(self.path / name)
+                sync_directory(self.path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        self._prune(_Entry(step, max(revisions, default=-1) + 1, final), keep)
+        return final
+
+    def latest(self, say: Callable[[str], None]) -> SavedState | None:
+        """The newest intact state, or None; each damaged one on the way is reported to `say`."""
+        problems: list[str] = []
+        found = None
+        for entry in self._entries():
+            try:
+                found = _read(entry)
+                break
+            except CheckpointError as error:
+                problems.append(f"the state of step {entry.step} is damaged: {error.what}")
+        outcome = f"using step {found.step} instead" if found else "no earlier state is intact"
+        for problem in problems:
+            say(f"{problem} ({self.path}); {outcome}")
+        return found
+
+    def _entries(self) -> list[_Entry]:
+        """Newest first."""
+        if not self.path.is_dir():
+            return []
+        matches = ((_STATE_NAME.fullmatch(path.name), path) for path in self.path.iterdir())
+        return sorted(
+            (_Entry(int(m[1]), int(m[2] or 0), path) for m, path in matches if m), reverse=True
+        )
+
+    def _prune(self, newest: _Entry, keep: int) -> None:
+        others = [entry for entry in self._entries() if entry != newest]
+        # Sizes only: reading every older state at each save would cost as much as the save.
+        useful = [
+            entry
+            for entry in others
+            if entry.step < newest.step and not _damage(entry, contents=False)
+        ]
+        for entry in others:
+            if entry not in useful[: keep - 1]:
+                _remove_whole(entry.path)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed process left unfinished."""
+        for leftover in self.path.glob(_TEMPORARY.format("*")):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _reassurance(self) -> str:
+        steps = self.intact_steps()
+        return f"the state of step {steps[-1]} is intact" if steps else "no state was saved before"
+
+
+def _write(
+    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], record: str
+) -> None:
+    for group, members in tensors.items():
+        write_tensors(folder / f"{group}.safetensors", members)
+    write_text(folder / "state.json", record)
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.iterdir())
+    }
+    write_text(folder / "manifest.json", json.dumps({"step": step, "files": files}, indent=1))
+
+
+def _read(entry: _Entry) -> SavedState:
+    damage = _damage(entry)
+    if damage:
+        raise CheckpointError(damage, where=entry.path)
+    tensors = {path.stem: read_tensors(path) for path in entry.path.glob("*.safetensors")}
+    record = json.loads((entry.path / "state.json").read_bytes())
+    return SavedState(entry.step, tensors, record)
+
+
+def _damage(entry: _Entry, *, contents: bool = True) -> str | None:
+    """What is wrong with a state, or None: its files against its manifest."""
+    try:
+        manifest = json.loads((entry.path / "manifest.json").read_bytes())
+        if manifest["step"] != entry.step:
+            return f"manifest.json is of step {manifest['step']}"
+        expected = {name: (f["bytes"], f["sha256"]) for name, f in manifest["files"].items()}
+    except FileNotFoundError:
+        return "manifest.json is missing"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return "manifest.json cannot be read"
+    for name, (size, checksum) in expected.items():
+        path = entry.path / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes instead of {size}"
+        if contents and sha256(path) != checksum:
+            return f"the contents of {name} were altered (its SHA-256 is not the recorded one)"
+    return None
+
+
+def _remove_whole(path: Path) -> None:
+    """Remove a state so that a kill half-way leaves no folder that looks like a damaged state."""
+    hidden = path.with_name(_TEMPORARY.format(path.name))
+    try:
+        path.rename(hidden)
+    except OSError:
+        return
+    shutil.rmtree(hidden, ignore_errors=True)

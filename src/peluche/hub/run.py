@@ -1,0 +1,275 @@
+"""The run directory: everything that one training run makes, in one folder.
+
+    config.yaml          format_version, then the config the run was made with
+    tokenizer.json
+    model.safetensors    and other weights by name: best, averaged, ...
+    checksums.json       SHA-256 of each file above (peluche.hub.checksums)
+    state/               states of training to resume from (peluche.hub.checkpoint)
+    log.jsonl            every event (peluche.hub.event_log)
+    report/
+
+Every file is replaced atomically. A crash at any moment leaves a folder that passes its checks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from torch import Tensor
+
+from peluche.errors import CheckpointError, nearest
+from peluche.hub.checkpoint import SavedState, StateFolder
+from peluche.hub.checksums import CHECKSUMS, CheckedFiles
+from peluche.hub.event_log import EventLog
+from peluche.hub.failure import explain_failure
+from peluche.hub.lock import locked
+from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from peluche.text.tokenizer import Tokenizer
+
+FORMAT_VERSION = 1
+CONFIG = "config.yaml"
+
+
+class RunDirectory:
+    """One run on disk. Make one with `create`, open one with `open`."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self._config = config
+        self._files = CheckedFiles(path)
+        self._states = StateFolder(path / "state")
+        self._log = EventLog(path / "log.jsonl")
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any]) -> RunDirectory:
+        """Make a run directory, with its parents, for a config of plain values (as in YAML).
+
+        Raises:
+            CheckpointError: when the folder holds a run or other files, or cannot be made.
+        """
+        if is_run(path):
+            raise CheckpointError(
+                "this folder already holds a run",
+                where=path,
+                remedy="resume that run, give another name, or delete the folder",
+            )
+        # The two files are there alone when an earlier `create` was killed half-way.
+        if path.is_dir() and {entry.name for entry in path.iterdir()} - {CHECKSUMS, ".lock"}:
+            raise CheckpointError(
+                "this folder is not empty and does not hold a run",
+                where=path,
+                remedy="give the name of a folder that does not exist yet",
+            )
+        text = yaml.safe_dump(
+            {"format_version": FORMAT_VERSION, **config}, sort_keys=False, allow_unicode=True
+        )
+        run = cls(path, _parse_config(text, path / CONFIG))
+        with explain_failure("the run's config", path, len(text), lambda: "nothing was made"):
+            path.mkdir(parents=True, exist_ok=True)
+            run._files.start()
+        run._files.put(CONFIG, lambda temporary: _write_plain(temporary, text), len(text))
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Open an existing run.
+
+        Raises:
+            CheckpointError: when there is none here, it was made by another format version, or its
+                config is not the one that was recorded.
+        """
+        if not is_run(path):
+            raise _no_run(path)
+        file = path / CONFIG
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unreadable_config(file, str(error)) from None
+        run = cls(path, _parse_config(text, file))
+        if not run._files.is_intact(CONFIG):
+            raise CheckpointError(
+                "config.yaml is not the one this run was made with",
+                where=file,
+                remedy=f"undo the change; or, if it is meant, remove '{CONFIG}' from {CHECKSUMS}",
+            )
+        return run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config as it was given, without the format version."""
+        return copy.deepcopy(self._config)
+
+    @property
+    def report_path(self) -> Path:
+        """Where reports about this run go."""
+        return self.path / "report"
+
+    def save_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Write tokenizer.json."""
+        self._files.put("tokenizer.json", tokenizer.save)
+
+    def tokenizer(self) -> Tokenizer:
+        """Read tokenizer.json.
+
+        Raises:
+            CheckpointError: when it is absent or altered.
+        """
+        from peluche.text.tokenizer import Tokenizer
+
+        self._check("tokenizer.json", lambda: "copy it again from where the run was trained")
+        return Tokenizer.load(self.path / "tokenizer.json")
+
+    def save_weights(
+        self,
+        tensors: Mapping[str, Tensor],
+        name: str = "model",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write `name`.safetensors; `metadata` goes into its header.
+
+        Raises:
+            CheckpointError: when it cannot be written; the weights of that name are then as before.
+        """
+        self._files.put(
+            f"{name}.safetensors",
+            lambda temporary: write_tensors(temporary, tensors, metadata),
+            bytes_needed(tensors),
+        )
+
+    def load_weights(self, name: str = "model") -> dict[str, Tensor]:
+        """Read `name`.safetensors, verified, on the CPU.
+
+        Raises:
+            CheckpointError: when it is absent, truncated or altered.
+        """
+        file = f"{name}.safetensors"
+        self._check(file, lambda: self._remedy_for_weights(name))
+        return read_tensors(self.path / file)
+
+    def weights(self) -> list[str]:
+        """Names of the weights in this run: model, best, averaged, ..."""
+        return sorted(path.stem for path in self.path.glob("[!.]*.safetensors"))
+
+    def save_state(
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        record: Mapping[str, Any],
+        keep: int = 2,
+    ) -> Path:
+        """Save a state to resume from; see `StateFolder.save`."""
+        return self._states.save(step, tensors, record, keep)
+
+    def latest_state(self, say: Callable[[str], None]) -> SavedState | None:
+        """The newest intact state, or None; each damaged one on the way is reported to `say`."""
+        return self._states.latest(say)
+
+    def states(self) -> list[int]:
+        """Steps of which a state was saved, in order."""
+        return self._states.steps()
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append one event to log.jsonl, with "time" in seconds since the epoch."""
+        self._log.append(event)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Events of the log in order, without those that a resume made void."""
+        return self._log.read()
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run for this process while in the context: two cannot train in one folder.
+
+        Raises:
+            CheckpointError: when another process holds it.
+        """
+        return locked(self.path)
+
+    def _check(self, name: str, remedy: Callable[[], str]) -> None:
+        path = self.path / name
+        if not path.is_file():
+            raise CheckpointError(f"this run has no {name}", where=path, remedy=remedy())
+        if not self._files.is_intact(name):
+            raise CheckpointError(
+                f"{name} is damaged (its SHA-256 is not the one in {CHECKSUMS})",
+                where=path,
+                remedy=remedy(),
+            )
+
+    def _remedy_for_weights(self, name: str) -> str:
+        others = [
+            other
+            for other in self.weights()
+            if other != name and self._files.is_intact(f"{other}.safetensors")
+        ]
+        steps = self._states.intact_steps()
+        remedies = []
+        if others:
+            remedies.append(f"use other weights of this run: {', '.join(others)}")
+        if steps:
+            remedies.append(f"resume the run: its state of step {steps[-1]} is intact")
+        return "; or ".join(remedies) or "copy it again from where the run was trained"
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (path / CONFIG).is_file()
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run directories directly inside a folder, by name."""
+    try:
+        return sorted(path for path in folder.iterdir() if is_run(path))
+    except OSError:
+        return []
+
+
+def _no_run(path: Path) -> CheckpointError:
+    if not path.exists():
+        what, runs = "there is no such run", find_runs(path.parent)
+    elif path.is_dir():
+        what, runs = f"this folder is not a run (it has no {CONFIG})", find_runs(path)
+    else:
+        what, runs = "this is a file, not a run directory", [path.parent] * is_run(path.parent)
+    names = {run.name: run for run in runs}
+    close = nearest(path.name, names)
+    remedy = f"did you mean {names[close]}? " if close else ""
+    if runs:
+        remedy += f"(runs here: {', '.join(str(run) for run in runs)})"
+    return CheckpointError(what, where=path, remedy=remedy or "give the folder of a trained run")
+
+
+def _parse_config(text: str, file: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _unreadable_config(file, str(error)) from None
+    if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
+        raise _unreadable_config(file, "it has no format_version")
+    version = config.pop("format_version")
+    if version != FORMAT_VERSION:
+        age = "newer" if version > FORMAT_VERSION else "older"
+        raise CheckpointError(
+            f"this run has format version {version}; this peluche reads {FORMAT_VERSION}",
+            where=file,
+            remedy=f"use the {age} peluche that made the run, or train it again",
+        )
+    return config
+
+
+def _unreadable_config(file: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{CONFIG} cannot be read ({reason})",
+        where=file,
+        remedy="copy it again from where the run was trained",
+    )
+
+
+def _write_plain(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
