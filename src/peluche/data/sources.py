@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from peluche.config import Config
+from peluche.data.catalogue import find_entry, provide
 from peluche.data.pairs import (
     Empty,
     Pair,
@@ -24,10 +25,11 @@ from peluche.data.pairs import (
     tsv_pairs,
 )
 from peluche.data.readers import check_encoding
-from peluche.errors import DataError
+from peluche.errors import ConfigError, DataError
 
 __all__ = [
     "BuiltinSource",
+    "CatalogueSource",
     "JsonlSource",
     "LinesSource",
     "Pair",
@@ -143,6 +145,37 @@ class BuiltinSource(_Selection):
             yield Pair(source, target, f"builtin {self.split}:{number}")
 
 
+class CatalogueSource(_Selection):
+    """A corpus of the catalogue, found on this machine or downloaded.
+
+    Attributes:
+        name: of the entry.
+        languages: of the source and the target side, e.g. ``[en, fr]``.
+        split: train, validation or test.
+        variant: of the entry's files; the entry's first without it.
+    """
+
+    kind: Literal["catalogue"] = "catalogue"
+    name: str
+    languages: tuple[str, str]
+    split: str = "train"
+    variant: str | None = None
+
+    @model_validator(mode="after")
+    def _the_catalogue_has_it(self) -> Self:
+        try:
+            find_entry(self.name).variant(self.variant, self.split, self.languages)
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; {error.remedy}") from None
+        return self
+
+    def _pairs(self) -> Iterator[Pair]:
+        variant = find_entry(self.name).variant(self.variant, self.split, self.languages)
+        paths = [provide(self.name, path) for path in variant.paths(self.split, self.languages)]
+        return variant.pairs(paths, self.split, self.languages)
+
+
 Source = Annotated[
-    LinesSource | TsvSource | JsonlSource | BuiltinSource, Field(discriminator="kind")
+    LinesSource | TsvSource | JsonlSource | BuiltinSource | CatalogueSource,
+    Field(discriminator="kind"),
 ]
