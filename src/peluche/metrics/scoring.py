@@ -1,0 +1,236 @@
+"""Corpus scores, sentence scores and comparisons of systems, for any metrics by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from peluche.errors import ConfigError, DataError
+from peluche.metrics.base import Array, Metric, Score
+from peluche.metrics.registry import build_metrics
+from peluche.metrics.resampling import bootstrap_interval, paired_bootstrap, randomization_test
+
+References = Sequence[Sequence[str]] | Sequence[str]
+Test = Literal["bootstrap", "randomization"]
+
+
+@dataclass(frozen=True)
+class SentenceScores:
+    """One metric's scores of N sentences, with the signature that holds for them."""
+
+    metric: str
+    scores: list[float]
+    signature: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of a system against a baseline on the same segments.
+
+    Attributes:
+        difference: the system's score minus the baseline's.
+        ci: 95 % interval of the difference; None for the randomisation test.
+        p_value: two-sided; how often chance alone makes a difference this large.
+    """
+
+    metric: str
+    baseline: str
+    system: str
+    baseline_score: float
+    score: float
+    difference: float
+    ci: tuple[float, float] | None
+    p_value: float
+    signature: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The attributes as a dictionary that `json.dumps` takes."""
+        return asdict(self)
+
+
+def score(
+    names: Sequence[str],
+    hypotheses: Sequence[str],
+    references: References,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 12345,
+    **options: Any,
+) -> list[Score]:
+    """Corpus scores with signatures and 95 % bootstrap intervals.
+
+    Args:
+        names: metrics, from `registry.METRICS`.
+        hypotheses: N texts.
+        references: N texts, or several lists of N texts each.
+        bootstrap: number of resamples; 0 for no interval.
+        seed: of the resamples.
+        options: as in `MetricOptions`.
+
+    Raises:
+        ConfigError: for an unknown metric or option, or a negative `bootstrap`.
+        DataError: if there are no hypotheses, or not as many references.
+    """
+    metrics = build_metrics(names, options)
+    streams = _streams(hypotheses, references)
+    return [
+        score_statistics(
+            metric,
+            metric.statistics(hypotheses, streams),
+            bootstrap=bootstrap,
+            seed=seed,
+            references=len(streams),
+        )
+        for metric in metrics
+    ]
+
+
+def score_statistics(
+    metric: Metric,
+    statistics: Array,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 12345,
+    references: int | None = None,
+) -> Score:
+    """The corpus score of per-segment statistics (N, K), e.g. of perplexity.
+
+    Raises:
+        ConfigError: if `bootstrap` is negative.
+    """
+    _check_resamples(bootstrap, least=0)
+    ci = bootstrap_interval(metric, statistics, bootstrap, seed) if bootstrap else None
+    counts = {} if references is None else {"nrefs": references}
+    counts |= {"bs": bootstrap, "seed": seed} if bootstrap else {}
+    value = float(metric.aggregate(statistics.sum(0)))
+    return Score(metric.name, value, metric.signature(counts), ci)
+
+
+def sentence_scores(
+    names: Sequence[str], hypotheses: Sequence[str], references: References, **options: Any
+) -> list[SentenceScores]:
+    """The scores of each sentence by each metric; arguments and errors as for `score`."""
+    metrics = build_metrics(names, options)
+    streams = _streams(hypotheses, references)
+    counts = {"nrefs": len(streams)}
+    found = []
+    for metric in metrics:
+        statistics = metric.statistics(hypotheses, streams)
+        by_sentence = metric.for_sentences()
+        scores = by_sentence.aggregate(statistics).tolist()
+        found.append(SentenceScores(metric.name, scores, by_sentence.signature(counts)))
+    return found
+
+
+def compare(
+    names: Sequence[str],
+    systems: Mapping[str, Sequence[str]],
+    references: References,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 12345,
+    test: Test = "bootstrap",
+    **options: Any,
+) -> list[Comparison]:
+    """Paired significance of each system's difference from the first one.
+
+    Args:
+        systems: names and N hypotheses each, the baseline first.
+        bootstrap: number of resamples, or of trials of the randomisation test.
+        test: "bootstrap" (Koehn, 2004) or "randomization" (Riezler and Maxwell, 2005).
+        names, references, seed, options: as for `score`.
+
+    Raises:
+        ConfigError: for an unknown metric or option, `bootstrap` under 1 or fewer than 2 systems.
+        DataError: if there are no hypotheses, or not as many references.
+    """
+    if len(systems) < 2:
+        raise ConfigError("there is nothing to compare", remedy="give two systems or more")
+    for name, hypotheses in systems.items():
+        streams = _streams(hypotheses, references, name)
+    comparisons = []
+    for metric in build_metrics(names, options):
+        statistics = {
+            name: metric.statistics(hypotheses, streams) for name, hypotheses in systems.items()
+        }
+        baseline, *others = statistics
+        comparisons += [
+            compare_statistics(
+                metric,
+                (baseline, statistics[baseline]),
+                (other, statistics[other]),
+                bootstrap=bootstrap,
+                seed=seed,
+                test=test,
+                references=len(streams),
+            )
+            for other in others
+        ]
+    return comparisons
+
+
+def compare_statistics(
+    metric: Metric,
+    baseline: tuple[str, Array],
+    system: tuple[str, Array],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 12345,
+    test: Test = "bootstrap",
+    references: int | None = None,
+) -> Comparison:
+    """`compare` for two systems' names and per-segment statistics (N, K) of one metric.
+
+    Raises:
+        ConfigError: if `bootstrap` is under 1.
+    """
+    _check_resamples(bootstrap, least=1)
+    ci: tuple[float, float] | None = None
+    if test == "bootstrap":
+        p_value, ci = paired_bootstrap(metric, baseline[1], system[1], bootstrap, seed)
+    else:
+        p_value = randomization_test(metric, baseline[1], system[1], bootstrap, seed)
+    scores = [float(metric.aggregate(statistics.sum(0))) for _, statistics in (baseline, system)]
+    counts = {} if references is None else {"nrefs": references}
+    counts |= {"bs" if test == "bootstrap" else "ar": bootstrap, "seed": seed}
+    return Comparison(
+        metric=metric.name,
+        baseline=baseline[0],
+        system=system[0],
+        baseline_score=scores[0],
+        score=scores[1],
+        difference=scores[1] - scores[0],
+        ci=ci,
+        p_value=p_value,
+        signature=metric.signature(counts),
+    )
+
+
+def _check_resamples(bootstrap: int, least: int) -> None:
+    if bootstrap < least:
+        raise ConfigError(
+            f"cannot draw {bootstrap} resamples",
+            remedy=f"give {least} or more (1000 are usual)",
+        )
+
+
+def _streams(
+    hypotheses: Sequence[str], references: References, system: str | None = None
+) -> list[Sequence[str]]:
+    """References as lists of N texts each, checked against the hypotheses of a system."""
+    if not hypotheses:
+        raise DataError(
+            "there are no hypotheses to score", where=system, remedy="give at least one"
+        )
+    one_list = not references or isinstance(references[0], str)
+    streams = cast(list[Sequence[str]], [references] if one_list else list(references))
+    for number, stream in enumerate(streams, start=1):
+        if len(stream) != len(hypotheses):
+            place = f"reference list {number} of {len(streams)}"
+            raise DataError(
+                f"{len(hypotheses)} hypotheses but {len(stream)} references",
+                where=place if system is None else f"system {system}, {place}",
+                remedy="give one reference per hypothesis, in the same order, in each list",
+            )
+    return streams
