@@ -1,17 +1,7 @@
-"""Public corpora by name: where they come from, how they are checked, found, split and read.
-
-A file of an entry is looked for in ``$PELUCHE_DATA/NAME/``, then in the cache
-(``$PELUCHE_CACHE/data/NAME/``, by default ``~/.cache/peluche/data/NAME/``), then downloaded there.
-"""
+"""Public corpora by name: what they are, where they come from, how they are checked and split."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
-import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
@@ -22,10 +12,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from peluche.config import Config
-from peluche.data.download import download
 from peluche.data.pairs import Pair, aligned_pairs, position, tsv_pairs
-from peluche.errors import ConfigError, DataError, DownloadError, did_you_mean
-from peluche.files import replacing
+from peluche.errors import ConfigError, did_you_mean
 
 
 class RemoteFile(Config):
@@ -169,88 +157,3 @@ def find_entry(name: str) -> Entry:
         ConfigError: if there is none.
     """
     return catalogue()[_known("catalogue entry", name, catalogue())]
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept."""
-    chosen = os.environ.get("PELUCHE_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "peluche"
-
-
-def data_folders() -> list[Path]:
-    """The folders in which entries are looked for, in this order.
-
-    Raises:
-        DataError: if PELUCHE_DATA is set and not a folder.
-    """
-    chosen = os.environ.get("PELUCHE_DATA")
-    if not chosen:
-        return [cache_folder() / "data"]
-    if not Path(chosen).is_dir():
-        remedy = "set it to the folder that holds the corpora, or unset it"
-        raise DataError(f"PELUCHE_DATA is not a folder: {chosen}", remedy=remedy)
-    return [Path(chosen), cache_folder() / "data"]
-
-
-def locate(name: str, path: str, folders: Sequence[Path] | None = None) -> Path | None:
-    """A file of the entry `name` on this machine, plain or with ``.gz`` added; None if absent."""
-    for folder in data_folders() if folders is None else folders:
-        for candidate in (folder / name / path, folder / name / f"{path}.gz"):
-            if candidate.is_file():
-                return candidate
-    return None
-
-
-def provide(name: str, path: str, *, to: Path | None = None, base_url: str | None = None) -> Path:
-    """A file of the entry `name`, downloaded if it is not on this machine.
-
-    Args:
-        name: of the entry.
-        path: one of its files' paths.
-        to: look here only, and download to here; without it, the usual folders and the cache.
-        base_url: of a mirror that has the files under the same names as the entry's `url`.
-
-    Raises:
-        DownloadError: as `download`, and if an archive does not hold what it should.
-    """
-    found = locate(name, path, None if to is None else [to])
-    if found is not None:
-        return found
-    entry = find_entry(name)
-    file = next(file for file in entry.files if file.path == path)
-    url = f"{(base_url or entry.url).rstrip('/')}/{file.url}"
-    folder = (cache_folder() / "data" if to is None else to) / name
-    if file.member is None:
-        return download(url, folder / path, sha256=file.sha256)
-    archive = download(url, folder / Path(file.url).name, sha256=file.sha256)
-    return _extract(archive, file.member, folder / path)
-
-
-def _extract(archive: Path, member: str, destination: Path) -> Path:
-    """Unpack one member, compressing it if the destination's name says so; drop the archive."""
-    try:
-        with (
-            zipfile.ZipFile(archive) as zipped,
-            zipped.open(member) as content,
-            replacing(destination) as temporary,
-        ):
-            opened = gzip.open if destination.suffix == ".gz" else open
-            with opened(temporary, "wb") as stream:
-                shutil.copyfileobj(content, stream)
-    except KeyError:
-        what = f"the archive has no '{member}'"
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        what = f"the archive is damaged ({error})"
-    else:
-        archive.unlink()
-        return destination
-    raise DownloadError(what, where=archive, remedy="delete it and download it again")
-
-
-def matches(file: RemoteFile, path: Path) -> bool | None:
-    """Whether `path` has the bytes that `file` should have; None where that cannot be known."""
-    if file.sha256 is None:
-        return None
-    added_gzip = path.suffix == ".gz" and not file.path.endswith(".gz")
-    with gzip.open(path) if added_gzip else path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256

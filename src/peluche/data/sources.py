@@ -7,14 +7,15 @@ directory.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from peluche.config import Config
-from peluche.data.catalogue import find_entry, provide
+from peluche.config import Config, parse_as
+from peluche.data.catalogue import catalogue, find_entry
+from peluche.data.locate import provide
 from peluche.data.pairs import (
     Empty,
     Pair,
@@ -25,7 +26,7 @@ from peluche.data.pairs import (
     tsv_pairs,
 )
 from peluche.data.readers import check_encoding
-from peluche.errors import ConfigError, DataError
+from peluche.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
     "BuiltinSource",
@@ -36,6 +37,7 @@ __all__ = [
     "SkipReport",
     "Source",
     "TsvSource",
+    "source_from",
 ]
 
 
@@ -47,6 +49,10 @@ def _known_encoding(encoding: str) -> str:
 
 
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
+
+
+BUILTIN_SIZE = 10_000
+FILE_KINDS = {".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
 
 class _Selection(Config):
@@ -135,7 +141,7 @@ class BuiltinSource(_Selection):
 
     kind: Literal["builtin"] = "builtin"
     split: Literal["train", "validation", "test"] = "train"
-    size: PositiveInt = 10_000
+    size: PositiveInt = BUILTIN_SIZE
     seed: NonNegativeInt = 0
 
     def _pairs(self) -> Iterator[Pair]:
@@ -179,3 +185,63 @@ Source = Annotated[
     LinesSource | TsvSource | JsonlSource | BuiltinSource | CatalogueSource,
     Field(discriminator="kind"),
 ]
+
+
+def source_from(
+    names: Sequence[str],
+    split: str | None = None,
+    languages: str | None = None,
+    variant: str | None = None,
+    encoding: str | None = None,
+    columns: str | None = None,
+    **options: Any,
+) -> Source:
+    """The source that a command line means: by name, or by the names of files.
+
+    Args:
+        names: ``builtin``, a catalogue name, a ``.tsv`` or ``.jsonl`` file (or either with
+            ``.gz``), or two aligned files.
+        split, variant, encoding: keys of the source's configuration.
+        languages: source and target, such as ``en-fr``.
+        columns: of a TSV, or the fields of a JSONL file, such as ``0,1``.
+        options: further keys of the configuration.
+
+    Raises:
+        ConfigError: if an option does not belong to this kind of source.
+        DataError: if it cannot be told what is meant.
+    """
+    options |= {"split": split, "variant": variant, "encoding": encoding}
+    values: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if languages is not None:
+        values["languages"] = languages.split("-")
+    if columns is not None:
+        values["columns"] = [int(c) if c.isdigit() else c for c in columns.split(",")]
+    if len(names) == 2:
+        values |= {"kind": "lines", "source": names[0], "target": names[1]}
+    elif len(names) != 1:
+        raise DataError(f"{len(names)} names given", remedy="give one corpus, or two aligned files")
+    elif names[0] == "builtin":
+        values |= {"kind": "builtin", "size": values.get("limit", BUILTIN_SIZE)}
+    elif names[0] in catalogue():
+        default = find_entry(names[0]).languages[:2]
+        values = {"kind": "catalogue", "name": names[0], "languages": default} | values
+    else:
+        values |= {"kind": _kind_of_file(Path(names[0])), "path": names[0]}
+    if values["kind"] == "jsonl" and "columns" in values:
+        values["fields"] = values.pop("columns")
+    return cast(Source, parse_as(Source, values, where=" ".join(names)))
+
+
+def _kind_of_file(path: Path) -> str:
+    kind = FILE_KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+    if kind is not None:
+        return kind
+    if path.exists():
+        raise DataError(
+            f"{path} alone is not a corpus of pairs",
+            remedy="give the aligned file as well, or a file that ends in .tsv or .jsonl",
+        )
+    raise DataError(
+        f"no corpus or file is called '{path}'",
+        remedy=did_you_mean(str(path), ["builtin", *catalogue()]),
+    )

@@ -1,0 +1,126 @@
+"""`peluche data`: list, get, show and measure corpora."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Names = Annotated[
+    list[str], typer.Argument(help="builtin, a catalogue name, a TSV or JSONL file, or two files")
+]
+Json = Annotated[bool, typer.Option("--json", help="print JSON, one object a line")]
+Split = Annotated[str | None, typer.Option(help="train, validation or test")]
+Languages = Annotated[str | None, typer.Option(help="source and target, such as en-fr")]
+Variant = Annotated[str | None, typer.Option(help="of a catalogue entry, such as tok")]
+Encoding = Annotated[str | None, typer.Option(help="of the files, such as latin-1")]
+Columns = Annotated[str | None, typer.Option(help="of a TSV or JSONL file, such as 0,1 or en,fr")]
+
+data = typer.Typer(
+    help="List, get, show and measure corpora.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@data.command("list")
+def list_(json_: Json = False) -> None:
+    """List the corpora that are known by name, and whether they are on this machine."""
+    from peluche.data.locate import describe
+
+    rows = describe()
+    if json_:
+        _print_json(*rows)
+        return
+    table = [("name", "what", "languages", "pairs", "licence", "files here")]
+    for row in rows:
+        pairs = f"{sum(row['pairs'].values()):,}" if row["pairs"] else "any number"
+        here = f"{row['files_here']} of {row['files']}" if row["files"] else "built in"
+        languages = " ".join(row["languages"])
+        table.append((row["name"], row["what"], languages, pairs, row["licence"], here))
+    _print_table(table)
+
+
+@data.command()
+def get(
+    name: Annotated[str, typer.Argument(help="of a catalogue entry")],
+    to: Annotated[Path | None, typer.Option(help="folder to use instead of the cache")] = None,
+    mirror: Annotated[str | None, typer.Option(help="address to download from instead")] = None,
+    json_: Json = False,
+) -> None:
+    """Download a corpus, or check the files of it that are here already."""
+    from peluche.data.catalogue import find_entry
+    from peluche.data.locate import get_file
+
+    entry = find_entry(name)
+    print(f"{entry.title}\n\nlicence: {entry.licence}\n\n{entry.note}\n", file=sys.stderr)
+    for file in entry.files:
+        result = get_file(name, file, to=to, base_url=mirror)
+        check = "SHA-256 is right" if result["sha256"] else "no SHA-256 to check by"
+        _print_json(result) if json_ else print(f"{result['path']} ({result['state']}; {check})")
+    print(f"\nplease cite:\n{entry.citation}", file=sys.stderr)
+
+
+@data.command()
+def show(
+    names: Names,
+    count: Annotated[int, typer.Option("--limit", "-n", min=1, help="pairs to print")] = 10,
+    split: Split = None,
+    languages: Languages = None,
+    variant: Variant = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    json_: Json = False,
+) -> None:
+    """Print the first pairs of a corpus."""
+    from peluche.data.sources import SkipReport, source_from
+
+    skipped = SkipReport()
+    source = source_from(names, split, languages, variant, encoding, columns, limit=count)
+    for pair in source.read(skipped):
+        if json_:
+            _print_json(pair._asdict())
+        else:
+            print(f"{pair.where}\n  {pair.source}\n  {pair.target}")
+    if skipped.empty:
+        print(skipped, file=sys.stderr)
+
+
+@data.command()
+def stats(
+    names: Names,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="pairs to read")] = None,
+    split: Split = None,
+    languages: Languages = None,
+    variant: Variant = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    json_: Json = False,
+) -> None:
+    """Count lines, words, lengths, duplicates, vocabulary and empty lines of a corpus."""
+    from peluche.data.sources import source_from
+    from peluche.data.statistics import statistics, statistics_table
+
+    options = {"limit": limit, "empty": "keep"}
+    source = source_from(names, split, languages, variant, encoding, columns, **options)
+    found = statistics(source.read())
+    _print_json(found) if json_ else _print_table(statistics_table(found))
+
+
+def _print_json(*records: Any) -> None:
+    for record in records:
+        print(json.dumps(record, ensure_ascii=False))
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.add_typer(data, name="data")
