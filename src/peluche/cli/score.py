@@ -98,7 +98,7 @@ def _print_table(rows: Sequence[dict[str, Any]], against: str | None) -> None:
         table.append([*cells, row["signature"]])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
-        print("  ".join(map(str.ljust, line, widths)))
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 def _interval(found: dict[str, Any]) -> str:
