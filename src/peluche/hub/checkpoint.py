@@ -57,7 +57,7 @@ class StateFolder:
 
     def intact_steps(self) -> list[int]:
         """Steps whose state passes every check, in order."""
-        return sorted({entry.step for entry in self._entries() if not _damage(entry)})
+        return sorted({entry.step for entry in self._entries() if _is_intact(entry)})
 
     def save(
         self,
@@ -89,6 +89,7 @@ class StateFolder:
                 _write(temporary, step, tensors, text)
                 final = temporary.rename(self.path / name)
                 sync_directory(self.path)
+                sync_directory(self.path.parent)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         self._prune(_Entry(step, max(revisions, default=-1) + 1, final), keep)
@@ -103,10 +104,10 @@ class StateFolder:
                 found = _read(entry)
                 break
             except CheckpointError as error:
-                problems.append(f"the state of step {entry.step} is damaged: {error.what}")
-        outcome = f"using step {found.step} instead" if found else "no earlier state is intact"
+                problems.append(f"the state in {entry.path} is damaged: {error.what}")
+        outcome = f"using {entry.path.name} instead" if found else "no earlier state is intact"
         for problem in problems:
-            say(f"{problem} ({self.path}); {outcome}")
+            say(f"{problem}; {outcome}")
         return found
 
     def _entries(self) -> list[_Entry]:
@@ -124,7 +125,7 @@ class StateFolder:
         useful = [
             entry
             for entry in others
-            if entry.step < newest.step and not _damage(entry, contents=False)
+            if entry.step < newest.step and _is_intact(entry, contents=False)
         ]
         for entry in others:
             if entry not in useful[: keep - 1]:
@@ -154,34 +155,49 @@ def _write(
 
 
 def _read(entry: _Entry) -> SavedState:
-    damage = _damage(entry)
-    if damage:
-        raise CheckpointError(damage, where=entry.path)
-    tensors = {path.stem: read_tensors(path) for path in entry.path.glob("*.safetensors")}
-    record = json.loads((entry.path / "state.json").read_bytes())
-    return SavedState(entry.step, tensors, record)
+    names = _verified(entry)
+    tensors = {
+        Path(name).stem: read_tensors(entry.path / name)
+        for name in names
+        if name.endswith(".safetensors")
+    }
+    return SavedState(entry.step, tensors, json.loads((entry.path / "state.json").read_bytes()))
 
 
-def _damage(entry: _Entry, *, contents: bool = True) -> str | None:
-    """What is wrong with a state, or None: its files against its manifest."""
+def _is_intact(entry: _Entry, *, contents: bool = True) -> bool:
+    try:
+        _verified(entry, contents=contents)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _verified(entry: _Entry, *, contents: bool = True) -> list[str]:
+    """The names of a state's files, once all are as its manifest says."""
+
+    def damaged(what: str) -> CheckpointError:
+        return CheckpointError(what, where=entry.path, remedy="use another state")
+
     try:
         manifest = json.loads((entry.path / "manifest.json").read_bytes())
-        if manifest["step"] != entry.step:
-            return f"manifest.json is of step {manifest['step']}"
         expected = {name: (f["bytes"], f["sha256"]) for name, f in manifest["files"].items()}
+        step = manifest["step"]
     except FileNotFoundError:
-        return "manifest.json is missing"
+        raise damaged("manifest.json is missing") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return "manifest.json cannot be read"
+        raise damaged("manifest.json cannot be read") from None
+    if step != entry.step or "state.json" not in expected:
+        raise damaged("manifest.json is not the one of this state")
     for name, (size, checksum) in expected.items():
         path = entry.path / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size} bytes instead of {size}"
-        if contents and sha256(path) != checksum:
-            return f"the contents of {name} were altered (its SHA-256 is not the recorded one)"
-    return None
+        try:
+            if path.stat().st_size != size:
+                raise damaged(f"{name} has {path.stat().st_size} bytes instead of {size}")
+            if contents and sha256(path) != checksum:
+                raise damaged(f"{name} was altered (its SHA-256 is not the recorded one)")
+        except OSError as error:
+            raise damaged(f"{name} cannot be read ({error.strerror})") from None
+    return list(expected)
 
 
 def _remove_whole(path: Path) -> None:

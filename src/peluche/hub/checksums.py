@@ -39,8 +39,7 @@ class CheckedFiles:
         kept = f"the earlier {name} is as it was" if path.exists() else f"there is no {name} yet"
         accepted = self._sums().get(name, [])
         with explain_failure(name, self.folder, needed, lambda: kept):
-            for leftover in self.folder.glob(f".{name}.*.tmp"):
-                leftover.unlink()
+            self._remove_leftovers(name)
             with replacing(path) as temporary:
                 write(temporary)
                 checksum = sha256(temporary)
@@ -54,6 +53,13 @@ class CheckedFiles:
         accepted = self._sums().get(name)
         return accepted is None or sha256(self.folder / name) in accepted
 
+    def _remove_leftovers(self, name: str) -> None:
+        """Remove what a killed process left unfinished of a file and of the record."""
+        for written in (name, CHECKSUMS):
+            # The star: a writer that is atomic by itself puts one more dot in front.
+            for leftover in self.folder.glob(f".*{written}.*.tmp"):
+                leftover.unlink()
+
     def _record(self, name: str, accepted: list[str]) -> None:
         write_text(self.folder / CHECKSUMS, json.dumps(self._sums() | {name: accepted}, indent=1))
 
@@ -61,7 +67,9 @@ class CheckedFiles:
         path = self.folder / CHECKSUMS
         try:
             content = json.loads(path.read_bytes())
-            return {str(name): [str(checksum) for checksum in content[name]] for name in content}
+            if not isinstance(content, dict):
+                raise ValueError("not an object")
+            return {name: [str(checksum) for checksum in sums] for name, sums in content.items()}
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"{CHECKSUMS} cannot be read ({error})",

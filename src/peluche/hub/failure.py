@@ -37,7 +37,7 @@ def explain_failure(
         raise CheckpointError(
             f"cannot save {what}: {error.strerror or error} ({room}); {reassurance()}",
             where=folder,
-            remedy="make room on the disk, then go on"
+            remedy="make room on the disk, then try again"
             if full
-            else "make the folder writable, then go on",
+            else "make the folder writable, then try again",
         ) from error

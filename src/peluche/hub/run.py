@@ -17,7 +17,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from torch import Tensor
@@ -29,9 +29,7 @@ from peluche.hub.event_log import EventLog
 from peluche.hub.failure import explain_failure
 from peluche.hub.lock import locked
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from peluche.text.tokenizer import Tokenizer
+from peluche.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
 CONFIG = "config.yaml"
@@ -60,8 +58,7 @@ class RunDirectory:
                 where=path,
                 remedy="resume that run, give another name, or delete the folder",
             )
-        # The two files are there alone when an earlier `create` was killed half-way.
-        if path.is_dir() and {entry.name for entry in path.iterdir()} - {CHECKSUMS, ".lock"}:
+        if path.is_dir() and any(not _is_of_unfinished_creation(entry) for entry in path.iterdir()):
             raise CheckpointError(
                 "this folder is not empty and does not hold a run",
                 where=path,
@@ -121,8 +118,6 @@ class RunDirectory:
         Raises:
             CheckpointError: when it is absent or altered.
         """
-        from peluche.text.tokenizer import Tokenizer
-
         self._check("tokenizer.json", lambda: "copy it again from where the run was trained")
         return Tokenizer.load(self.path / "tokenizer.json")
 
@@ -228,6 +223,12 @@ def find_runs(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if is_run(path))
     except OSError:
         return []
+
+
+def _is_of_unfinished_creation(path: Path) -> bool:
+    """Whether a file may be there because `create` was killed half-way."""
+    name = path.name
+    return name in (CHECKSUMS, ".lock") or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def _no_run(path: Path) -> CheckpointError:
