@@ -134,6 +134,8 @@ def check_state(step_when_done):
         assert found in ((200, 1), done) if crashed else found == done, found
         assert state.tensors["model"]["w"][0] == sum(found)
         assert state.tensors["optimizer"]["w"][0] == found[1]
+        for visible in run.path.glob("state/step-*"):
+            assert len(list(visible.iterdir())) == 4, "half a state is visible"
         save(work, 400, 3)
         assert run.latest_state(fail_if_said).step == 400
         assert not leftovers(run.path), leftovers(run.path)
