@@ -10,7 +10,7 @@ import typer
 
 from peluche.errors import PelucheError
 
-VERBS = ["tokenize", "data", "score"]
+VERBS = ["tokenize", "data", "score", "export"]
 
 app = typer.Typer(
     name="peluche",

@@ -94,9 +94,7 @@ def load_huggingface(folder: Path) -> tuple[EncoderDecoderConfig, dict[str, Tens
     return config, state
 
 
-def _model_config(
-    config: EncoderDecoderConfig, layout: Layout, vocabulary: int
-) -> dict[str, Any]:
+def _model_config(config: EncoderDecoderConfig, layout: Layout, vocabulary: int) -> dict[str, Any]:
     sizes = {"encoder": config.layers, "decoder": config.decoder_layers or config.layers}
     per_stack = {
         f"{stack}_{key}": value
@@ -229,7 +227,7 @@ def _require_expressible(
         raise ConfigError(
             f"this model has no equal here: {', '.join(reasons)}",
             where=where,
-            remedy="give a model with equal sizes in both stacks, scaled embeddings and no head bias",
+            remedy="give one with equal sizes in both stacks, scaled embeddings and no head bias",
         )
 
 
