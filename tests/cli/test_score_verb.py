@@ -126,3 +126,15 @@ def test_unknown_metric(folder):
 def test_sentences_exclude_against(folder):
     with pytest.raises(ConfigError, match="exclude each other"):
         run("hyp", "ref", "--sentences", "--against", "other")
+
+
+def test_errors_are_one_clear_message(folder, monkeypatch, capsys):
+    from peluche.cli.main import main
+
+    monkeypatch.setattr("sys.argv", ["peluche", "score", "hyp", "nothing"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == DataError.exit_code
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("peluche: no such file: nothing\n")

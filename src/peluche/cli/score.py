@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
-from typer import Argument, Option
+from typer import Argument, Option, Typer
 
 from peluche.errors import ConfigError, DataError
 
@@ -16,7 +15,7 @@ NAMES = "bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, meteor, wer, exact_mat
 DEFAULT = ["bleu", "chrf", "ter"]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: Typer) -> None:
     app.command("score")(score)
 
 
@@ -40,8 +39,7 @@ def score(
 
     if sentences and against:
         raise ConfigError("--sentences and --against exclude each other", remedy="drop one of them")
-    files = [hypotheses, *references, *([against] if against else [])]
-    system, *others = _read_aligned(files, encoding)
+    system, *others = _read_aligned([hypotheses, *references, *filter(None, [against])], encoding)
     texts = system, others[: len(references)]
     options: Any = {"tokenize": tokenize, "lowercase": lowercase, "force": force, "stem": stem}
     if sentences:

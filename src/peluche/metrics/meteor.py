@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from peluche.errors import ConfigError, MissingExtraError, did_you_mean
@@ -63,36 +64,37 @@ def align(
 
     A stage maps words to keys; words with equal keys may be paired, if no earlier stage did.
     Each stage makes as many pairs as there can be. Where words repeat there is a choice: the
-    longest runs of adjacent words go first, then the pairs nearest to the same position. (The
-    paper asks for the fewest crossings, which is not feasible to find exactly.)
+    longest runs of adjacent words go first, of equal ones those nearest to the same position.
+    (The paper asks for the fewest crossings; NLTK pairs from right to left, without a search.)
     """
     partner: dict[int, int] = {}
     for stage in stages:
         taken = set(partner.values())
-        left, right = [stage(word) for word in hypothesis], [stage(word) for word in reference]
-        free = [
-            (i, j)
-            for i, key in enumerate(left)
-            if i not in partner
-            for j, other in enumerate(right)
-            if key == other and j not in taken
-        ]
+        places: dict[str, list[int]] = defaultdict(list)
+        for j, word in enumerate(reference):
+            if j not in taken:
+                places[stage(word)].append(j)
+        unpaired = [(i, stage(word)) for i, word in enumerate(hypothesis) if i not in partner]
+        free = [(i, j) for i, key in unpaired for j in places.get(key, ())]
         while free:
-            start, length = _longest_run(free)
-            for offset in range(length):
-                partner[start[0] + offset] = start[1] + offset
-                taken.add(start[1] + offset)
+            starts, length = _longest_runs(free)
+            for i, j in starts:
+                run = [(i + offset, j + offset) for offset in range(length)]
+                if not any(left in partner or right in taken for left, right in run):
+                    partner.update(run)
+                    taken.update(right for _, right in run)
             free = [(i, j) for i, j in free if i not in partner and j not in taken]
     return sorted(partner.items())
 
 
-def _longest_run(pairs: list[tuple[int, int]]) -> tuple[tuple[int, int], int]:
-    """Where the longest diagonal run of `pairs` (ordered) starts, and its length."""
+def _longest_runs(pairs: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], int]:
+    """Where the longest diagonal runs of `pairs` (ordered) start, and their length."""
     runs: dict[tuple[int, int], int] = {}
     for i, j in reversed(pairs):
         runs[i, j] = 1 + runs.get((i + 1, j + 1), 0)
-    best = max(pairs, key=lambda pair: (runs[pair], -abs(pair[0] - pair[1])))
-    return best, runs[best]
+    longest = max(runs.values())
+    starts = [pair for pair in pairs if runs[pair] == longest]
+    return sorted(starts, key=lambda pair: abs(pair[0] - pair[1])), longest
 
 
 def chunks(pairs: Sequence[tuple[int, int]]) -> int:

@@ -54,7 +54,7 @@ def paired_bootstrap(
     for Machine Translation Evaluation"). The null distribution is that of the resampled
     differences moved to have the observed difference at zero (Efron and Tibshirani, 1993,
     chapter 16). sacreBLEU centres *absolute* differences instead, which makes its p-values
-    about half as large, and minimal for two equal systems.
+    smaller, and minimal for two equal systems.
 
     Args:
         baseline: statistics (N, K) of the one system; `system`: (N, K) of the other.
