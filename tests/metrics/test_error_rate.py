@@ -1,6 +1,3 @@
-import time
-
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,11 +54,3 @@ def test_exact_match_and_error_rate_agree(pairs):
     hypotheses, references = zip(*pairs, strict=True)
     wer, exact = sentence_scores(["wer", "exact_match"], hypotheses, references)
     assert [rate == 0 for rate in wer.scores] == [share == 100 for share in exact.scores]
-
-
-def test_a_thousand_sentences_take_less_than_a_second():
-    words = np.random.default_rng(0).integers(0, 50, size=(2, 1000, 30)).astype(str)
-    hypotheses, references = ([" ".join(row) for row in side] for side in words)
-    started = time.perf_counter()
-    assert only("wer", hypotheses, references) > 50
-    assert time.perf_counter() - started < 1
