@@ -1,0 +1,124 @@
+"""`peluche data`: what each of its verbs prints, and that it fails clearly."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from peluche.cli.data import register
+from peluche.data.catalogue import find_entry
+from peluche.errors import DataError, DownloadError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Work in an empty folder, with no corpora but those put there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PELUCHE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PELUCHE_DATA", raising=False)
+    (tmp_path / "a.en").write_text("a bear\n\na cat\na bear\n", encoding="utf-8")
+    (tmp_path / "a.fr").write_text("un ours\nvide\nun chat\nun ours\n", encoding="utf-8")
+    return tmp_path
+
+
+def run(*arguments):
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    return CliRunner().invoke(app, ["data", *arguments], catch_exceptions=False)
+
+
+def objects(*arguments):
+    return [json.loads(line) for line in run(*arguments, "--json").stdout.splitlines()]
+
+
+def test_list():
+    header, builtin, multi30k, tatoeba = run("list").stdout.splitlines()
+    assert header.split()[:2] == ["name", "what"]
+    assert "built in" in builtin
+    assert "non-commercial" in multi30k
+    assert "0 of 22" in multi30k
+    assert "142,787" in tatoeba
+
+
+def test_list_sees_what_is_here(folder, monkeypatch):
+    monkeypatch.setenv("PELUCHE_DATA", str(folder))
+    (folder / "multi30k").mkdir()
+    (folder / "multi30k" / "val.en.gz").touch()
+    assert [row["files_here"] for row in objects("list")] == [0, 1, 0]
+
+
+def test_show():
+    result = run("show", "a.en", "a.fr", "-n", "2")
+    assert result.stdout == "a.en:1\n  a bear\n  un ours\na.en:3\n  a cat\n  un chat\n"
+    assert result.stderr == "skipped 1 pair with an empty side (the first: a.en:2)\n"
+
+
+def test_show_as_json():
+    shown = objects("show", "a.en", "a.fr", "-n", "1")
+    assert shown == [{"source": "a bear", "target": "un ours", "where": "a.en:1"}]
+
+
+def test_show_with_columns_and_encoding(folder):
+    (folder / "a.tsv").write_text("ours\tx\tbear\nété\tx\tsummer\n", encoding="latin-1")
+    shown = objects("show", "a.tsv", "--columns", "2,0", "--encoding", "latin-1")
+    assert [(pair["source"], pair["target"]) for pair in shown] == [
+        ("bear", "ours"),
+        ("summer", "été"),
+    ]
+
+
+def test_show_a_split_of_a_catalogue_entry(folder, monkeypatch):
+    monkeypatch.setenv("PELUCHE_DATA", str(folder))
+    (folder / "multi30k" / "tok").mkdir(parents=True)
+    for language, text in (("de", "ein bär"), ("fr", "un ours")):
+        path = folder / "multi30k" / "tok" / f"val.lc.norm.tok.{language}"
+        path.write_text(f"{text}\n", encoding="utf-8")
+    options = ("--split", "validation", "--languages", "fr-de", "--variant", "tok")
+    (pair,) = objects("show", "multi30k", *options)
+    assert (pair["source"], pair["target"]) == ("un ours", "ein bär")
+
+
+def test_show_the_builtin_corpus():
+    assert len(objects("show", "builtin", "-n", "3", "--split", "test")) == 3
+
+
+def test_stats():
+    (found,) = objects("stats", "a.en", "a.fr")
+    assert (found["pairs"], found["duplicates"], found["source"]["empty"]) == (4, 1, 1)
+    rows = run("stats", "a.en", "a.fr").stdout.splitlines()
+    assert rows[0].split() == ["pairs", "4"]
+    assert ["words", "6", "7"] in [row.split() for row in rows]
+
+
+def test_stats_of_a_very_long_line(folder):
+    (folder / "a.en").write_text("word " * 100_000 + "\nb\n", encoding="utf-8")
+    (folder / "a.fr").write_text("mot\nb\n", encoding="utf-8")
+    assert "words per line, max               100,000" in run("stats", "a.en", "a.fr").stdout
+
+
+def test_unequal_files_stop_with_the_place():
+    Path("a.fr").write_text("un ours\n", encoding="utf-8")
+    with pytest.raises(DataError, match="not aligned"):
+        run("stats", "a.en", "a.fr")
+
+
+def test_get_checks_what_is_here(folder):
+    entry = find_entry("tatoeba-en-fr")
+    there = folder / "there" / "tatoeba-en-fr" / entry.files[0].path
+    there.parent.mkdir(parents=True)
+    there.touch()
+    result = run("get", "tatoeba-en-fr", "--to", str(folder / "there"))
+    assert result.stdout == f"{there} (here; no SHA-256 to check by)\n"
+    assert "CC BY 2.0" in result.stderr
+    assert "@misc{tatoeba" in result.stderr
+
+
+def test_get_refuses_a_wrong_file(folder):
+    there = folder / "there" / "multi30k" / find_entry("multi30k").files[0].path
+    there.parent.mkdir(parents=True)
+    there.touch()
+    with pytest.raises(DownloadError, match="the file is not upstream's"):
+        run("get", "multi30k", "--to", str(folder / "there"), "--mirror", "http://127.0.0.1:9")
