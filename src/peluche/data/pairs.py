@@ -68,7 +68,8 @@ def _unequal(paths: Sequence[Path], counts: Sequence[int]) -> DataError:
     return DataError(
         "the files are not aligned: "
         + ", ".join(
-            f"{path} has {count:,} lines" for path, count in zip(paths, counts, strict=True)
+            f"{path} has {count:,} line{'s' * (count != 1)}"
+            for path, count in zip(paths, counts, strict=True)
         ),
         where=f"{display_name(longer)}:{min(counts) + 1} is the first line without a counterpart",
         remedy="line n of one must translate line n of the other; look for a cut-off file, or a "
