@@ -55,7 +55,7 @@ def score(
     if as_json:
         print(*map(json.dumps, rows), sep="\n")
     else:
-        _print_table(rows, against)
+        print_table(rows, against)
 
 
 def _read_aligned(paths: Sequence[str], encoding: str) -> list[list[str]]:
@@ -86,7 +86,8 @@ def _print_sentences(found: Sequence[Any], as_json: bool) -> None:
             print(line, *(f"{value:.2f}" for value in row), sep="\t")
 
 
-def _print_table(rows: Sequence[dict[str, Any]], against: str | None) -> None:
+def print_table(rows: Sequence[dict[str, Any]], against: str | None = None) -> None:
+    """Scores as JSON-able records, one a line, aligned."""
     extra = [f"from {against}", "95 % interval", "p-value"] if against else []
     table = [["metric", "score", "95 % interval", *extra, "signature"]]
     for row in rows:

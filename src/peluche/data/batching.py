@@ -1,0 +1,262 @@
+"""Examples → batches: token budgets, bucketing by length, and an order that can be resumed.
+
+A stream is cut into windows of examples. Within a window the order is shuffled from the seed,
+sentences of like length are put together, and the batches are shuffled again; so the same code
+serves a corpus that fits in memory (one window) and one that does not (`window` examples at a
+time), and a position in the stream is three numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from peluche.config import Config
+from peluche.data.sources import Pair
+from peluche.errors import DataError
+from peluche.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class TranslationBatch:
+    """Aligned sentences as token ids, padded on the right.
+
+    Attributes:
+        source: (B, S), each sentence ends with [EOS].
+        source_valid: (B, S), True for tokens, False for padding.
+        target_in: (B, T), [BOS] and the sentence.
+        target_out: (B, T), the sentence and [EOS]: what each position of `target_in` is to say.
+        target_valid: (B, T).
+    """
+
+    source: Int[Tensor, "batch source"]
+    source_valid: Bool[Tensor, "batch source"]
+    target_in: Int[Tensor, "batch target"]
+    target_out: Int[Tensor, "batch target"]
+    target_valid: Bool[Tensor, "batch target"]
+
+    @property
+    def source_tokens(self) -> int:
+        return int(self.source_valid.sum())
+
+    @property
+    def target_tokens(self) -> int:
+        return int(self.target_valid.sum())
+
+    def to(self, device: torch.device) -> TranslationBatch:
+        """The same batch on a device."""
+        if self.source.device == device:
+            return self
+        return TranslationBatch(
+            *(tensor.to(device, non_blocking=True) for tensor in vars(self).values())
+        )
+
+
+class BatchingConfig(Config):
+    """How examples become batches."""
+
+    tokens: int = Field(4096, gt=0, description="padded tokens per batch and side, at most")
+    max_length: int = Field(256, gt=1, description="longer pairs (in tokens) are left out")
+    window: int | None = Field(
+        None, gt=0, description="examples held at a time; for corpora larger than memory"
+    )
+
+
+class Position(NamedTuple):
+    """Where a stream stands: the next batch is number `batch` of this window of this epoch."""
+
+    epoch: int = 0
+    window: int = 0
+    batch: int = 0
+
+
+class Window:
+    """Encoded pairs, kept as flat arrays: about four bytes a token."""
+
+    def __init__(self, sources: list[list[int]], targets: list[list[int]]) -> None:
+        self.source, self.source_start = _flatten(sources)
+        self.target, self.target_start = _flatten(targets)
+
+    def __len__(self) -> int:
+        return len(self.source_start) - 1
+
+    @property
+    def source_lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.source_start)
+
+    @property
+    def target_lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.target_start)
+
+    def plan(self, tokens: int, random: np.random.Generator | None) -> list[NDArray[np.int64]]:
+        """Row numbers of each batch, at most `tokens` padded tokens a side.
+
+        Rows of like length stand together; with `random`, ties and the batches are shuffled.
+        """
+        order = np.arange(len(self)) if random is None else random.permutation(len(self))
+        source, target = self.source_lengths, self.target_lengths
+        # Sources rise and fall in turn, so that neighbours are alike across target lengths too.
+        snake = np.where(target % 2 == 0, source, -source)
+        order = order[np.lexsort((snake[order], target[order]))]
+        batches, start, widest = [], 0, 0
+        widths = np.maximum(source, target)[order]
+        for end, width in enumerate(widths.tolist()):
+            widest_now = max(widest, width)
+            if end > start and widest_now * (end + 1 - start) > tokens:
+                batches.append(order[start:end])
+                start, widest_now = end, width
+            widest = widest_now
+        if start < len(order):
+            batches.append(order[start:])
+        if random is not None:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+        return batches
+
+    def batch(self, rows: NDArray[np.int64], tokenizer: Tokenizer) -> TranslationBatch:
+        """Pad these rows into tensors."""
+        source, source_valid = _pad(self.source, self.source_start, rows, tokenizer.pad_id)
+        target, target_valid = _pad(self.target, self.target_start, rows, tokenizer.pad_id)
+        shifted = np.roll(target, 1, axis=1)
+        shifted[:, 0] = tokenizer.bos_id
+        shifted[~target_valid] = tokenizer.pad_id
+        arrays = (source, source_valid, shifted, target, target_valid)
+        return TranslationBatch(*(torch.from_numpy(array) for array in arrays))
+
+
+class TranslationStream:
+    """An endless, resumable stream of batches over a corpus.
+
+    Args:
+        read: opens the corpus from its start; called once per epoch, or once if it fits.
+        tokenizer: turns text into ids.
+        config: token budget, length limit, window.
+        seed: decides the order.
+        say: told once how many pairs were left out and why.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Pair]],
+        tokenizer: Tokenizer,
+        config: BatchingConfig,
+        seed: int = 0,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.read, self.tokenizer, self.config, self.seed, self.say = (
+            read,
+            tokenizer,
+            config,
+            seed,
+            say,
+        )
+        self._whole: Window | None = None
+        self._told = False
+
+    def batches(
+        self, position: Position = Position()
+    ) -> Iterator[tuple[TranslationBatch, Position]]:
+        """Batches from `position` on, each with the position after it, epoch after epoch.
+
+        Raises:
+            DataError: if the corpus holds no pair that can be trained on.
+        """
+        epoch, first_window, first_batch = position
+        while True:
+            found = False
+            for number, window in enumerate(self._windows(skip=first_window), first_window):
+                found = found or len(window) > 0
+                random = np.random.default_rng([self.seed, epoch, number])
+                plan = window.plan(self.config.tokens, random)
+                for index in range(first_batch, len(plan)):
+                    batch = window.batch(plan[index], self.tokenizer)
+                    yield batch, Position(epoch, number, index + 1)
+                first_batch = 0
+            if not found and first_window == 0:
+                raise DataError(
+                    "there is no pair to train on",
+                    where="the training corpus",
+                    remedy=f"check the files, and that pairs are under {self.config.max_length} "
+                    "tokens (batching.max_length)",
+                )
+            epoch, first_window = epoch + 1, 0
+
+    def once(self) -> Iterator[TranslationBatch]:
+        """Every pair once, in a fixed order: for validation."""
+        for window in self._windows():
+            for rows in window.plan(self.config.tokens, None):
+                yield window.batch(rows, self.tokenizer)
+
+    def warm(self) -> None:
+        """Read and encode now what fits in memory, so that the first batch comes at once."""
+        if self.config.window is None:
+            next(self._windows())
+
+    def batches_per_epoch(self) -> int:
+        """How many batches the first epoch has; reads the whole corpus."""
+        total = 0
+        for number, window in enumerate(self._windows()):
+            random = np.random.default_rng([self.seed, 0, number])
+            total += len(window.plan(self.config.tokens, random))
+        return total
+
+    def _windows(self, skip: int = 0) -> Iterator[Window]:
+        if self.config.window is None:
+            if self._whole is None:
+                self._whole = self._encode(list(self.read()))
+            if skip == 0:
+                yield self._whole
+            return
+        pairs = iter(self.read())
+        for _ in range(skip * self.config.window):
+            next(pairs, None)
+        while block := list(islice(pairs, self.config.window)):
+            yield self._encode(block)
+
+    def _encode(self, pairs: list[Pair]) -> Window:
+        sources = self.tokenizer.encode_batch([pair.source for pair in pairs], eos=True)
+        targets = self.tokenizer.encode_batch([pair.target for pair in pairs], eos=True)
+        limit = min(self.config.max_length, self.config.tokens)
+        fits = [
+            len(source) <= limit and len(target) <= limit
+            for source, target in zip(sources, targets, strict=True)
+        ]
+        long = len(fits) - sum(fits)
+        if long and not self._told:
+            self._told = True
+            example = pairs[fits.index(False)].where
+            self.say(
+                f"left out {long} of {len(pairs)} pairs with more than {limit} tokens on a side "
+                f"(the first: {example}; batching.max_length sets the limit)"
+            )
+        return Window(
+            [source for source, fit in zip(sources, fits, strict=True) if fit],
+            [target for target, fit in zip(targets, fits, strict=True) if fit],
+        )
+
+
+def _flatten(sequences: list[list[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    starts = np.zeros(len(sequences) + 1, dtype=np.int64)
+    np.cumsum([len(sequence) for sequence in sequences], out=starts[1:])
+    flat = np.fromiter(
+        (token for sequence in sequences for token in sequence), dtype=np.int32, count=starts[-1]
+    )
+    return flat, starts
+
+
+def _pad(
+    flat: NDArray[np.int32], starts: NDArray[np.int64], rows: NDArray[np.int64], pad: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    begin, lengths = starts[rows], starts[rows + 1] - starts[rows]
+    columns = np.arange(lengths.max())
+    valid = columns < lengths[:, None]
+    index = np.where(valid, begin[:, None] + columns, 0)
+    return np.where(valid, flat[index], pad).astype(np.int64), valid

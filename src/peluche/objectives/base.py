@@ -1,0 +1,46 @@
+"""What an objective returns: named totals and the counts they are over.
+
+The loop divides by the count of the whole optimizer step, over all micro-batches and devices, so
+that a gradient does not depend on how the step's batch was cut up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+
+class Term(NamedTuple):
+    """One part of a loss: `total` is a differentiable sum over `count` items."""
+
+    total: Tensor
+    count: float
+    weight: float = 1.0
+
+
+class Metric(NamedTuple):
+    """A figure for people: `total` over `count` items, not differentiated."""
+
+    total: float
+    count: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a batch is worth."""
+
+    terms: Mapping[str, Term]
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """Scores a batch; never generates."""
+
+    def counts(self, batch: Any) -> dict[str, float]:
+        """The count of each term, known before the forward pass."""
+
+    def __call__(self, model: nn.Module, batch: Any) -> Losses:
+        """Run the model on a batch."""

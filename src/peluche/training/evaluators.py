@@ -1,0 +1,89 @@
+"""Validation of a translator while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from peluche.config import Config
+from peluche.data.batching import TranslationBatch, TranslationStream
+from peluche.data.sources import Pair
+from peluche.metrics import perplexity, score
+from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.objectives.base import Objective
+from peluche.tasks.translate import Translator
+from peluche.training.events import EvaluateEvent
+
+
+class EvaluationConfig(Config):
+    """What is measured on the validation set while training, and on the test set at the end."""
+
+    metrics: tuple[str, ...] = ("bleu", "chrf", "exact_match")
+    tokenize: str = Field("13a", description="sacreBLEU's tokenisation of the scored text")
+    sentences: int = Field(200, ge=0, description="validation sentences translated (greedily)")
+    sample: str | None = Field(None, description="a sentence translated at every evaluation")
+
+    def score_options(self) -> dict[str, Any]:
+        """Options of `metrics.score` that this protocol fixes."""
+        return {"tokenize": self.tokenize}
+
+
+class TranslationEvaluator:
+    """Loss and perplexity on the whole validation set, metrics on part of it."""
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        objective: Objective,
+        stream: TranslationStream,
+        pairs: Sequence[Pair],
+        translator: Translator,
+        config: EvaluationConfig,
+    ) -> None:
+        self.model, self.objective, self.translator = model, objective, translator
+        self.batches = list(stream.once())
+        self.pairs, self.config = pairs[: config.sentences], config
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> EvaluateEvent:
+        metrics = mean_losses(self.model, self.objective, self.batches)
+        metrics["perplexity"] = perplexity(metrics["nll"], 1)
+        if self.pairs:
+            hypotheses = self.translator.translate([pair.source for pair in self.pairs], beams=1)
+            scores = score(
+                self.config.metrics,
+                hypotheses,
+                [pair.target for pair in self.pairs],
+                bootstrap=0,
+                **self.config.score_options(),
+            )
+            metrics |= {item.metric: item.score for item in scores}
+        samples = []
+        if self.config.sample is not None:
+            said = self.translator.translate([self.config.sample], beams=1)[0]
+            samples.append((self.config.sample, said))
+        return EvaluateEvent(step, metrics, tuple(samples))
+
+
+def mean_losses(
+    model: EncoderDecoder, objective: Objective, batches: Iterable[TranslationBatch]
+) -> dict[str, float]:
+    """Each term and metric of an objective, averaged over all items of the batches."""
+    device = next(model.parameters()).device
+    totals: dict[str, list[float]] = {}
+    for batch in batches:
+        losses = objective(model, batch.to(device))
+        for name, term in losses.terms.items():
+            totals.setdefault(name, []).append(float(term.total))
+            totals.setdefault(f"{name}#", []).append(term.count)
+        for name, metric in losses.metrics.items():
+            totals.setdefault(name, []).append(metric.total)
+            totals.setdefault(f"{name}#", []).append(metric.count)
+    return {
+        name: sum(values) / sum(totals[f"{name}#"])
+        for name, values in totals.items()
+        if not name.endswith("#")
+    }

@@ -1,0 +1,374 @@
+"""The one loop: data → objective → backward → step, and events for everything else."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any, ContextManager, Literal, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from peluche.config import Config
+from peluche.data.batching import Position
+from peluche.errors import CheckpointError, NumericsError
+from peluche.hub.checkpoint import SavedState
+from peluche.hub.run import RunDirectory
+from peluche.objectives.base import Objective
+from peluche.training.averaging import Averaging, AveragingConfig
+from peluche.training.events import EvaluateEvent, Hook, StepEvent
+from peluche.training.schedules import Schedule
+from peluche.training.signals import StopSignals
+
+MAX_ROLLBACKS = 3
+
+
+class TrainingConfig(Config):
+    """How long, how often, and from which seed."""
+
+    steps: int | None = Field(None, gt=0, description="optimizer steps")
+    epochs: float | None = Field(None, gt=0, description="passes over the corpus")
+    minutes: float | None = Field(
+        None, gt=0, description="time budget; turned into steps by timing a few of them first"
+    )
+    accumulate: int = Field(1, gt=0, description="micro-batches per optimizer step")
+    clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
+    evaluate_every: int = Field(500, gt=0)
+    checkpoint_every: int = Field(500, gt=0)
+    log_every: int = Field(20, gt=0)
+    keep: int = Field(2, gt=0, description="training states kept on disk")
+    seed: int = Field(0, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int | None = Field(None, gt=0, description="CPU threads; all cores if not given")
+    averaging: AveragingConfig | None = None
+    select: str = Field("last", description="'last', or a validation metric: the best by it")
+    patience: int | None = Field(
+        None, gt=0, description="stop after so many evaluations without a better `select`"
+    )
+
+
+class Stream(Protocol):
+    """An endless source of batches that can start anywhere."""
+
+    def batches(self, position: Position) -> Iterator[tuple[Any, Position]]: ...
+
+    def batches_per_epoch(self) -> int: ...
+
+
+class Evaluator(Protocol):
+    """Scores the model as it is now."""
+
+    def __call__(self, step: int) -> EvaluateEvent: ...
+
+
+class _Diverged(Exception):
+    """The loss or a gradient is not a finite number."""
+
+
+class Trainer:
+    """Trains a model in a run directory; can be stopped and resumed at any step.
+
+    Args:
+        model: what is trained, on the device it is to be trained on.
+        objective: what a batch is worth.
+        stream: where batches come from.
+        evaluator: scores the model every `evaluate_every` steps and at the end.
+        hooks: hear of every event.
+        say: one-line messages for people.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        model: nn.Module,
+        objective: Objective,
+        stream: Stream,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        config: TrainingConfig,
+        evaluator: Evaluator,
+        hooks: Sequence[Hook] = (),
+        say: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.run, self.model, self.objective, self.stream = run, model, objective, stream
+        self.optimizer, self.schedule, self.config = optimizer, schedule, config
+        self.evaluator, self.hooks, self.say = evaluator, list(hooks), say
+        self.averaging: Averaging | None = (
+            config.averaging.build(model) if config.averaging is not None else None
+        )
+        self.base_rates = [group["lr"] for group in optimizer.param_groups]
+        self.device = next(model.parameters()).device
+        self.step = 0
+        self.saved_step: int | None = None
+        self.total = 0
+        self.position = Position()
+        self.rate_scale = 1.0
+        self.rollbacks = 0
+        self.seconds = 0.0
+        self.stop_reason: str | None = None
+
+    def request_stop(self, reason: str) -> None:
+        """End after the current step; the state is saved."""
+        self.stop_reason = self.stop_reason or reason
+
+    def fit(self, resume: bool = False) -> str:
+        """Train to the end, or to a signal; returns the reason of the stop.
+
+        Raises:
+            CheckpointError: a state could not be saved; earlier ones are intact.
+            NumericsError: the loss is not a number, and lower rates did not help.
+        """
+        if resume:
+            self._restore()
+        else:
+            self.total = self._total_steps()
+            self._save()
+        with StopSignals() as signals:
+            for hook in self.hooks:
+                hook.start(self)
+            while self.step < self.total and self.stop_reason is None:
+                try:
+                    self._train_until_stopped(signals)
+                except _Diverged as error:
+                    self._roll_back(str(error))
+            reason = self.stop_reason or "finished"
+            if self.saved_step != self.step:
+                self._save()
+            for hook in self.hooks:
+                hook.stop(reason)
+        return reason
+
+    def _train_until_stopped(self, signals: StopSignals) -> None:
+        batches = self.stream.batches(self.position)
+        config = self.config
+        while self.step < self.total and self.stop_reason is None:
+            self._train_step(batches)
+            last = self.step == self.total
+            if self.step % config.evaluate_every == 0 or last:
+                self._evaluate()
+            if self.step % config.checkpoint_every == 0 or last:
+                self._save()
+            if signals.received is not None:
+                self.request_stop(f"stopped by {signals.received}")
+
+    def _train_step(self, batches: Iterator[tuple[Any, Position]]) -> None:
+        started = time.perf_counter()
+        micro_batches = []
+        for _ in range(self.config.accumulate):
+            batch, self.position = next(batches)
+            micro_batches.append(batch.to(self.device))
+        rate = self.set_rate(self.step + 1)
+        values, norm = self.gradients(micro_batches)
+        self.optimizer.step()
+        self.step += 1
+        if self.averaging is not None:
+            self.averaging.update(self.model, self.step)
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        event = StepEvent(
+            step=self.step,
+            epoch=self.position.epoch,
+            values=values,
+            rate=rate,
+            gradient_norm=norm,
+            tokens=sum(batch.target_tokens for batch in micro_batches),
+            seconds=seconds,
+        )
+        for hook in self.hooks:
+            hook.step(event)
+
+    def set_rate(self, step: int) -> float:
+        """Set the learning rate of a step; returns it."""
+        factor = self.schedule.factor(step, self.total) * self.rate_scale
+        for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * factor
+        return self.base_rates[0] * factor
+
+    def gradients(self, micro_batches: Sequence[Any]) -> tuple[dict[str, float], float]:
+        """Gradients of the step's loss, clipped; returns mean values and the norm before.
+
+        Every term's total is divided by its count over the whole step, so the result does not
+        depend on how the step is cut into micro-batches.
+        """
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        counts: dict[str, float] = {}
+        for batch in micro_batches:
+            for name, count in self.objective.counts(batch).items():
+                counts[name] = counts.get(name, 0.0) + count
+        totals: dict[str, float] = {}
+        metric_counts: dict[str, float] = {}
+        for batch in micro_batches:
+            with self._autocast():
+                losses = self.objective(self.model, batch)
+            loss = torch.zeros((), device=self.device)
+            for name, term in losses.terms.items():
+                loss = loss + term.total * (term.weight / counts[name])
+                totals[name] = totals.get(name, 0.0) + float(term.total.detach())
+            loss.backward()
+            for name, metric in losses.metrics.items():
+                totals[name] = totals.get(name, 0.0) + metric.total
+                metric_counts[name] = metric_counts.get(name, 0.0) + metric.count
+        values = {
+            name: total / (counts.get(name) or metric_counts[name])
+            for name, total in totals.items()
+        }
+        limit = math.inf if self.config.clip is None else self.config.clip
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True))
+        if not all(map(math.isfinite, [*values.values(), norm])):
+            raise _Diverged(", ".join(f"{k} {v}" for k, v in {**values, "gradient": norm}.items()))
+        return values, norm
+
+    def _autocast(self) -> ContextManager[Any]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _evaluate(self) -> None:
+        if self.averaging is not None:
+            self.averaging.snapshot(self.model)
+        with self.averaged_weights(), torch.no_grad(), _kept_random_state():
+            self.model.eval()
+            event = self.evaluator(self.step)
+        for hook in self.hooks:
+            hook.evaluate(event)
+
+    def averaged_weights(self) -> ContextManager[None]:
+        """The model with the weights that are evaluated and kept: averaged ones, if configured."""
+        return nullcontext() if self.averaging is None else self.averaging.applied(self.model)
+
+    def _total_steps(self) -> int:
+        config = self.config
+        if config.steps is not None:
+            return config.steps
+        if config.epochs is not None:
+            per_epoch = self.stream.batches_per_epoch() / config.accumulate
+            return max(1, round(config.epochs * per_epoch))
+        assert config.minutes is not None, "the recipe gives steps, epochs or minutes"
+        seconds = self._time_a_step()
+        total = max(1, int(config.minutes * 60 / seconds))
+        self.say(f"{seconds:.3f} s a step: {total:,} steps in {config.minutes:g} minutes")
+        return total
+
+    def _time_a_step(self, warm: int = 2, timed: int = 8) -> float:
+        """Mean seconds of a step, measured without changing anything."""
+        with _kept_random_state():
+            batches = self.stream.batches(self.position)
+            times = []
+            for _ in range(warm + timed):
+                started = time.perf_counter()
+                step = [next(batches)[0].to(self.device) for _ in range(self.config.accumulate)]
+                self.gradients(step)
+                times.append(time.perf_counter() - started)
+        self.optimizer.zero_grad(set_to_none=True)
+        return sum(times[warm:]) / timed
+
+    def _roll_back(self, found: str) -> None:
+        """Return to the last state with half the learning rate."""
+        self.rollbacks += 1
+        failed, rollbacks = self.step + 1, self.rollbacks
+        if rollbacks > MAX_ROLLBACKS:
+            raise NumericsError(
+                f"the loss is not a finite number, after {MAX_ROLLBACKS} roll-backs ({found})",
+                where=f"step {failed} of {self.run.path}",
+                remedy="lower optimizer.lr, lengthen schedule.warmup, or set training.clip; "
+                "states from before are kept in the run directory",
+            )
+        scale = self.rate_scale
+        self._restore()
+        self.rate_scale, self.rollbacks = min(self.rate_scale, scale) * 0.5, rollbacks
+        self.say(
+            f"step {failed}: not a finite number ({found}); back to step {self.step} with "
+            f"{self.rate_scale:g} × the learning rate (roll-back {rollbacks} of {MAX_ROLLBACKS})"
+        )
+        self.run.log({"event": "rollback", "failed": failed, "found": found})
+
+    def _save(self) -> None:
+        groups: dict[str, dict[str, Tensor]] = {
+            "model": dict(self.model.state_dict()),
+            "optimizer": _optimizer_tensors(self.optimizer),
+            "random": {"torch": torch.get_rng_state()},
+        }
+        if torch.cuda.is_available():
+            groups["random"]["cuda"] = torch.cuda.get_rng_state()
+        if self.averaging is not None:
+            groups |= self.averaging.state()
+        record = {
+            "total": self.total,
+            "position": list(self.position),
+            "rate_scale": self.rate_scale,
+            "rollbacks": self.rollbacks,
+            "seconds": self.seconds,
+            "hooks": {type(hook).__name__: hook.state() for hook in self.hooks},
+        }
+        self.run.save_state(self.step, groups, record, keep=self.config.keep)
+        self.saved_step = self.step
+        self.run.log({"event": "checkpoint", "step": self.step})
+        for hook in self.hooks:
+            hook.checkpoint(self.step)
+
+    def _restore(self) -> None:
+        """Return to the newest intact state.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        state: SavedState | None = self.run.latest_state(self.say)
+        if state is None:
+            raise CheckpointError(
+                "no training state is intact" if self.run.states() else "no state was saved yet",
+                where=self.run.path / "state",
+                remedy="train anew in another run directory; finished weights, if there are any, "
+                "can still be used",
+            )
+        self.model.load_state_dict(dict(state.tensors["model"]))
+        _load_optimizer_tensors(self.optimizer, state.tensors["optimizer"])
+        if self.averaging is not None:
+            self.averaging.load_state({k: dict(v) for k, v in state.tensors.items()})
+        record = state.record
+        self.step, self.total = state.step, record["total"]
+        self.position = Position(*record["position"])
+        self.rate_scale, self.rollbacks = record["rate_scale"], record["rollbacks"]
+        self.seconds = record["seconds"]
+        for hook in self.hooks:
+            hook.load_state(record["hooks"].get(type(hook).__name__, {}))
+        random = state.tensors["random"]
+        torch.set_rng_state(random["torch"])
+        if "cuda" in random and torch.cuda.is_available():
+            torch.cuda.set_rng_state(random["cuda"])
+        self.saved_step = self.step
+        self.run.log({"event": "resume", "step": self.step})
+
+
+class _kept_random_state:
+    """Whatever draws random numbers inside leaves training as it would have been."""
+
+    def __enter__(self) -> None:
+        self.state = torch.get_rng_state()
+        self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+
+    def __exit__(self, *exception: object) -> None:
+        torch.set_rng_state(self.state)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def _load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
