@@ -1,6 +1,7 @@
 """`peluche data`: what each of its verbs prints, and that it fails clearly."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
+def run(*arguments, catch_exceptions=False):
     app = typer.Typer()
     app.callback()(lambda: None)
     register(app)
-    return CliRunner().invoke(app, ["data", *arguments], catch_exceptions=False)
+    return CliRunner().invoke(app, ["data", *arguments], catch_exceptions=catch_exceptions)
 
 
 def objects(*arguments):
@@ -121,4 +122,14 @@ def test_get_refuses_a_wrong_file(folder):
     there.parent.mkdir(parents=True)
     there.touch()
     with pytest.raises(DownloadError, match="the file is not upstream's"):
-        run("get", "multi30k", "--to", str(folder / "there"), "--mirror", "http://127.0.0.1:9")
+        run("get", "multi30k", "--to", str(folder / "there"))
+
+
+def test_get_says_the_size_first_and_uses_the_mirror():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        mirror = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    result = run("get", "multi30k", "--mirror", mirror, catch_exceptions=True)
+    assert "22 files, 11.1 MB in all" in result.stderr
+    assert isinstance(result.exception, DownloadError)
+    assert result.exception.where == f"{mirror}/raw/train.en.gz"
