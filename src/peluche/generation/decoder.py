@@ -1,0 +1,114 @@
+"""What a search needs of a model, and how a model is made to give it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from peluche.models.encoder_decoder import EncoderDecoder, Memory
+from peluche.nn.masks import PreparedMask
+from peluche.nn.state import BeamState
+
+
+class Decoding(Protocol):
+    """A batch being decoded: `sentences * beams` rows, the beams of a sentence together."""
+
+    def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
+        """Read one token per row; logits of the next.
+
+        The result may be overwritten by the caller and by the next step, and may have more
+        columns than the vocabulary has tokens; those hold −∞.
+        """
+
+    def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
+        """`parents[s, b]`: which beam of sentence s continues as beam b."""
+
+    def keep(self, sentences: Int[Tensor, "kept"]) -> None:
+        """Go on with these sentences only."""
+
+
+class Decoder(Protocol):
+    """Starts decodings."""
+
+    def start(
+        self,
+        source: Int[Tensor, "sentences source"],
+        valid: Bool[Tensor, "sentences source"],
+        beams: int,
+        capacity: int,
+    ) -> Decoding:
+        """Read the source sentences; at most `capacity` tokens per row will follow."""
+
+
+class ModelDecoder:
+    """Decodes with a model as it is: the reference of faster decoders.
+
+    Works on the model's weights of the moment, in evaluation mode.
+    """
+
+    def __init__(self, model: EncoderDecoder) -> None:
+        self.model = model
+
+    def start(
+        self,
+        source: Int[Tensor, "sentences source"],
+        valid: Bool[Tensor, "sentences source"],
+        beams: int,
+        capacity: int,
+    ) -> ModelDecoding:
+        device = self.model.head.weight.device
+        self.model.eval()
+        memory = self.model.encode(source.to(device), valid.to(device))
+        return ModelDecoding(self.model, self.model.project_memory(memory), beams, capacity)
+
+
+class ModelDecoding:
+    """See `Decoding`. The past of a sentence's beams is shared, not copied (`BeamState`)."""
+
+    def __init__(self, model: EncoderDecoder, memory: Memory, beams: int, capacity: int) -> None:
+        config = model.config
+        self.model, self.memory = model, memory
+        self.state = BeamState(
+            config.decoder_layers or config.layers,
+            memory.hidden.shape[0],
+            beams,
+            config.kv_heads or config.heads,
+            config.d_model // config.heads,
+            capacity,
+            dtype=memory.hidden.dtype,
+            device=memory.hidden.device,
+        )
+        self.position = torch.zeros(1, dtype=torch.int64, device=memory.hidden.device)
+
+    def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
+        hidden = self.model.hidden(
+            tokens.to(self.position.device)[:, None],
+            condition=self.memory,
+            positions=self.position,
+            state=self.state,
+        )
+        self.position = self.position + 1
+        return self.model.logits(hidden[:, 0]).float().cpu()
+
+    def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
+        self.state.select(parents.to(self.position.device))
+
+    def keep(self, sentences: Int[Tensor, "kept"]) -> None:
+        rows = sentences.to(self.position.device)
+        self.state.keep(rows)
+        hidden, valid, mask, pairs = self.memory
+        assert pairs is not None, "the memory was projected at the start"
+        self.memory = Memory(
+            hidden[rows],
+            valid[rows],
+            None if mask is None else _keep_mask(mask, rows),
+            tuple((key[rows], value[rows]) for key, value in pairs),
+        )
+
+
+def _keep_mask(mask: PreparedMask, rows: Tensor) -> PreparedMask:
+    assert mask.dense is not None, "a padding mask is dense"
+    return PreparedMask(mask.dense[rows], None if mask.empty is None else mask.empty[rows])

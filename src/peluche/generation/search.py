@@ -1,0 +1,191 @@
+"""From distributions to tokens: what all searches share, greedy search and sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from peluche.generation.config import DecodingConfig
+from peluche.generation.decoder import Decoder
+from peluche.generation.sampling import (
+    RowParameters,
+    SamplingParameters,
+    draw,
+    process,
+    uniforms,
+)
+from peluche.text.tokenizer import Tokenizer
+
+BOS, EOS = Tokenizer.bos_id, Tokenizer.eos_id
+NEVER = torch.tensor([Tokenizer.pad_id, Tokenizer.unk_id, Tokenizer.bos_id])
+FREE = -1
+DEFAULT_SAMPLING = SamplingParameters()
+# Leaving finished sentences behind copies the caches of the others: worth it from this share on.
+SHRINK_AT = 0.75
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sentence to decode.
+
+    Args:
+        source: its tokens, [EOS] at the end.
+        limit: the most tokens to write, the prefix and [EOS] included.
+        prefix: tokens that the result must begin with, shorter than `limit`.
+        sampling: how to draw, where the search is sampling.
+        stream: tells requests of equal seed apart, e.g. a line number.
+    """
+
+    source: Sequence[int]
+    limit: int
+    prefix: Sequence[int] = ()
+    sampling: SamplingParameters = DEFAULT_SAMPLING
+    stream: int = 0
+
+
+class Hypothesis(NamedTuple):
+    """A finished sequence.
+
+    Attributes:
+        tokens: the tokens before [EOS].
+        score: the log-probability of tokens and [EOS], divided by the length normaliser.
+    """
+
+    tokens: list[int]
+    score: float
+
+
+class Batch(NamedTuple):
+    """Requests as tensors.
+
+    Attributes:
+        source: (sentences, source), padded on the right.
+        valid: (sentences, source), False for padding.
+        limits: (sentences,).
+        forced: (sentences, steps); the token a sentence has to write at a step, or FREE. The last
+            step of a sentence is forced to be [EOS].
+    """
+
+    source: Int[Tensor, "sentences source"]
+    valid: Bool[Tensor, "sentences source"]
+    limits: Int[Tensor, "sentences"]
+    forced: Int[Tensor, "sentences steps"]
+
+    @classmethod
+    def of(cls, requests: Sequence[Request]) -> Batch:
+        width = max(len(request.source) for request in requests)
+        steps = max(request.limit for request in requests)
+        source = torch.full((len(requests), width), Tokenizer.pad_id)
+        valid = torch.zeros((len(requests), width), dtype=torch.bool)
+        forced = torch.full((len(requests), steps), FREE)
+        for row, request in enumerate(requests):
+            source[row, : len(request.source)] = torch.tensor(request.source)
+            valid[row, : len(request.source)] = True
+            forced[row, : len(request.prefix)] = torch.tensor(request.prefix, dtype=torch.int64)
+            forced[row, request.limit - 1 :] = EOS
+        return cls(source, valid, torch.tensor([r.limit for r in requests]), forced)
+
+
+Chooser = Callable[[Tensor, int, Tensor], Tensor]
+
+
+def greedy_search(
+    decoder: Decoder, requests: Sequence[Request], config: DecodingConfig
+) -> list[list[Hypothesis]]:
+    """The likeliest token at every step. One hypothesis per request."""
+
+    def choose(logits: Tensor, step: int, sentences: Tensor) -> Tensor:
+        return logits.argmax(-1)
+
+    return _follow(decoder, requests, config, 1, choose)
+
+
+def sample(
+    decoder: Decoder, requests: Sequence[Request], config: DecodingConfig
+) -> list[list[Hypothesis]]:
+    """`config.n_best` independent draws per request, likeliest first.
+
+    A request draws the same tokens alone and in any batch: its random numbers are its own.
+    """
+    draws = config.n_best
+    steps = max(request.limit for request in requests)
+    numbers = torch.stack([uniforms(r.sampling.seed, r.stream, draws, steps) for r in requests])
+    records = [request.sampling for request in requests for _ in range(draws)]
+    parameters: RowParameters | None = None
+
+    def choose(logits: Tensor, step: int, sentences: Tensor) -> Tensor:
+        nonlocal parameters
+        if parameters is None:
+            parameters = RowParameters.of(records, logits.shape[-1])
+        rows = (sentences[:, None] * draws + torch.arange(draws)).flatten()
+        allowed = process(logits, parameters.rows(rows))
+        return draw(allowed, numbers[sentences, :, step].flatten())
+
+    return _follow(decoder, requests, config, draws, choose)
+
+
+def _follow(
+    decoder: Decoder,
+    requests: Sequence[Request],
+    config: DecodingConfig,
+    copies: int,
+    choose: Chooser,
+) -> list[list[Hypothesis]]:
+    """Write `copies` sequences per request, each step's token chosen from its logits."""
+    batch = Batch.of(requests)
+    count, steps = batch.forced.shape
+    free_steps = (batch.forced == FREE).all(0).tolist()
+    decoding = decoder.start(batch.source, batch.valid, copies, steps)
+    written = torch.full((count, copies, steps), EOS)
+    totals = torch.zeros(count, copies)
+    alive = torch.arange(count)
+    tokens = torch.full((count, copies), BOS)
+    total, ended = totals.clone(), torch.zeros(count, copies, dtype=torch.bool)
+    for step in range(steps):
+        logits = decoding.step(tokens.flatten())
+        normaliser = logits.logsumexp(-1)
+        raw = None if free_steps[step] else logits.clone()
+        tokens = choose(logits.index_fill_(1, NEVER, -torch.inf), step, alive).view(-1, copies)
+        if raw is not None:
+            forced = batch.forced[alive, step, None]
+            tokens = torch.where(forced == FREE, tokens, forced)
+        tokens = tokens.masked_fill(ended, EOS)
+        taken = (logits if raw is None else raw).gather(1, tokens.view(-1, 1))[:, 0] - normaliser
+        total += taken.view(-1, copies).masked_fill(ended, 0.0)
+        written[alive, :, step] = tokens
+        ended |= tokens == EOS
+        going = ~ended.all(1)
+        left = int(going.sum())
+        if left <= SHRINK_AT * len(alive):
+            totals[alive] = total
+            if not left:
+                break
+            kept = going.nonzero()[:, 0]
+            decoding.keep(kept)
+            alive, tokens, total, ended = (t[kept] for t in (alive, tokens, total, ended))
+    lengths = (written != EOS).sum(-1)
+    scores = totals / config.normaliser(lengths + 1)
+    return hypotheses(written, scores)
+
+
+def hypotheses(
+    tokens: Int[Tensor, "sentences results steps"], scores: Float[Tensor, "sentences results"]
+) -> list[list[Hypothesis]]:
+    """Best first, each up to its first [EOS]; results with score −∞ are left out."""
+    lengths = (tokens != EOS).cumprod(-1).sum(-1).tolist()
+    found = [
+        [
+            Hypothesis(row[:length], score)
+            for row, length, score in zip(rows, row_lengths, row_scores, strict=True)
+            if score > -torch.inf
+        ]
+        for rows, row_lengths, row_scores in zip(
+            tokens.tolist(), lengths, scores.tolist(), strict=True
+        )
+    ]
+    return [sorted(results, key=lambda result: -result.score) for results in found]
