@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -59,9 +59,7 @@ def explicit_attention(
     scale: float = 1.0,
     softcap: float | None = None,
     dropout: float = 0.0,
-) -> tuple[
-    Float[Tensor, "batch heads query width"], Float[Tensor, "batch heads query key"]
-]:
+) -> tuple[Float[Tensor, "batch heads query width"], Float[Tensor, "batch heads query key"]]:
     """The plain formula: the reference of every other path. Returns the output and the weights."""
     groups = query.shape[1] // key.shape[1]
     key, value = (t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value))
@@ -76,9 +74,9 @@ def explicit_attention(
     if mask is not None:
         dense = mask.dense
         if dense is None:
-            dense = torch.ones(
-                scores.shape[-2:], dtype=torch.bool, device=scores.device
-            ).tril()[None, None]
+            dense = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()[
+                None, None
+            ]
         scores = scores.masked_fill(~dense, -math.inf)
     weights = scores.softmax(-1)
     if mask is not None and mask.empty is not None:
@@ -103,6 +101,7 @@ def _combine(
     return False, bias.masked_fill(~dense, -math.inf)
 
 
+@runtime_checkable
 class HeadPositions(Protocol):
     """Turns queries and keys according to where they stand, e.g. `Rotary`."""
 

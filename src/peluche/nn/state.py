@@ -5,7 +5,7 @@ Models write to a state and attend to what `view` returns; they do not know whic
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -27,6 +27,7 @@ class View(NamedTuple):
     mask: PreparedMask | None = None
 
 
+@runtime_checkable
 class State(Protocol):
     """The surface that all kinds of memory share."""
 

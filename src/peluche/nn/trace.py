@@ -7,8 +7,7 @@ both do nothing, so that training and generation pay one comparison for them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import ContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor
 
@@ -54,6 +53,6 @@ def record(name: str, tensor: Tensor) -> None:
         _active[".".join([*_active.path, name])] = tensor.detach().clone()
 
 
-def scope(name: str) -> ContextManager[None]:
+def scope(name: str) -> AbstractContextManager[None]:
     """Prefix the names recorded inside with `name.`."""
     return nullcontext() if _active is None else _active.scope(name)
