@@ -141,12 +141,17 @@ def prepare(
     """Materialise a mask for these query and key positions; None if everything is visible."""
     if mask is None or (isinstance(mask, Padding) and bool(mask.valid.all())):
         return None
-    if isinstance(mask, Causal) and len(query) == len(key):
+    if isinstance(mask, Causal) and _in_step(query, key):
         return PreparedMask(dense=None)
     rows = torch.arange(batch, device=query.device)[:, None, None]
     visible = mask.visible(rows, query[:, None], key)
     visible = visible.expand(visible.shape[0] if visible.dim() == 3 else 1, len(query), len(key))
     return from_dense(visible[:, None])
+
+
+def _in_step(query: Int[Tensor, "query"], key: Int[Tensor, "key"]) -> bool:
+    """Whether queries and keys stand at the same rising positions, so that order is position."""
+    return torch.equal(query, key) and bool((key[1:] > key[:-1]).all())
 
 
 def from_dense(visible: Bool[Tensor, "batch 1 query key"]) -> PreparedMask:
