@@ -64,13 +64,17 @@ class EncoderDecoderConfig(Config):
                 f"heads {self.heads} is not divisible by kv_heads {self.kv_heads}; "
                 f"nearest that fits: kv_heads {near}"
             )
+        near_even = max(1, round(self.d_model / (2 * self.heads))) * 2 * self.heads
         if self.positions == "rope" and (self.d_model // self.heads) % 2:
             raise ValueError(
                 f"rope turns pairs of features, but a head has {self.d_model // self.heads}; "
-                "choose d_model / heads even"
+                f"nearest that fits: d_model {near_even}"
             )
         if self.positions == "sinusoidal" and self.d_model % 2:
-            raise ValueError(f"sinusoidal positions need an even d_model, not {self.d_model}")
+            raise ValueError(
+                f"sinusoidal positions need an even d_model, not {self.d_model}; "
+                f"nearest that fits: d_model {near_even}"
+            )
         return self
 
     def build(self, vocabulary: int) -> EncoderDecoder:
@@ -115,7 +119,7 @@ class Stack(nn.Module):
             case "learned":
                 self.positions = Learned(d_model, config.max_length)
             case "rope":
-                rotary = Rotary(d_model // heads)
+                rotary = Rotary()
             case "alibi":
                 self.bias = ALiBi(heads)
             case "relative":
@@ -273,9 +277,7 @@ class EncoderDecoder(nn.Module):
         with scope("decoder"):
             return self.decoder(tokens, positions, mask, condition, state)
 
-    def logits(
-        self, hidden: Float[Tensor, "*batch d_model"]
-    ) -> Float[Tensor, "*batch vocabulary"]:
+    def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocabulary"]:
         """Scores of every token of the vocabulary."""
         return self.head(hidden)
 

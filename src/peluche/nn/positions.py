@@ -23,19 +23,29 @@ class Sinusoidal(nn.Module):
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        frequencies = 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
-        self.register_buffer("frequencies", frequencies, persistent=False)
         self.register_buffer("table", torch.empty(0, d_model), persistent=False)
-        self.frequencies: Tensor
         self.table: Tensor
 
     def forward(self, positions: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d_model"]:
         need = int(positions.max()) + 1 if positions.numel() else 0
         if need > len(self.table):
             size = max(64, 2 ** math.ceil(math.log2(need)))
-            angles = torch.arange(size, device=self.table.device)[:, None] * self.frequencies
-            self.table = torch.cat([angles.sin(), angles.cos()], dim=-1).float()
+            places = torch.arange(size, device=self.table.device)
+            angles = _angles(places, self.table.shape[1], base=10000.0)
+            table = torch.cat([angles.sin(), angles.cos()], dim=-1)
+            self.table = table.to(self.table.dtype)
         return self.table[positions]
+
+
+def _angles(
+    positions: Int[Tensor, "*shape"], width: int, base: float
+) -> Float[Tensor, "*shape {width//2}"]:
+    """position · base^(−2i/width), in float64 whatever the model's type.
+
+    Frequencies are not kept in a buffer, which `model.to(dtype)` would round.
+    """
+    halves = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
+    return positions[..., None] * base ** (-halves / width)
 
 
 class Learned(nn.Module):
@@ -63,18 +73,16 @@ class Rotary(nn.Module):
     Feature i is paired with i + width/2, as in Llama and `transformers`.
     """
 
-    def __init__(self, head_width: int, base: float = 10000.0) -> None:
+    def __init__(self, base: float = 10000.0) -> None:
         super().__init__()
-        frequencies = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-        self.frequencies: Tensor
+        self.base = base
 
     def forward(
         self,
         heads: Float[Tensor, "batch heads length width"],
         positions: Int[Tensor, "length"] | Int[Tensor, "batch length"],
     ) -> Float[Tensor, "batch heads length width"]:
-        angles = positions[..., None] * self.frequencies
+        angles = _angles(positions, heads.shape[-1], self.base)
         cos, sin = (t.to(heads.dtype) for t in (angles.cos(), angles.sin()))
         if positions.dim() == 2:
             cos, sin = cos[:, None], sin[:, None]
