@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def keep_mask(like: Tensor, probability: float) -> Tensor:
-    """A uint8 mask of ones and zeros, zero with `probability` rounded to 1/65536.
+    """A uint8 mask of ones and zeros, zero with `probability`, a multiple of 1/65536.
 
     One 64-bit draw serves four elements. torch's own dropout draws a number per element on one
     thread, which on a CPU costs more than the matrix product beside it.
@@ -53,11 +53,15 @@ class _Dropout(torch.autograd.Function):
 
 
 class Dropout(nn.Module):
-    """Zeroes elements with `probability` and scales the rest up (Srivastava et al. 2014)."""
+    """Zeroes elements with `probability` and scales the rest up (Srivastava et al. 2014).
+
+    The probability is rounded to 1/65536.
+    """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        self.probability = probability
+        # What the mask can do exactly, so that scaling up by 1/(1 − p) keeps the mean.
+        self.probability = min(round(probability * 65536), 65535) / 65536
 
     def forward(self, hidden: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if not self.training or self.probability == 0.0:
