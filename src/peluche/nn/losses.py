@@ -60,10 +60,10 @@ class _FusedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         rows, size = hidden.shape[0], weight.shape[0]
         step = max(1, min(rows, CHUNK_ELEMENTS // size))
-        need_hidden, need_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        need_hidden, need_weight, _, _, need_bias = ctx.needs_input_grad
         grad_hidden = torch.empty_like(hidden) if need_hidden else None
         grad_weight = torch.zeros_like(weight) if need_weight else None
-        grad_bias = torch.zeros_like(bias) if bias is not None and need_weight else None
+        grad_bias = torch.zeros_like(bias) if bias is not None and need_bias else None
         block = hidden.new_empty(step, size)
         weight_sum = weight.sum(0)
         bias_sum = 0.0 if bias is None else bias.sum()
@@ -78,11 +78,12 @@ class _FusedCrossEntropy(torch.autograd.Function):
             picked = z.gather(1, y)
             top = z.amax(1, keepdim=True)
             torch.softmax(z, 1, out=z)
-            # The largest probability is exp(top − logsumexp), never small.
-            normaliser = top - z.amax(1, keepdim=True).log()
-            nll += (normaliser - picked).sum(dtype=torch.float64)
+            # The largest probability is exp(top − logsumexp), never small. Scores are subtracted
+            # first: they may be large, and their differences are what counts.
+            best = z.amax(1).log()
+            nll += ((top - picked)[:, 0] - best).sum(dtype=torch.float64)
             mean = (h @ weight_sum + bias_sum) / size
-            uniform += (normaliser[:, 0] - mean).sum(dtype=torch.float64)
+            uniform += (top[:, 0] - mean - best).sum(dtype=torch.float64)
             z.scatter_add_(1, y, torch.full_like(picked, smoothing - 1.0))
             if grad_hidden is not None:
                 torch.mm(z, weight, out=grad_hidden[start : start + step])
@@ -120,8 +121,15 @@ def fused_cross_entropy(
 ) -> TokenLoss:
     """`plain_cross_entropy` in blocks of rows: the same value and gradients, no kept logits.
 
-    Gradients are made in the forward pass (as in Hsu et al. 2024, Liger Kernel), in float32.
+    Gradients are made in the forward pass (as in Hsu et al. 2024, Liger Kernel). The arithmetic
+    is float32, or float64 where the weights are.
     """
+    precision = torch.promote_types(weight.dtype, torch.float32)
+    hidden, weight = hidden.to(precision), weight.to(precision)
+    bias = None if bias is None else bias.to(precision)
+    if not torch.is_grad_enabled():
+        # `needs_input_grad` does not know of no_grad: gradients would be made and thrown away.
+        hidden, weight, bias = (t if t is None else t.detach() for t in (hidden, weight, bias))
     with torch.autocast(hidden.device.type, enabled=False):
-        loss, nll = _FusedCrossEntropy.apply(hidden.float(), weight, labels, smoothing, bias)
+        loss, nll = _FusedCrossEntropy.apply(hidden, weight, labels, smoothing, bias)
     return TokenLoss(loss, nll)
