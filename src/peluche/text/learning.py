@@ -110,7 +110,8 @@ def learn_unigram(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     texts = list(texts)
     characters = word_pipeline(config, models.BPE(unk_token=UNK))
     _train(characters, trainers.BpeTrainer(**{**_limits(config), "vocab_size": 0}), texts)
-    _require_room(config, characters.get_vocab_size())
+    # With room for the characters and nothing else, the trainer takes too many pieces.
+    _require_room(config, characters.get_vocab_size() + 1)
     tokenizer = word_pipeline(config, models.Unigram())
     trainer = trainers.UnigramTrainer(
         vocab_size=config.vocab_size,
@@ -166,11 +167,10 @@ def _train(tokenizer: Tokenizer, trainer: trainers.Trainer, texts: Iterable[str]
 
 
 def _require_room(config: TokenizerConfig, smallest: int) -> None:
-    """`smallest`: special tokens and alphabet, which every vocabulary must hold."""
     if config.vocab_size < smallest:
         raise ConfigError(
-            f"vocab_size {config.vocab_size} is too small: the {len(SPECIAL)} special tokens and "
-            f"the characters of this text already make {smallest}",
+            f"vocab_size {config.vocab_size} is too small: with the characters of this text and "
+            f"the {len(SPECIAL)} special tokens it has to be {smallest} or more",
             where=f"tokenizer of kind '{config.kind}'",
             remedy=f"set vocab_size to at least {smallest}",
         )

@@ -35,8 +35,8 @@ def places_in(
     whitespace only the last is placed; a ▁ put before the text is placed at its first character.
     """
     reach: dict[int, int] = {}
-    starts = [start for start, _ in offsets[1:]]
-    for (_, end), following in zip(offsets, [*starts, len(text)], strict=True):
+    starts = [start for start, _ in offsets]
+    for (_, end), following in zip(offsets, [*starts, len(text)][1:], strict=True):
         further = end
         while further < following and not text[further].isspace():
             further += 1
