@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,7 +46,7 @@ class EncoderDecoderConfig(Config):
     bias: bool = True
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
+    def _heads_fit(self) -> EncoderDecoderConfig:
         if self.d_model % self.heads:
             fitting = [n for n in range(1, self.d_model + 1) if self.d_model % n == 0]
             near_heads = min(fitting, key=lambda n: abs(n - self.heads))
@@ -252,7 +252,9 @@ class EncoderDecoder(nn.Module):
     def project_memory(self, memory: Memory) -> Memory:
         """Compute the keys and values of every cross-attention, once for all decoding steps."""
         pairs = tuple(
-            block.cross_attention.keys_and_values(memory.hidden) for block in self.decoder.blocks
+            attention.keys_and_values(memory.hidden)
+            for attention in (block.cross_attention for block in self.decoder.blocks)
+            if isinstance(attention, MultiHeadAttention)
         )
         return memory._replace(keys_and_values=pairs)
 
