@@ -91,10 +91,10 @@ def _combine(
     mask: PreparedMask | None, bias: Tensor | None, query: int, key: int
 ) -> tuple[bool, Tensor | None]:
     """The fused kernel's (is_causal, attn_mask) for a mask and an additive bias."""
-    if bias is None:
-        return (True, None) if mask is not None and mask.causal else (False, mask and mask.dense)
     if mask is None:
         return False, bias
+    if bias is None:
+        return mask.causal, mask.dense
     dense = mask.dense
     if dense is None:
         dense = torch.ones(query, key, dtype=torch.bool, device=bias.device).tril()

@@ -48,7 +48,7 @@ class Residual(nn.Module):
 
 
 class Block(nn.Module):
-    """A Transformer layer from built parts; with `cross_attention` a decoder layer over a memory."""
+    """A Transformer layer from built parts; with `cross_attention`, a decoder's over a memory."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class GatedFeedForward(nn.Module):
         self.gate = nn.Linear(d_model, d_ff, bias=bias)
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
-        self.activation = {"swiglu": F.silu, "geglu": F.gelu}[kind]
+        self.activation = F.silu if kind == "swiglu" else F.gelu
         self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:

@@ -129,7 +129,8 @@ def fused_cross_entropy(
     bias = None if bias is None else bias.to(precision)
     if not torch.is_grad_enabled():
         # `needs_input_grad` does not know of no_grad: gradients would be made and thrown away.
-        hidden, weight, bias = (t if t is None else t.detach() for t in (hidden, weight, bias))
+        hidden, weight = hidden.detach(), weight.detach()
+        bias = None if bias is None else bias.detach()
     with torch.autocast(hidden.device.type, enabled=False):
         loss, nll = _FusedCrossEntropy.apply(hidden, weight, labels, smoothing, bias)
     return TokenLoss(loss, nll)

@@ -1,4 +1,4 @@
-"""Attention masks: predicates over (batch row, query position, key position), built from small ones.
+"""Attention masks: predicates over (row, query position, key position), built from small ones.
 
 A mask says who sees whom and nothing else; `prepare` turns it once per forward pass into what the
 attention backends take. Masks combine with `&` and `|`.
