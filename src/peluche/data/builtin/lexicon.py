@@ -37,6 +37,8 @@ class Noun:
     """The English pronoun (he, she, it), or "-" where English does not decide it."""
     mass: bool
     unique: bool
+    shared: bool
+    """Whether it is odd to call it mine or yours: a fireman, the station, a star."""
     tags: frozenset[str]
 
 
@@ -189,15 +191,15 @@ def prefix(form: str) -> str:
 def load() -> Lexicon:
     """Read the tables (once in a process)."""
     return Lexicon(
-        nouns=tuple(_noun(i, row) for i, row in enumerate(_rows("nouns"))),
-        adjectives=tuple(_adjective(i, row) for i, row in enumerate(_rows("adjectives"))),
-        verbs=_verbs(_rows("verbs")),
+        nouns=tuple(_noun(i, row) for i, row in enumerate(rows("nouns"))),
+        adjectives=tuple(_adjective(i, row) for i, row in enumerate(rows("adjectives"))),
+        verbs=_verbs(rows("verbs")),
         determiners={
             (row["english"], row["number"], row["kind"]): _determiner(row)
-            for row in _rows("determiners")
+            for row in rows("determiners")
         },
         pronouns={
-            (row["english"], row["gender"] == "f"): _pronoun(row) for row in _rows("pronouns")
+            (row["english"], row["gender"] == "f"): _pronoun(row) for row in rows("pronouns")
         },
         prepositions=tuple(
             Preposition(
@@ -206,17 +208,22 @@ def load() -> Lexicon:
                 ("-", "de", "à").index(row["contracts"]),
                 row["place"],
             )
-            for row in _rows("prepositions")
+            for row in rows("prepositions")
         ),
-        adverbs=tuple(Adverb(**row) for row in _rows("adverbs")),
+        adverbs=tuple(Adverb(**row) for row in rows("adverbs")),
     )
 
 
-def _rows(table: str) -> list[dict[str, str]]:
+def rows(table: str) -> list[dict[str, str]]:
+    """The rows of a table of this folder, by column name.
+
+    Raises:
+        DataError: a row with a missing, empty or superfluous column.
+    """
     path = resources.files(__package__).joinpath(f"{table}.tsv")
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     columns = header.split("\t")
-    rows = []
+    read = []
     for number, line in enumerate(lines, start=2):
         fields = line.split("\t")
         if len(fields) != len(columns) or not all(fields):
@@ -225,8 +232,8 @@ def _rows(table: str) -> list[dict[str, str]]:
                 where=f"{table}.tsv:{number}",
                 remedy="separate the columns by one tab and write '-' for an empty one",
             )
-        rows.append(dict(zip(columns, fields, strict=True)))
-    return rows
+        read.append(dict(zip(columns, fields, strict=True)))
+    return read
 
 
 def _noun(index: int, row: dict[str, str]) -> Noun:
@@ -242,6 +249,7 @@ def _noun(index: int, row: dict[str, str]) -> Noun:
         pronoun=row["pronoun"],
         mass="mass" in tags,
         unique="unique" in tags,
+        shared="public" in tags or "sky" in tags or ("person" in tags and "kin" not in tags),
         tags=tags | {row["english"]},
     )
 

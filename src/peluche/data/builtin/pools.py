@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,54 +16,47 @@ from peluche.data.builtin.lexicon import (
     PronounForms,
     Verb,
     load,
+    rows,
 )
 
-DETERMINERS = {
-    "subject": {
-        "singular": "the*10 a*7 this*2 my your his her our their every",
-        "plural": "the*12 some*5 these*3 my your his her our their all_the several many two three "
-        "four five six seven eight nine ten the_two the_three",
-        "mass": "the*6 my your",
-    },
-    "object": {
-        "singular": "the*9 a*9 this*2 my your his her our their",
-        "plural": "the*8 some*8 these*3 my your his her our their several many two three four five "
-        "six seven eight nine ten the_two",
-        "mass": "some*6 the*3 my her",
-    },
-    "definite": {
-        "singular": "the*9 this*3 my your his her our their",
-        "plural": "the*9 these*3 my your his her our their all_the",
-        "mass": "the*3 my his",
-    },
-    "negated": {
-        "singular": "a:negated*6 the*6 this my your his her our their",
-        "plural": "any:negated*6 the*5 these my your his her our their",
-        "mass": "any:negated*6 the*3 my",
-    },
-    "place": {
-        "singular": "the*12 a*3 this my your his her our their",
-        "plural": "the",
-        "mass": "the",
-    },
-    "existing": {
-        "singular": "a",
-        "plural": "some*6 several many two three four five six seven eight nine ten",
-        "mass": "some",
-    },
-    "absent": {"singular": "a:negated", "plural": "any:negated", "mass": "any:negated"},
-    "described": {"singular": "the*5 a*4 this", "plural": "the*4 some*2 two these", "mass": "the"},
-    "shown": {"singular": "a*6 the my your his her our their", "plural": "my your his her our the"},
-    "the": {"singular": "the", "plural": "the", "mass": "the"},
-    "which": {"singular": "which", "plural": "which"},
-    "how many": {"plural": "how_many"},
-}
-"""The determiners of each context and number, with their weights."""
-
 SITES = frozenset({"place", "room", "furniture", "nature"})
-"""Tags of the nouns at which things happen; things may also be in a box or on a plate."""
+"""Tags of the nouns at which things happen; small things may also be in a box or on a plate."""
+STORES = frozenset({"container", "furniture", "room"})
+"""Tags of the nouns in or on which food and drink are kept."""
+THINGS = frozenset({"hold", "animate", "furniture", "vehicle", "mass", "music"})
+"""Tags of the nouns that may be said to be somewhere."""
+OPPOSITES = (
+    {"clean", "dirty"},
+    {"wet", "dry"},
+    {"hot", "cold"},
+    {"happy", "sad"},
+    {"happy", "worried"},
+    {"happy", "angry"},
+    {"strong", "weak"},
+    {"heavy", "light"},
+    {"soft", "hard"},
+    {"quiet", "noisy"},
+    {"calm", "nervous"},
+    {"calm", "angry"},
+    {"calm", "worried"},
+    {"kind", "mean"},
+)
+STATE = 3
+"""The rank of adjectives that two can be joined by "and": happy and tired."""
+OPINION, SIZE, COLOUR = 1, 2, 5
+
+PERSONAL = (
+    ("I", True),
+    ("you", True),
+    ("he", False),
+    ("she", False),
+    ("we", True),
+    ("they", False),
+)
+"""The pronouns that need no antecedent, and whether they never have one."""
 
 Adjectives = tuple[Adjective, ...]
+Places = tuple[tuple[Preposition, tuple[Noun, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +68,31 @@ class Pools:
     """By noun: its adjectives, those with few nouns being given more often."""
     double: tuple[tuple[Adjectives, ...], ...]
     """By noun: pairs of adjectives, in English order."""
-    adjective_nouns: dict[Adjective, tuple[Noun, ...]]
-    subjects: dict[Verb, tuple[Noun, ...]]
-    objects: dict[Verb, tuple[Noun, ...]]
-    acted: dict[Noun, tuple[Verb, ...]]
+    adjective_nouns: Mapping[Adjective, tuple[Noun, ...]]
+    nouns: tuple[Noun, ...]
+    subjects: Mapping[Verb, tuple[Noun, ...]]
+    objects: Mapping[Verb, tuple[Noun, ...]]
+    acted: Mapping[Noun, tuple[Verb, ...]]
     """By noun: the verbs without object that it may be the subject of."""
-    objected: dict[Noun, tuple[Verb, ...]]
-    """By noun: the verbs that it may be the direct object of."""
-    taking: dict[Noun, tuple[Verb, ...]]
+    taking: Mapping[Noun, tuple[Verb, ...]]
     """By noun: the verbs with a direct object that it may be the subject of."""
-    verbs: dict[str, tuple[Verb, ...]]
+    objected: Mapping[Noun, tuple[Verb, ...]]
+    """By noun: the verbs that it may be the direct object of."""
+    verbs: Mapping[str, tuple[Verb, ...]]
     """By frame."""
-    sites: tuple[tuple[Preposition, tuple[Noun, ...]], ...]
-    spots: tuple[tuple[Preposition, tuple[Noun, ...]], ...]
-    determiners: dict[str, dict[str, tuple[Determiner, ...]]]
+    sites: Places
+    spots: Places
+    stores: Places
+    determiners: Mapping[tuple[str, bool, str], tuple[Determiner, ...]]
+    """By context, whether the noun is shared (then none is a possessive), and number."""
     personal: tuple[PronounForms, ...]
     """I, you, he, she, we, they."""
-    adverbs: dict[str, tuple[Adverb, ...]]
+    speakers: tuple[PronounForms, ...]
+    """I, you, we."""
+    adverbs: Mapping[str, tuple[Adverb, ...]]
     owners: tuple[Noun, ...]
     things: tuple[Noun, ...]
-    """Whatever may lie somewhere."""
+    """Whatever may be somewhere."""
     countable: tuple[Noun, ...]
     person: Noun
     """A noun that licenses what is said of I, you, he, she, we and they."""
@@ -105,46 +103,49 @@ def pools() -> Pools:
     """The pools of the built-in lexicon (made once in a process)."""
     lexicon = load()
     nouns, verbs = lexicon.nouns, lexicon.verbs
-    licensed = {adjective: _having(nouns, adjective.tags) for adjective in lexicon.adjectives}
-    objects = {verb: _having(nouns, verb.objects) for verb in verbs}
-    subjects = {verb: _having(nouns, verb.subjects) for verb in verbs}
-    frames = {verb.frame for verb in verbs}
-    by_frame = {f: tuple(verb for verb in verbs if verb.frame == f) for f in sorted(frames)}
+    licensed = {adjective: having(nouns, adjective.tags) for adjective in lexicon.adjectives}
+    subjects = {verb: having(nouns, verb.subjects) for verb in verbs}
+    objects = {verb: having(nouns, verb.objects) for verb in verbs}
+    inside = [preposition for preposition in lexicon.prepositions if preposition.place != "at"]
+    sites = [(p, having(nouns, {p.place}, SITES)) for p in lexicon.prepositions]
+    weights = _weights(nouns, [*subjects.values(), *objects.values(), *(n for _, n in sites)])
+    frames = sorted({verb.frame for verb in verbs})
+    by_frame = {frame: tuple(verb for verb in verbs if verb.frame == frame) for frame in frames}
+    singular_pronouns = {word: lexicon.pronouns[word, word == "she"] for word, _ in PERSONAL}
     return Pools(
         lexicon=lexicon,
         single=tuple(_single(noun, licensed) for noun in nouns),
         double=tuple(_double(noun, licensed) for noun in nouns),
         adjective_nouns=licensed,
+        nouns=_repeat(nouns, weights),
         subjects=subjects,
-        objects=objects,
+        objects={verb: _repeat(some, weights) for verb, some in objects.items()},
         acted={n: tuple(v for v in by_frame["none"] if n in subjects[v]) for n in nouns},
         taking={n: tuple(v for v in by_frame["direct"] if n in subjects[v]) for n in nouns},
         objected={n: tuple(v for v in by_frame["direct"] if n in objects[v]) for n in nouns},
         verbs=by_frame,
-        sites=tuple((p, _having(nouns, {p.place}, SITES)) for p in lexicon.prepositions),
-        spots=tuple(
-            (p, _having(nouns, {p.place})) for p in lexicon.prepositions if p.place != "at"
-        ),
+        sites=tuple((p, _repeat(some, weights)) for p, some in sites),
+        spots=tuple((p, _repeat(having(nouns, {p.place}), weights)) for p in inside),
+        stores=tuple((p, having(nouns, {p.place}, STORES)) for p in inside[:2]),
         determiners={
-            context: {number: _determiners(lexicon, number, names) for number, names in row.items()}
-            for context, row in DETERMINERS.items()
+            (row["context"], shared, row["number"]): _determiners(lexicon, row, shared)
+            for row in rows("contexts")
+            for shared in (False, True)
         },
-        personal=tuple(
-            lexicon.pronouns[english, english == "she"]
-            for english in ("I", "you", "he", "she", "we", "they")
-        ),
+        personal=tuple(singular_pronouns.values()),
+        speakers=tuple(singular_pronouns[word] for word, free in PERSONAL if free),
         adverbs={
             kind: tuple(adverb for adverb in lexicon.adverbs if adverb.kind == kind)
             for kind in sorted({adverb.kind for adverb in lexicon.adverbs})
         },
-        owners=_having(nouns, {"animate"}),
-        things=_having(nouns, {"hold", "animate", "furniture", "vehicle", "mass", "music"}),
-        countable=tuple(noun for noun in nouns if not noun.mass and not noun.unique),
+        owners=having(nouns, {"animate"}),
+        things=_repeat(having(nouns, THINGS), weights),
+        countable=_repeat((n for n in nouns if not n.mass and not n.unique), weights),
         person=nouns[0],
     )
 
 
-def _having(
+def having(
     nouns: Iterable[Noun], tags: Iterable[str], also: Iterable[str] = ()
 ) -> tuple[Noun, ...]:
     """The nouns with any of `tags` and, if given, any tag of `also`."""
@@ -154,43 +155,60 @@ def _having(
     )
 
 
-def _single(noun: Noun, licensed: dict[Adjective, tuple[Noun, ...]]) -> tuple[Adjectives, ...]:
+def _weights(nouns: Iterable[Noun], groups: Iterable[tuple[Noun, ...]]) -> dict[Noun, int]:
+    """How often to repeat each noun so that those licensed rarely are not drawn rarely."""
+    exposure = dict.fromkeys(nouns, 0.0)
+    for group in groups:
+        for noun in group:
+            exposure[noun] += 1 / len(group)
+    target = sum(exposure.values()) / len(exposure)
+    return {noun: min(6, max(1, round(target / seen))) for noun, seen in exposure.items()}
+
+
+def _repeat(nouns: Iterable[Noun], weights: Mapping[Noun, int]) -> tuple[Noun, ...]:
+    return tuple(noun for noun in nouns for _ in range(weights[noun]))
+
+
+def _single(noun: Noun, licensed: Mapping[Adjective, tuple[Noun, ...]]) -> tuple[Adjectives, ...]:
     fitting = [adjective for adjective, nouns in licensed.items() if noun in nouns]
     return tuple(
         (adjective,)
         for adjective in fitting
-        for _ in range(max(1, round(160 / len(licensed[adjective]))))
+        for _ in range(max(1, round(500 / len(licensed[adjective]))))
     )
 
 
-def _double(noun: Noun, licensed: dict[Adjective, tuple[Noun, ...]]) -> tuple[Adjectives, ...]:
+def _double(noun: Noun, licensed: Mapping[Adjective, tuple[Noun, ...]]) -> tuple[Adjectives, ...]:
     """Pairs that both languages say in one way.
 
-    One adjective on each side in French; or two after it, joined by "and", which describe a state;
-    or beautiful and pretty before a size.
+    One adjective on each side in French; or two states after it, joined by "and"; or an opinion
+    and a size before it.
     """
     fitting = [adjective for adjective, nouns in licensed.items() if noun in nouns]
     pairs = []
     for first in fitting:
         for second in fitting:
-            if first.rank == second.rank == 3 and first.index < second.index:
+            if {first.english, second.english} in OPPOSITES or first.english == "pretty":
+                continue  # "pretty tired" would be read as "rather tired"
+            if first.rank == second.rank == STATE and first.index < second.index:
                 pairs.append((first, second))
             elif first.rank < second.rank and (
                 first.before != second.before
-                or (first.before and first.rank == 1 and second.rank == 2)
+                or (first.before and (first.rank, second.rank) == (OPINION, SIZE))
             ):
                 pairs += [(first, second)] * 3
     return tuple(pairs)
 
 
-def _determiners(lexicon: Lexicon, number: str, names: str) -> tuple[Determiner, ...]:
+def _determiners(lexicon: Lexicon, row: dict[str, str], shared: bool) -> tuple[Determiner, ...]:
+    """The determiners of a context: words with their weights ("the*6 a:negated*2 my")."""
     chosen = []
-    for item in names.split():
+    for item in row["determiners"].split():
         word, _, weight = item.partition("*")
         english, _, kind = word.replace("_", " ").partition(":")
         for determiner in lexicon.determiners.values():
-            if (determiner.english, determiner.number) == (english, number) and (
-                determiner.kind == kind if kind else determiner.kind != "negated"
-            ):
+            named = (determiner.english, determiner.number) == (english, row["number"])
+            fits = determiner.kind == kind if kind else determiner.kind != "negated"
+            if named and fits and not (shared and determiner.kind == "possessive"):
                 chosen += [determiner] * int(weight or 1)
     return tuple(chosen)

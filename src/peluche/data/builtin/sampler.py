@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from peluche.data.builtin.lexicon import Noun, Verb
+from peluche.data.builtin.lexicon import Noun, Preposition, Verb
 from peluche.data.builtin.pools import Pools, pools
 from peluche.data.builtin.trees import Clause, Pair, Phrase, Place, Pronoun, Subject
 
@@ -34,6 +34,10 @@ class Sampler:
         """One of `items`."""
         return items[int(self.random() * len(items))]
 
+    def speaker(self) -> Pronoun:
+        """I, you or we: pronouns that stand for nothing else in a sentence."""
+        return Pronoun(self.pick(self.pools.speakers))
+
     def chance(self, probability: float) -> bool:
         """True with this probability."""
         return self.random() < probability
@@ -53,7 +57,7 @@ class Sampler:
         if noun.unique:
             context = "the"
         number = "plural" if many else "mass" if noun.mass else "singular"
-        phrase = Phrase(noun, many, self.pick(self.pools.determiners[context][number]))
+        phrase = Phrase(noun, many, self.pick(self.pools.determiners[context, noun.shared, number]))
         draw = random()
         if draw < adjectives:
             double = self.pools.double[noun.index]
@@ -62,7 +66,7 @@ class Sampler:
             else:
                 phrase.adjectives = self.pick(self.pools.single[noun.index])
         if owner and random() < owner and "thing" in noun.tags and not noun.unique:
-            phrase.determiner = self.pools.determiners["the"][number][0]
+            phrase.determiner = self.pools.determiners["the", False, number][0]
             phrase.owner = self.phrase(
                 self.pick(self.pools.owners), "definite", plural=0.2, adjectives=0.2, owner=0
             )
@@ -124,6 +128,8 @@ class Sampler:
         random = self.random
         clause = Clause(subject, verb, self.tense(verb, subject))
         draw = random()
+        if quantified(subject):
+            draw = 0.5  # "all the girls are not..." has two readings
         if draw < negation:
             clause.negation = "not"
         elif draw > 0.97 and clause.tense in ("present", "perfect") and not asking and negation:
@@ -150,8 +156,8 @@ class Sampler:
         elif clause.negation and verb.frame in ("direct", "recipient"):
             context = "negated"
         elif verb.frame == "preposition":
-            context = "place"
-        plural = 1.0 if "plural" in verb.flags else 0.08 if context == "place" else 0.3
+            context = "at" if "at" in verb.objects and verb.french_preposition == "à" else "place"
+        plural = 1.0 if "plural" in verb.flags else {"place": 0.08, "at": 0.0}.get(context, 0.3)
         phrase = self.phrase(self.pick(self.pools.objects[verb]), context, plural=plural)
         self.bind(phrase, clause.subject)
         clause.object = phrase
@@ -188,7 +194,10 @@ class Sampler:
     def add_tail(self, clause: Clause, verb: Verb) -> None:
         """A place, a time or a manner at the end."""
         adverbs = self.pools.adverbs
-        if verb.frame in ("none", "direct") and "stative" not in verb.flags and self.chance(0.55):
+        part = clause.object
+        indoors = isinstance(part, Phrase) and not part.noun.tags.isdisjoint(("place", "room"))
+        placed = verb.frame in ("none", "direct") and "stative" not in verb.flags and not indoors
+        if placed and self.chance(0.55):
             clause.place = self.place(self.pools.sites)
         elif "manner" in verb.flags and self.chance(0.4):
             clause.adverb = self.pick(adverbs["manner"])
@@ -197,18 +206,20 @@ class Sampler:
         elif clause.tense in adverbs and "stative" not in verb.flags and not clause.frequency:
             clause.adverb = self.pick(adverbs[clause.tense])
 
-    def place(self, places: Sequence[tuple[object, Sequence[Noun]]]) -> Place:
+    def place(self, places: Sequence[tuple[Preposition, Sequence[Noun]]]) -> Place:
         """A preposition with a noun phrase."""
         preposition, nouns = self.pick(places)
-        phrase = self.phrase(self.pick(nouns), "place", plural=0.08, adjectives=0.25, owner=0.03)
-        return Place(preposition, phrase)  # type: ignore[arg-type]
+        context = "at" if preposition.place == "at" else "place"
+        plural = 0.0 if context == "at" else 0.08
+        phrase = self.phrase(self.pick(nouns), context, plural=plural, adjectives=0.25, owner=0.03)
+        return Place(preposition, phrase)
 
     def be(self, subject: Subject, *, negation: float = 0.15) -> Clause:
         """A clause that says how or where its subject is."""
         draw = self.random()
         tense = "present" if draw < 0.7 else "past" if draw < 0.9 else "future"
         clause = Clause(subject, None, tense)
-        if self.chance(negation):
+        if self.chance(negation) and not quantified(subject):
             clause.negation = "not"
         return clause
 
@@ -230,6 +241,13 @@ def many(subject: Subject | None) -> bool:
     if isinstance(subject, Pronoun):
         return subject.forms.plural
     return isinstance(subject, Pair) or (isinstance(subject, Phrase) and subject.plural)
+
+
+def quantified(subject: Subject | None) -> bool:
+    """Whether a subject speaks of every, all, many or several."""
+    if isinstance(subject, Pair):
+        return quantified(subject.first) or quantified(subject.second)
+    return isinstance(subject, Phrase) and subject.determiner.kind == "quantity"
 
 
 def clash(first: Pronoun, second: Pronoun) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from peluche.data.builtin.lexicon import (
@@ -147,51 +146,53 @@ def verb_pair(noun: Noun, verb: Verb) -> int:
     return noun.index << 10 | 512 | verb.lemma
 
 
-def compositions(sentence: Sentence) -> Iterator[int]:
+def compositions(sentence: Sentence) -> list[int]:
     """Every (adjective, noun) and (noun, verb) composition in a sentence."""
+    found: list[int] = []
     if isinstance(sentence, (Statement, Question)):
         clause = sentence.clause
         subjects = heads(clause.subject)
-        yield from _in_clause(clause, subjects)
+        _in_clause(clause, subjects, found)
         if isinstance(sentence, Statement):
             second = sentence.second
             if second is not None:
-                yield from _in_clause(second, heads(second.subject) if second.subject else subjects)
-        elif sentence.phrase is not None:
-            yield from _in_phrase(sentence.phrase)
-        return
+                _in_clause(second, heads(second.subject) if second.subject else subjects, found)
+            return found
     if sentence.phrase is not None:
-        yield from _in_phrase(sentence.phrase)
+        _in_phrase(sentence.phrase, found)
     if isinstance(sentence, Existential):
-        yield from _in_phrase(sentence.place.phrase)
+        _in_phrase(sentence.place.phrase, found)
+    return found
 
 
-def _in_phrase(phrase: Phrase) -> Iterator[int]:
+def _in_phrase(phrase: Phrase, found: list[int]) -> None:
     for adjective in phrase.adjectives:
-        yield adjective_pair(adjective, phrase.noun)
+        found.append(adjective_pair(adjective, phrase.noun))
     if phrase.owner is not None:
-        yield from _in_phrase(phrase.owner)
-    if phrase.relative is not None:
-        clause = phrase.relative
-        yield from _in_clause(clause, heads(clause.subject) if clause.subject else (phrase,))
+        _in_phrase(phrase.owner, found)
+    clause = phrase.relative
+    if clause is not None:
+        _in_clause(clause, heads(clause.subject) if clause.subject else (phrase,), found)
 
 
-def _in_clause(clause: Clause, subjects: tuple[Phrase, ...]) -> Iterator[int]:
-    subject = clause.subject
-    if subject is not None and not isinstance(subject, Pronoun):
-        for phrase in subjects:
-            yield from _in_phrase(phrase)
+def _in_clause(clause: Clause, subjects: tuple[Phrase, ...], found: list[int]) -> None:
+    verb, adjective = clause.verb, clause.adjective
+    described = clause.subject is not None and not isinstance(clause.subject, Pronoun)
     for phrase in subjects:
-        if clause.verb is not None:
-            yield verb_pair(phrase.noun, clause.verb)
-        if clause.adjective is not None:
-            yield adjective_pair(clause.adjective, phrase.noun)
-    for part in (clause.object, clause.recipient, clause.standard):
+        if described:
+            _in_phrase(phrase, found)
+        if verb is not None:
+            found.append(verb_pair(phrase.noun, verb))
+        if adjective is not None:
+            found.append(adjective_pair(adjective, phrase.noun))
+    for part in (clause.object, clause.recipient):
         if isinstance(part, Phrase):
-            yield from _in_phrase(part)
-    if clause.standard is not None and clause.adjective is not None:
-        yield adjective_pair(clause.adjective, clause.standard.noun)
+            _in_phrase(part, found)
+    if clause.standard is not None:
+        _in_phrase(clause.standard, found)
+        if adjective is not None:
+            found.append(adjective_pair(adjective, clause.standard.noun))
     if clause.place is not None:
-        yield from _in_phrase(clause.place.phrase)
+        _in_phrase(clause.place.phrase, found)
     if clause.content is not None:
-        yield from _in_clause(clause.content, heads(clause.content.subject))
+        _in_clause(clause.content, heads(clause.content.subject), found)
