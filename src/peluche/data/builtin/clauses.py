@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from peluche.data.builtin.lexicon import Adjective, Noun, Verb
 from peluche.data.builtin.pools import COLOUR, OPPOSITES, THINGS
 from peluche.data.builtin.sampler import Sampler
 from peluche.data.builtin.trees import (
@@ -12,6 +11,7 @@ from peluche.data.builtin.trees import (
     Pronoun,
     Subject,
 )
+from peluche.data.builtin.words import Adjective, Noun, Verb
 
 FRAMES = ("none",) * 6 + ("direct",) * 12 + ("preposition",) * 4 + ("recipient",) * 2
 
@@ -159,7 +159,9 @@ def another(sampler: Sampler, subject: Subject) -> Clause:
         other = sampler.phrase(sampler.pick(nouns), "subject")
     clause = sampler.event(verb, other, tail=0)
     if isinstance(clause.object, Pronoun):
-        clause.object = sampler.standing_for(subject) if isinstance(subject, Phrase) else None
+        clause.object = None
+        if isinstance(subject, Phrase) and subject.noun in sampler.pools.objects[verb]:
+            clause.object = sampler.standing_for(subject)
     if clause.object is None and verb.objects and "optional" not in verb.flags:
         clause.object = sampler.phrase(sampler.pick(sampler.pools.objects[verb]), "definite")
     return clause

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from peluche.data.builtin.lexicon import Verb
 from peluche.data.builtin.trees import (
     Clause,
     Existential,
@@ -16,6 +15,7 @@ from peluche.data.builtin.trees import (
     Statement,
     Subject,
 )
+from peluche.data.builtin.words import Verb
 
 THIRD = 2
 BE = ("am", "are", "is", "are", "are")

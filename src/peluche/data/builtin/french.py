@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peluche.data.builtin.lexicon import Verb, elided, starts_with_vowel
+from peluche.data.builtin.elision import elided, starts_with_vowel
 from peluche.data.builtin.trees import (
     Clause,
     Existential,
@@ -16,6 +16,7 @@ from peluche.data.builtin.trees import (
     Statement,
     Subject,
 )
+from peluche.data.builtin.words import Verb
 
 THIRD = 2
 ETRE = ("suis", "es", "est", "sommes", "sont")

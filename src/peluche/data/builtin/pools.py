@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from peluche.data.builtin.lexicon import (
+from peluche.data.builtin.lexicon import load, rows
+from peluche.data.builtin.words import (
     Adjective,
     Adverb,
     Determiner,
@@ -15,8 +16,6 @@ from peluche.data.builtin.lexicon import (
     Preposition,
     PronounForms,
     Verb,
-    load,
-    rows,
 )
 
 SITES = frozenset({"place", "room", "furniture", "nature"})

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from peluche.data.builtin.lexicon import Noun, Preposition, Verb
 from peluche.data.builtin.pools import Pools, pools
 from peluche.data.builtin.trees import Clause, Pair, Phrase, Place, Pronoun, Subject
+from peluche.data.builtin.words import Noun, Preposition, Verb
 
 Item = TypeVar("Item")
 

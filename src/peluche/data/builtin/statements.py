@@ -109,7 +109,9 @@ def linked(sampler: Sampler) -> Statement | None:
     subject = sampler.subject(verb)
     if link in ("but", "and"):
         first = sampler.event(verb, subject, tail=0)
-        return Statement(first, link, another(sampler, subject))
+        second = another(sampler, subject)
+        follow_tense(second, first.tense)
+        return Statement(first, link, second)
     if isinstance(subject, Pair):
         return None
     pronoun = sampler.standing_for(subject) if isinstance(subject, Phrase) else subject
@@ -146,6 +148,16 @@ def sequence(sampler: Sampler) -> Statement | None:
     if any("stative" in verb.flags or verb.past == verb.base for verb in (first, second)):
         return None
     return Statement(clause, "and", Clause(None, second, clause.tense, object=pronoun))
+
+
+def follow_tense(clause: Clause, tense: str) -> None:
+    """Let a clause take over another one's tense where its verb and adverbs allow it."""
+    verb = clause.verb
+    if verb is None:
+        clause.tense = "past" if tense == "past" else clause.tense
+    elif tense in SHARED_TENSES and not clause.frequency and clause.negation != "never":
+        if "stative" not in verb.flags and verb.past != verb.base:
+            clause.tense = tense
 
 
 def embedding(sampler: Sampler) -> Statement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from peluche.data.builtin.lexicon import (
+from peluche.data.builtin.words import (
     Adjective,
     Adverb,
     Determiner,
