@@ -126,9 +126,9 @@ def process(
 
 
 def uniforms(seed: int, stream: int, draws: int, steps: int) -> Float[Tensor, "draws steps"]:
-    """Numbers in [0, 1) of one request: they depend on nothing else in the batch."""
+    """Numbers in [0, 1) of one request; more steps only add to them."""
     random = np.random.default_rng([seed, stream])
-    return torch.from_numpy(random.random((draws, steps), dtype=np.float32))
+    return torch.from_numpy(random.random((steps, draws), dtype=np.float32).T)
 
 
 def draw(

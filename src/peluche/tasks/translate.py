@@ -142,7 +142,7 @@ class Translator:
     ) -> list[Translation]:
         """Every sentence with its `config.n_best` translations and their scores.
 
-        An empty sentence has an empty translation of score 0. A sentence of more tokens than the
+        An empty or blank sentence has an empty translation of score 0. A sentence of more tokens than the
         model or `config.max_length` takes is cut, and `say` is told which.
 
         Args:
@@ -156,7 +156,7 @@ class Translator:
         config = config or self.decoding
         prefixes = self._prefixes(prefix, len(sentences))
         sources = self.tokenizer.encode_batch(sentences)
-        rows = [row for row, source in enumerate(sources) if source]
+        rows = [row for row, sentence in enumerate(sentences) if sources[row] and sentence.strip()]
         requests = [
             self._request(sources[row], prefixes[row], config, first_line + row) for row in rows
         ]
