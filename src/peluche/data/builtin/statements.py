@@ -154,10 +154,12 @@ def follow_tense(clause: Clause, tense: str) -> None:
     """Let a clause take over another one's tense where its verb and adverbs allow it."""
     verb = clause.verb
     if verb is None:
-        clause.tense = "past" if tense == "past" else clause.tense
-    elif tense in SHARED_TENSES and not clause.frequency and clause.negation != "never":
-        if "stative" not in verb.flags and verb.past != verb.base:
+        if tense == "past":
             clause.tense = tense
+        return
+    free = "stative" not in verb.flags and verb.past != verb.base
+    if free and tense in SHARED_TENSES and not clause.frequency and clause.negation != "never":
+        clause.tense = tense
 
 
 def embedding(sampler: Sampler) -> Statement:
