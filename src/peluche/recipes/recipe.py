@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -133,10 +134,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"the value of '{override}' is not YAML", where=str(error)) from None
     if isinstance(value, str):
         # YAML 1.1 reads 1e-3 as text; people mean a number.
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     *parents, last = key.split(".")
     place = values
     for parent in parents:

@@ -26,7 +26,7 @@ class ExponentialConfig(Config):
 
 
 class LastConfig(Config):
-    """The mean of the last `count` snapshots, one taken at each evaluation (Vaswani et al. §6.1)."""
+    """The mean of the last `count` snapshots, one taken at each evaluation (Vaswani 2017, §6.1)."""
 
     kind: Literal["last"] = "last"
     count: int = Field(10, gt=0)
@@ -46,6 +46,11 @@ class Averaging:
 
     def snapshot(self, model: nn.Module) -> None:
         """Before every evaluation."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is an average yet."""
+        return True
 
     def weights(self) -> Weights:
         """The average now."""
@@ -104,6 +109,10 @@ class Last(Averaging):
 
     def snapshot(self, model: nn.Module) -> None:
         self.snapshots = [*self.snapshots, _copy(model)][-self.config.count :]
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.snapshots)
 
     def weights(self) -> Weights:
         names = self.snapshots[0]

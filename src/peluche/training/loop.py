@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from typing import Any, ContextManager, Literal, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -222,7 +222,7 @@ class Trainer:
             raise _Diverged(", ".join(f"{k} {v}" for k, v in {**values, "gradient": norm}.items()))
         return values, norm
 
-    def _autocast(self) -> ContextManager[Any]:
+    def _autocast(self) -> AbstractContextManager[Any]:
         if self.config.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -236,9 +236,11 @@ class Trainer:
         for hook in self.hooks:
             hook.evaluate(event)
 
-    def averaged_weights(self) -> ContextManager[None]:
+    def averaged_weights(self) -> AbstractContextManager[None]:
         """The model with the weights that are evaluated and kept: averaged ones, if configured."""
-        return nullcontext() if self.averaging is None else self.averaging.applied(self.model)
+        if self.averaging is None or not self.averaging.ready:
+            return nullcontext()
+        return self.averaging.applied(self.model)
 
     def _total_steps(self) -> int:
         config = self.config
