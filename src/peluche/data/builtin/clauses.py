@@ -42,11 +42,14 @@ def described(sampler: Sampler, subject: Subject, *, asking: bool = False) -> Cl
 
 def contradicted(adjective: Adjective, phrase: Phrase) -> bool:
     """Whether a noun phrase already says this, the contrary or another colour of its noun."""
+    said = phrase.adjectives
+    if phrase.relative is not None and phrase.relative.adjective is not None:
+        said = (*said, phrase.relative.adjective)
     return any(
         other is adjective
         or other.rank == adjective.rank == COLOUR
         or {other.english, adjective.english} in OPPOSITES
-        for other in phrase.adjectives
+        for other in said
     )
 
 

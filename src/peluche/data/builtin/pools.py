@@ -39,6 +39,17 @@ OPPOSITES = (
     {"calm", "angry"},
     {"calm", "worried"},
     {"kind", "mean"},
+    {"good", "bad"},
+    {"good", "boring"},
+    {"boring", "interesting"},
+    {"boring", "funny"},
+    {"small", "big"},
+    {"old", "new"},
+    {"old", "young"},
+    {"long", "short"},
+    {"rich", "hungry"},
+    {"delicious", "bad"},
+    {"fresh", "bad"},
 )
 STATE = 3
 """The rank of adjectives that two can be joined by "and": happy and tired."""
@@ -161,7 +172,7 @@ def _weights(nouns: Iterable[Noun], groups: Iterable[tuple[Noun, ...]]) -> dict[
         for noun in group:
             exposure[noun] += 1 / len(group)
     target = sum(exposure.values()) / len(exposure)
-    return {noun: min(6, max(1, round(target / seen))) for noun, seen in exposure.items()}
+    return {noun: min(10, max(1, round(target / seen))) for noun, seen in exposure.items()}
 
 
 def _repeat(nouns: Iterable[Noun], weights: Mapping[Noun, int]) -> tuple[Noun, ...]:

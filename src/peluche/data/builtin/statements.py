@@ -5,6 +5,7 @@ from __future__ import annotations
 from peluche.data.builtin.clauses import (
     another,
     any_subject,
+    contradicted,
     described,
     following,
     located,
@@ -84,9 +85,13 @@ def subject_relative(sampler: Sampler) -> Statement | None:
         verb = some_verb(sampler)
         subject = with_relative(sampler, sampler.pick(sampler.pools.subjects[verb]), final=False)
         return None if subject is None else Statement(sampler.event(verb, subject, tail=0.1))
-    noun = sampler.pick(sampler.pools.countable)
-    subject = with_relative(sampler, noun, final=False)
-    return None if subject is None else Statement(described(sampler, subject))
+    subject = with_relative(sampler, sampler.pick(sampler.pools.countable), final=False)
+    if subject is None:
+        return None
+    clause = described(sampler, subject)
+    if clause.adjective is None or contradicted(clause.adjective, subject):
+        return None
+    return Statement(clause)
 
 
 def object_relative(sampler: Sampler) -> Statement | None:
