@@ -86,9 +86,10 @@ def test_byte_level_gives_back_any_text(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_byte_level_gives_back_every_code_point(name: str) -> None:
+def test_byte_level_gives_back_every_assigned_character(name: str) -> None:
     tokenizer = built(name, normalization="none")
-    points = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point <= 0xDFFF]
+    assigned = [*range(0xD800), *range(0xE000, 0x33480), *range(0xE0000, 0xE01F0)]
+    points = [chr(point) for point in assigned]
     texts = ["".join(points[start : start + 4096]) for start in range(0, len(points), 4096)]
     assert tokenizer.decode_batch(tokenizer.encode_batch(texts)) == texts
 

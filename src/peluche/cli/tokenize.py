@@ -62,10 +62,11 @@ def _learn(
 ) -> list[Tokenizer]:
     from rich.console import Console
 
-    from peluche.data.builtin import generate
     from peluche.text.tokenizer import Kind, TokenizerConfig
 
     if texts is None:
+        from peluche.data.builtin import generate
+
         texts = [side for pair in generate("train", BUILTIN_PAIRS, 0) for side in pair]
     tokenizers = []
     with Console(stderr=True).status("learning") as status:

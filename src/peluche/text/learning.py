@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from peluche.text.pipelines import (
     spaced_unknown,
     word_pipeline,
 )
+from peluche.text.unigram import learn_pieces
 
 if TYPE_CHECKING:
     from peluche.text.tokenizer import TokenizerConfig
@@ -42,8 +45,6 @@ def learn(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     specification = json.loads(LEARNERS[config.kind](config, texts).to_str())
     # [UNK] is not skipped when decoding: a reader should see that something is missing.
     specification["added_tokens"] = [_special(token) for token in (PAD, BOS, EOS)]
-    if config.kind == "unigram":
-        specification["model"]["vocab"] = _settled(specification["model"]["vocab"])
     return Tokenizer.from_str(json.dumps(specification))
 
 
@@ -107,19 +108,18 @@ def learn_wordpiece(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
 
 def learn_unigram(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """The unigram language model of pieces (Kudo 2018, arXiv 1804.10959, section 3.2)."""
-    texts = list(texts)
-    characters = word_pipeline(config, models.BPE(unk_token=UNK))
-    _train(characters, trainers.BpeTrainer(**{**_limits(config), "vocab_size": 0}), texts)
-    # With room for the characters and nothing else, the trainer takes too many pieces.
-    _require_room(config, characters.get_vocab_size() + 1)
     tokenizer = word_pipeline(config, models.Unigram())
-    trainer = trainers.UnigramTrainer(
-        vocab_size=config.vocab_size,
-        special_tokens=list(SPECIAL),
-        unk_token=UNK,
-        show_progress=False,
-    )
-    _train(tokenizer, trainer, texts)
+    words: Counter[str] = Counter()
+    with _surrogates_refused():
+        for text in texts:
+            normal = tokenizer.normalizer.normalize_str(text)
+            words.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))
+    if not words:
+        raise _no_text()
+    _require_room(config, len(SPECIAL) + len(set().union(*words)))
+    pieces = learn_pieces(words, config.vocab_size - len(SPECIAL))
+    special = [(token, 0.0) for token in SPECIAL]
+    tokenizer.model = models.Unigram([*special, *pieces], unk_id=SPECIAL.index(UNK))
     return tokenizer
 
 
@@ -152,18 +152,28 @@ def _train(tokenizer: Tokenizer, trainer: trainers.Trainer, texts: Iterable[str]
             seen_text = seen_text or any(text.strip() for text in batch)
             yield batch
 
-    try:
+    with _surrogates_refused():
         tokenizer.train_from_iterator(batches(), trainer)
+    if not seen_text:
+        raise _no_text()
+
+
+@contextmanager
+def _surrogates_refused() -> Iterator[None]:
+    try:
+        yield
     except UnicodeEncodeError as error:
         raise DataError(
             f"half of a surrogate pair is not text: {error}",
             remedy="read the text with the encoding it was written in",
         ) from None
-    if not seen_text:
-        raise DataError(
-            "there is no text to learn a tokenizer from",
-            remedy="give at least one line that is not blank",
-        )
+
+
+def _no_text() -> DataError:
+    return DataError(
+        "there is no text to learn a tokenizer from",
+        remedy="give at least one line that is not blank",
+    )
 
 
 def _require_room(config: TokenizerConfig, smallest: int) -> None:
@@ -179,19 +189,3 @@ def _require_room(config: TokenizerConfig, smallest: int) -> None:
 def _special(token: str) -> dict[str, Any]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": SPECIAL.index(token), "content": token, **flags, "special": True}
-
-
-def _settled(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Unigram scores without the accidents of the trainer's parallel sums and random hash maps.
-
-    Scores differ in the last digits from run to run, and characters that are kept only because
-    every character must be get the lowest score plus multiples of 0.0001 in random order.
-    """
-    special, pieces = vocabulary[: len(SPECIAL)], vocabulary[len(SPECIAL) :]
-    lowest = min(score for _, score in pieces)
-    kept_anyway = lowest + 0.0001 * sum(len(piece) == 1 for piece, _ in pieces)
-    scores = {
-        piece: round(lowest if len(piece) == 1 and score <= kept_anyway else score, 4)
-        for piece, score in pieces
-    }
-    return special + sorted(scores.items(), key=lambda item: (-item[1], item[0]))
