@@ -29,7 +29,7 @@ def allowed_by_definition(logits: torch.Tensor, record: SamplingParameters) -> t
     probabilities = logits[order].softmax(0).tolist()
     nucleus, total = [], 0.0
     for token, probability in zip(order, probabilities, strict=True):
-        if total >= record.top_p:
+        if record.top_p < 1 and total >= record.top_p:
             break
         nucleus.append(token)
         total += probability

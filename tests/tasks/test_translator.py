@@ -34,7 +34,7 @@ def tokenizer() -> Tokenizer:
 
 def model_of(settings: dict[str, object], vocabulary: int):
     torch.manual_seed(3)
-    model = EncoderDecoderConfig.parse(settings).build(vocabulary)
+    model = EncoderDecoderConfig.parse(settings).build(vocabulary).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2.0)
@@ -142,6 +142,13 @@ def test_a_model_with_learned_positions_is_never_asked_for_more(tokenizer):
     assert "cut after 11" in said[0]
     with pytest.raises(DataError, match="prefix for line 1"):
         translator.translate(["A bear."], prefix="the bear and the dog and the rabbit read it")
+
+
+def test_a_model_in_training_is_left_as_it_was(translator):
+    expected = translator.translate(SENTENCES)
+    translator.model.train()
+    assert translator.translate(SENTENCES) == expected
+    assert translator.model.training
 
 
 def test_streams_and_lists_agree(translator):

@@ -46,7 +46,7 @@ class Decoder(Protocol):
 class ModelDecoder:
     """Decodes with a model as it is: the reference of faster decoders.
 
-    Works on the model's weights of the moment, in evaluation mode.
+    It reads the weights of the moment; the model has to be in evaluation mode.
     """
 
     def __init__(self, model: EncoderDecoder) -> None:
@@ -60,7 +60,6 @@ class ModelDecoder:
         capacity: int,
     ) -> ModelDecoding:
         device = self.model.head.weight.device
-        self.model.eval()
         memory = self.model.encode(source.to(device), valid.to(device))
         return ModelDecoding(self.model, self.model.project_memory(memory), beams, capacity)
 

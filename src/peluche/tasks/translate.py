@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
+
+from torch import nn
 
 from peluche.errors import DataError
 from peluche.generation.batching import generate
@@ -49,6 +52,17 @@ class Translation(NamedTuple):
     @property
     def tokens(self) -> list[int]:
         return self.candidates[0].tokens
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off, and back on if it was on."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def say_on_stderr(message: str) -> None:
@@ -142,8 +156,8 @@ class Translator:
     ) -> list[Translation]:
         """Every sentence with its `config.n_best` translations and their scores.
 
-        An empty or blank sentence has an empty translation of score 0. A sentence of more tokens than the
-        model or `config.max_length` takes is cut, and `say` is told which.
+        An empty or blank sentence has an empty translation of score 0. A sentence of more tokens
+        than the model or `config.max_length` takes is cut, and `say` is told which.
 
         Args:
             config: all settings of the search; the translator's own if not given.
@@ -160,7 +174,8 @@ class Translator:
         requests = [
             self._request(sources[row], prefixes[row], config, first_line + row) for row in rows
         ]
-        found = generate(self.decoder, requests, config, observe)
+        with evaluating(self.model):
+            found = generate(self.decoder, requests, config, observe)
         nothing = [Candidate("", 0.0, [])] * config.n_best
         results = [Translation(sentence, nothing) for sentence in sentences]
         for row, candidates in zip(rows, self._candidates(found), strict=True):
