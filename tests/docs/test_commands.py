@@ -116,7 +116,7 @@ def test_blocks_are_found():
         Block(3, "echo 1\n# more\n", None),
         Block(11, "sleep 9999\n", "takes hours"),
         Block(16, "false\n", ""),
-        Block(22, "true\n", None),
+        Block(23, "true\n", None),
     ]
 
 
