@@ -10,7 +10,17 @@ import typer
 
 from peluche.errors import PelucheError
 
-VERBS = ["tokenize", "data", "score", "export"]
+VERBS = [
+    "quickstart",
+    "train",
+    "translate",
+    "tokenize",
+    "data",
+    "score",
+    "report",
+    "export",
+    "config",
+]
 
 app = typer.Typer(
     name="peluche",
