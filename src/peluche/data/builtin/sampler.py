@@ -87,9 +87,9 @@ class Sampler:
         """A subject that `verb` allows."""
         nouns = self.pools.subjects[verb]
         draw = self.random()
-        if draw < 0.13 and not verb.subjects.isdisjoint(("person", "animate")):
+        if draw < 0.18 and not verb.subjects.isdisjoint(("person", "animate")):
             return self.pronoun()
-        if draw < 0.17:
+        if draw < 0.22:
             return self.pair(nouns)
         return self.phrase(self.pick(nouns), "subject")
 
