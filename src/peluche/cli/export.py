@@ -23,16 +23,32 @@ def export(
     weights: Annotated[str, Option(help="Which weights of the run: model, best, ...")] = "model",
 ) -> None:
     """Write a trained model in the form that another tool reads."""
+    from peluche.generation.config import DecodingConfig
     from peluche.hub.ctranslate2 import export_ctranslate2
-    from peluche.hub.huggingface import export_huggingface
+    from peluche.hub.huggingface import SearchDefaults, export_huggingface
     from peluche.hub.resolve import resolve
-    from peluche.models.encoder_decoder import EncoderDecoderConfig
+    from peluche.tasks.load import load_model
 
     opened = resolve(run)
-    config = EncoderDecoderConfig.parse(opened.config["model"], where=f"the config of {run}")
-    folder = output or opened.path / "export" / to
-    write = {"huggingface": export_huggingface, "ctranslate2": export_ctranslate2}[to]
-    reader = write(config, opened.load_weights(weights), opened.tokenizer(), folder)
-    module = {"huggingface": "transformers", "ctranslate2": "ctranslate2"}[to]
-    print(f"readable by {module}.{reader}", file=sys.stderr)
-    print(folder)
+    tokenizer = opened.tokenizer()
+    model = load_model(opened, len(tokenizer), weights)
+    parts = model.config, model.state_dict(), tokenizer, output or opened.path / "export" / to
+    if to == "ctranslate2":
+        reader = f"ctranslate2.{export_ctranslate2(*parts)}"
+    else:
+        settings = opened.config.get("decoding") or {}
+        decoding = DecodingConfig.parse(settings, where=str(opened.path / "config.yaml"))
+        if decoding.length_normalization != "average":
+            _say("transformers has no gnmt length normalization; it divides by length^α instead")
+        search = SearchDefaults(
+            decoding.beams if decoding.kind == "beam" else 1,
+            decoding.length_penalty,
+            decoding.max_length + 2,
+        )
+        reader = f"transformers.{export_huggingface(*parts, search)}"
+    _say(f"written for {reader}")
+    print(parts[-1])
+
+
+def _say(message: str) -> None:
+    print(f"peluche: {message}", file=sys.stderr)

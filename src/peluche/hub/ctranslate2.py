@@ -22,7 +22,8 @@ SINUSOIDAL_LENGTH = 4096
 
 _EPSILON = {"layernorm": 1e-5, "rmsnorm": 1e-6}
 
-# Added to the score of a token that is never said.
+# Added to the logit of [PAD], [UNK] and [BOS], which are never said. Other tokens share their
+# probability, which a trained model makes negligible.
 _NEVER = -1e4
 
 # (activation, gated) of the feed-forward layer; relu(x)² is relu(x)·x, a gate with equal matrices.
@@ -38,7 +39,7 @@ _ACTIVATIONS = {
 def export_ctranslate2(
     config: EncoderDecoderConfig, state: Mapping[str, Tensor], tokenizer: Tokenizer, folder: Path
 ) -> str:
-    """Write a model for `ctranslate2.Translator`: same tokens, scores equal.
+    """Write a model for `ctranslate2.Translator`: the same log-probabilities.
 
     Args:
         config, state: the model's config and state dict.
@@ -55,7 +56,7 @@ def export_ctranslate2(
     spec = _make_spec(config)
     _fill(spec, config, {name: tensor.float() for name, tensor in state.items()})
     silent = torch.zeros(len(tokenizer))
-    silent[[tokenizer.pad_id, tokenizer.bos_id]] = _NEVER
+    silent[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id]] = _NEVER
     spec.decoder.projection.bias = silent
     spec.config.bos_token = spec.config.decoder_start_token = tokenizer.token(tokenizer.bos_id)
     spec.config.eos_token = tokenizer.token(tokenizer.eos_id)

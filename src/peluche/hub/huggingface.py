@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +30,21 @@ from peluche.text.tokenizer import Tokenizer
 # Sinusoidal positions have no end here; transformers wants a table of some length.
 SINUSOIDAL_LENGTH = 1024
 
+
+class SearchDefaults(NamedTuple):
+    """What `generate` does unless it is told otherwise.
+
+    Attributes:
+        beams: one is greedy search.
+        length_penalty: α of score = log-probability / length^α, [EOS] counted.
+        max_length: the most tokens, [BOS] and [EOS] counted.
+    """
+
+    beams: int = 1
+    length_penalty: float = 1.0
+    max_length: int = 256
+
+
 # What ours does not have and theirs must not do.
 _FIXED = {
     "is_encoder_decoder": True,
@@ -41,13 +56,18 @@ _FIXED = {
 
 
 def export_huggingface(
-    config: EncoderDecoderConfig, state: Mapping[str, Tensor], tokenizer: Tokenizer, folder: Path
+    config: EncoderDecoderConfig,
+    state: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    folder: Path,
+    search: SearchDefaults = SearchDefaults(),
 ) -> str:
     """Write a model so that `transformers` loads it: logits equal, `generate` says the same.
 
     Args:
         config, state: the model's config and state dict.
         folder: a folder that does not exist yet.
+        search: the settings of `generate`.
 
     Returns:
         The name of the class of `transformers` that reads it.
@@ -66,7 +86,7 @@ def export_huggingface(
     ids = _special_ids(tokenizer)
     with new_folder(folder, bytes_needed(tensors)) as made:
         _write_json(made / "config.json", _model_config(config, layout, len(tokenizer)) | ids)
-        _write_json(made / "generation_config.json", _generation_config(tokenizer) | ids)
+        _write_json(made / "generation_config.json", _generation_config(tokenizer, search) | ids)
         _write_tokenizer(tokenizer, made, _length(config))
         write_tensors(made / "model.safetensors", tensors)
     return layout.architecture
@@ -137,15 +157,16 @@ def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     }
 
 
-def _generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
+def _generation_config(tokenizer: Tokenizer, search: SearchDefaults) -> dict[str, Any]:
     return {
-        "max_length": 256,
-        "num_beams": 1,
+        "max_length": search.max_length,
+        "num_beams": search.beams,
+        "length_penalty": search.length_penalty,
+        # Not before no beam can win any more, which is how ours stops.
+        "early_stopping": "never" if search.beams > 1 else False,
         "do_sample": False,
         "forced_eos_token_id": None,
-        # [PAD] and [BOS] are never said, and the rest shares their probability.
-        "suppress_tokens": [tokenizer.pad_id, tokenizer.bos_id],
-        "renormalize_logits": True,
+        "suppress_tokens": [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id],
     }
 
 

@@ -100,7 +100,12 @@ def find_layout(config: EncoderDecoderConfig) -> Layout:
     Raises:
         ConfigError: when none does, with the settings that stand in the way.
     """
-    layout = min(LAYOUTS, key=lambda layout: len(_obstacles(config, layout)))
+
+    def distance(layout: Layout) -> tuple[bool, int]:
+        obstacles = _obstacles(config, layout)
+        return "norm_placement" in obstacles, len(obstacles)
+
+    layout = min(LAYOUTS, key=distance)
     obstacles = _obstacles(config, layout)
     if not obstacles:
         return layout
