@@ -84,7 +84,7 @@ def shipped() -> dict[str, Path]:
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a shipped recipe by name, or a YAML file, with `key=value` changes.
+    """Read a shipped recipe by name, or a YAML file (also a run's), with `key=value` changes.
 
     Raises:
         ConfigError: no such recipe, not YAML, unknown keys, impossible combinations.
@@ -117,6 +117,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError("the recipe is not YAML", where=f"{path}: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError("the recipe is not a list of keys and values", where=path)
+    # The config.yaml of a run is a recipe, but for its first line.
+    values.pop("format_version", None)
     return values
 
 
