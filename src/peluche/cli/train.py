@@ -46,6 +46,7 @@ def train(
 
     from peluche.recipes.recipe import Recipe
     from peluche.recipes.train import evaluate_run, resume_run, train_recipe
+    from peluche.reporting.examples import save_examples
     from peluche.tasks.load import load_task
     from peluche.training.progress import Progress
 
@@ -60,7 +61,8 @@ def train(
     say(f"{reason}: {finished.path}")
     if not no_test:
         settings = Recipe.parse(finished.config)
-        scores, _ = evaluate_run(finished, load_task(str(finished.path)), settings, say)
+        scores, examples = evaluate_run(finished, load_task(str(finished.path)), settings, say)
+        save_examples(finished, examples)
         print_table([item.as_json() for item in scores])
 
 
