@@ -68,13 +68,13 @@ def _learn(
         from peluche.data.builtin import generate
 
         texts = [side for pair in generate("train", BUILTIN_PAIRS, 0) for side in pair]
-    tokenizers = []
+    found = []
     with Console(stderr=True).status("learning") as status:
         for kind in kinds or get_args(Kind):
             config = TokenizerConfig.parse({"kind": kind, **options})
             status.update(f"learning {kind} on {len(texts):,} lines")
-            tokenizers.append(config.build(texts))
-    return tokenizers
+            found.append(config.build(texts))
+    return found
 
 
 def _print_pieces(tokenizers: Sequence[Tokenizer], texts: Iterable[str], *, json_: bool) -> None:
@@ -94,8 +94,4 @@ def _print_pieces(tokenizers: Sequence[Tokenizer], texts: Iterable[str], *, json
 def _print_table(rows: Sequence[TokenizerStatistics], *, json_: bool) -> None:
     from peluche.text.display import table
 
-    if json_:
-        for row in rows:
-            print(json.dumps(row.as_json()))
-    else:
-        print(table(rows))
+    print("\n".join(json.dumps(row.as_json()) for row in rows) if json_ else table(rows))
