@@ -87,7 +87,7 @@ def learn_bpe(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
 
 
 def learn_wordpiece(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
-    """WordPiece: the longest known piece first (Devlin et al. 2019; Song et al. 2021, section 3).
+    """WordPiece: the longest known piece first (as in BERT, Devlin et al. 2019, arXiv 1810.04805).
 
     Pieces inside a word start with ##. The vocabulary is found by merging the most frequent
     neighbours, as the `tokenizers` library does it, not by the likelihood of the first WordPiece.

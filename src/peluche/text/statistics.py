@@ -38,7 +38,7 @@ class TokenizerStatistics:
 
     @property
     def fertility(self) -> float:
-        """Tokens per word (Rust et al. 2021, arXiv 2012.15613, section 3.2)."""
+        """Tokens per word (Rust et al. 2021, arXiv 2012.15613)."""
         return self.tokens / self.words
 
     @property
