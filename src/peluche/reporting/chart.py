@@ -146,7 +146,7 @@ def _padded(
 ) -> tuple[float, float]:
     """The range with some room, except at an end that `y_range` fixes."""
     if log:
-        factor = max((high / low) ** 0.05, 1.02)
+        factor = max(math.exp(0.05 * (math.log(high) - math.log(low))), 1.02)
         return low / factor, high * factor
     room = 0.05 * (high - low) or abs(high) * 0.1 or 1.0
     bottom = low if fixed and low == fixed[0] else low - room
@@ -164,10 +164,10 @@ def _steps(low: float, high: float, most: int) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten; evenly spaced numbers if the range holds under three."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    values = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    """1, 2 and 5 times powers of ten, or some of the powers; round numbers if those are few."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1, 2, 5) if math.log10(high) - math.log10(low) < 3 else (1,)
+    powers = range(first, last + 1, math.ceil((last - first) / 8))
+    values = [factor * 10.0**power for power in powers for factor in factors]
     inside = [value for value in values if low <= value <= high]
-    if len(inside) > 8:
-        inside = [value for value in inside if f"{value:e}".startswith("1.")]
     return inside if len(inside) >= 3 else _steps(low, high, 5)
