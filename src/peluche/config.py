@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from peluche.errors import ConfigError, nearest
+from peluche.errors import ConfigError, did_you_mean, nearest
 
 
 class Config(BaseModel):
@@ -57,6 +57,13 @@ def config_error(kind: Any, error: ValidationError, where: str | None) -> Config
                 if close
                 else f"remove it (keys here: {listing})"
             )
+        elif item["type"] == "union_tag_invalid":
+            tag, known = item["ctx"]["tag"], item["ctx"]["expected_tags"].replace("'", "")
+            found.append(f"{key}: unknown kind '{tag}'".removeprefix(": "))
+            remedies.append(did_you_mean(tag, known.split(", ")))
+        elif item["type"] == "union_tag_not_found":
+            found.append(f"missing key '{f'{key}.kind'.removeprefix('.')}'")
+            remedies.append("say which kind it is")
         elif item["type"] == "missing":
             found.append(f"missing key '{key}'")
             remedies.append(f"give '{key}' a value")
@@ -103,9 +110,11 @@ def _fields_at(kind: Any, location: tuple[Any, ...]) -> set[str]:
     for part in location:
         if not isinstance(part, str):
             continue
-        tagged = [m for m in models if part in get_args(m.model_fields["kind"].annotation)] if all(
-            "kind" in m.model_fields for m in models
-        ) else []
+        tagged = (
+            [m for m in models if part in get_args(m.model_fields["kind"].annotation)]
+            if all("kind" in m.model_fields for m in models)
+            else []
+        )
         if tagged:
             models = tagged
             continue
