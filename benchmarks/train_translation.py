@@ -62,8 +62,9 @@ def peluche(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
     from peluche.hub.run import RunDirectory
     from peluche.nn.machine import tune_allocator
     from peluche.objectives.translation import TranslationConfig
+    from peluche.training.config import TrainingConfig
     from peluche.training.events import EvaluateEvent
-    from peluche.training.loop import Trainer, TrainingConfig
+    from peluche.training.loop import Trainer
     from peluche.training.optimizers import OptimizerConfig
     from peluche.training.schedules import Constant
 

@@ -36,9 +36,7 @@ def stream_of(tokenizer, count=60, **options):
 
 
 @given(
-    lengths=st.lists(
-        st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=60
-    ),
+    lengths=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=60),
     tokens=st.integers(20, 90),
     shuffled=st.booleans(),
 )
@@ -82,9 +80,7 @@ def test_any_position_can_be_resumed(tokenizer, window):
 @pytest.mark.parametrize("window", [None, 17])
 def test_an_epoch_has_every_pair_once_and_epochs_differ_in_order(tokenizer, window):
     stream = stream_of(tokenizer, window=window)
-    expected = sorted(
-        tuple(tokenizer.encode(pair.target, eos=True)) for pair in pairs_of(60)
-    )
+    expected = sorted(tuple(tokenizer.encode(pair.target, eos=True)) for pair in pairs_of(60))
     epochs: dict[int, list[tuple[int, ...]]] = {0: [], 1: []}
     for batch, position in stream.batches():
         if position.epoch > 1:
@@ -99,9 +95,7 @@ def test_an_epoch_has_every_pair_once_and_epochs_differ_in_order(tokenizer, wind
 def test_long_pairs_are_left_out_and_said(tokenizer):
     said: list[str] = []
     pairs = [*pairs_of(5), Pair("bear " * 100_000, "ours", "huge.en:6")]
-    stream = TranslationStream(
-        lambda: pairs, tokenizer, BatchingConfig(tokens=40), say=said.append
-    )
+    stream = TranslationStream(lambda: pairs, tokenizer, BatchingConfig(tokens=40), say=said.append)
     rows = sum(len(batch.source) for batch in stream.once())
     assert rows == 5
     assert len(said) == 1

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
-class Term(NamedTuple):
+@dataclass(frozen=True)
+class Term:
     """One part of a loss: `total` is a differentiable sum over `count` items."""
 
     total: Tensor
@@ -21,7 +22,8 @@ class Term(NamedTuple):
     weight: float = 1.0
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True)
+class Metric:
     """A figure for people: `total` over `count` items, not differentiated."""
 
     total: float
@@ -42,5 +44,5 @@ class Objective(Protocol):
     def counts(self, batch: Any) -> dict[str, float]:
         """The count of each term, known before the forward pass."""
 
-    def __call__(self, model: nn.Module, batch: Any) -> Losses:
+    def __call__(self, model: Any, batch: Any) -> Losses:
         """Run the model on a batch."""

@@ -19,8 +19,8 @@ from peluche.generation.config import DecodingConfig
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.objectives.translation import TranslationConfig
 from peluche.text.tokenizer import TokenizerConfig
+from peluche.training.config import TrainingConfig
 from peluche.training.evaluators import EvaluationConfig
-from peluche.training.loop import TrainingConfig
 from peluche.training.optimizers import OptimizerConfig
 from peluche.training.schedules import InverseSqrt, Schedule
 

@@ -6,48 +6,30 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from peluche.config import Config
 from peluche.data.batching import Position
 from peluche.errors import CheckpointError, NumericsError
 from peluche.hub.checkpoint import SavedState
 from peluche.hub.run import RunDirectory
 from peluche.objectives.base import Objective
-from peluche.training.averaging import Averaging, AveragingConfig
+from peluche.training.averaging import Averaging
+from peluche.training.config import TrainingConfig
 from peluche.training.events import EvaluateEvent, Hook, StepEvent
 from peluche.training.schedules import Schedule
 from peluche.training.signals import StopSignals
+from peluche.training.states import (
+    kept_random_state,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    random_state,
+    set_random_state,
+)
 
 MAX_ROLLBACKS = 3
-
-
-class TrainingConfig(Config):
-    """How long, how often, and from which seed."""
-
-    steps: int | None = Field(None, gt=0, description="optimizer steps")
-    epochs: float | None = Field(None, gt=0, description="passes over the corpus")
-    minutes: float | None = Field(
-        None, gt=0, description="time budget; turned into steps by timing a few of them first"
-    )
-    accumulate: int = Field(1, gt=0, description="micro-batches per optimizer step")
-    clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
-    evaluate_every: int = Field(500, gt=0)
-    checkpoint_every: int = Field(500, gt=0)
-    log_every: int = Field(20, gt=0)
-    keep: int = Field(2, gt=0, description="training states kept on disk")
-    seed: int = Field(0, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
-    threads: int | None = Field(None, gt=0, description="CPU threads; all cores if not given")
-    averaging: AveragingConfig | None = None
-    select: str = Field("last", description="'last', or a validation metric: the best by it")
-    patience: int | None = Field(
-        None, gt=0, description="stop after so many evaluations without a better `select`"
-    )
 
 
 class Stream(Protocol):
@@ -230,7 +212,7 @@ class Trainer:
     def _evaluate(self) -> None:
         if self.averaging is not None:
             self.averaging.snapshot(self.model)
-        with self.averaged_weights(), torch.no_grad(), _kept_random_state():
+        with self.averaged_weights(), torch.no_grad(), kept_random_state():
             self.model.eval()
             event = self.evaluator(self.step)
         for hook in self.hooks:
@@ -257,7 +239,7 @@ class Trainer:
 
     def _time_a_step(self, warm: int = 2, timed: int = 8) -> float:
         """Mean seconds of a step, measured without changing anything."""
-        with _kept_random_state():
+        with kept_random_state():
             batches = self.stream.batches(self.position)
             times = []
             for _ in range(warm + timed):
@@ -289,13 +271,11 @@ class Trainer:
         self.run.log({"event": "rollback", "failed": failed, "found": found})
 
     def _save(self) -> None:
-        groups: dict[str, dict[str, Tensor]] = {
+        groups = {
             "model": dict(self.model.state_dict()),
-            "optimizer": _optimizer_tensors(self.optimizer),
-            "random": {"torch": torch.get_rng_state()},
+            "optimizer": optimizer_tensors(self.optimizer),
+            "random": random_state(),
         }
-        if torch.cuda.is_available():
-            groups["random"]["cuda"] = torch.cuda.get_rng_state()
         if self.averaging is not None:
             groups |= self.averaging.state()
         record = {
@@ -327,7 +307,7 @@ class Trainer:
                 "can still be used",
             )
         self.model.load_state_dict(dict(state.tensors["model"]))
-        _load_optimizer_tensors(self.optimizer, state.tensors["optimizer"])
+        load_optimizer_tensors(self.optimizer, state.tensors["optimizer"])
         if self.averaging is not None:
             self.averaging.load_state({k: dict(v) for k, v in state.tensors.items()})
         record = state.record
@@ -337,40 +317,6 @@ class Trainer:
         self.seconds = record["seconds"]
         for hook in self.hooks:
             hook.load_state(record["hooks"].get(type(hook).__name__, {}))
-        random = state.tensors["random"]
-        torch.set_rng_state(random["torch"])
-        if "cuda" in random and torch.cuda.is_available():
-            torch.cuda.set_rng_state(random["cuda"])
+        set_random_state(state.tensors["random"])
         self.saved_step = self.step
         self.run.log({"event": "resume", "step": self.step})
-
-
-class _kept_random_state:
-    """Whatever draws random numbers inside leaves training as it would have been."""
-
-    def __enter__(self) -> None:
-        self.state = torch.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-
-    def __exit__(self, *exception: object) -> None:
-        torch.set_rng_state(self.state)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(self.cuda)
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, values in state.items()
-        for name, value in values.items()
-    }
-
-
-def _load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

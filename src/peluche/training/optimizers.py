@@ -31,7 +31,8 @@ class OptimizerConfig(Config):
             if isinstance(module, nn.Embedding)
             for parameter in module.parameters()
         }
-        decayed, plain = [], []
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
         for parameter in model.parameters():
             matrix = parameter.dim() >= 2 and id(parameter) not in embeddings
             (decayed if matrix else plain).append(parameter)
