@@ -18,6 +18,7 @@ VERBS = [
     "data",
     "score",
     "report",
+    "explain",
     "export",
     "config",
 ]

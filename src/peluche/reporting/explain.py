@@ -1,0 +1,260 @@
+"""Following one sentence through a model: everything it computes, as one record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from peluche.errors import DataError
+from peluche.generation.config import DecodingConfig
+from peluche.generation.search import NEVER
+from peluche.hub.run import RunDirectory
+from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.nn.trace import Trace, tracing
+from peluche.reporting.beam_tree import BeamTree
+from peluche.reporting.explanation import (
+    Candidate,
+    Explanation,
+    Head,
+    Layer,
+    Matrix,
+    Sentence,
+    Shape,
+    Stack,
+    Step,
+    Token,
+)
+from peluche.reporting.page import write_page
+from peluche.reporting.words import Span, align, word_of, word_spans
+from peluche.tasks.translate import Translator
+from peluche.text.tokenizer import Tokenizer
+
+MAX_TOKENS = 60
+PAGE = "explain.html"
+
+
+def explain(
+    model: EncoderDecoder,
+    tokenizer: Tokenizer,
+    sentence: str,
+    *,
+    decoding: DecodingConfig = DecodingConfig(),
+    candidates: int = 8,
+) -> Explanation:
+    """Translate a sentence by beam search and record every step of the way.
+
+    The decoder's insides come from one pass over the finished translation: since no position looks
+    ahead, row `n` holds what the model computed when it chose token `n + 1`.
+
+    Args:
+        decoding: settings of the beam search; one beam is greedy search.
+        candidates: how many of the most probable next tokens to keep at each step.
+
+    Raises:
+        DataError: if the sentence is empty or has more than `MAX_TOKENS` tokens.
+    """
+    source = read_source(tokenizer, sentence)
+    search = decoding.model_copy(update={"kind": "beam", "n_best": 1})
+    model.eval()
+    with torch.inference_mode():
+        source_ids = torch.tensor([[token.id for token in source.tokens]])
+        tree = BeamTree(tokenizer, search)
+        translator = Translator(model, tokenizer, search)
+        [translation] = translator.translate_with_scores([sentence], observe=tree)
+        ids = [*translation.tokens, tokenizer.eos_id]
+        target = _target(tokenizer, ids)
+        with tracing() as trace:
+            memory = model.encode(source_ids, torch.ones_like(source_ids, dtype=torch.bool))
+            hidden = model.hidden(torch.tensor([[tokenizer.bos_id, *ids[:-1]]]), condition=memory)
+            log_probabilities = model.logits(hidden)[0].float().log_softmax(-1)
+    decoder = _stack(trace, "decoder", model, (_bos(tokenizer), *target.tokens[:-1]))
+    steps = _steps(tokenizer, log_probabilities, ids, candidates)
+    if search.beams == 1:
+        tree.follow(ids, steps)
+    return Explanation(
+        model=_shape(model),
+        source=source,
+        target=target,
+        encoder=_stack(trace, "encoder", model, source.tokens),
+        decoder=decoder,
+        steps=steps,
+        beam=tree.result(ids),
+        alignment=tuple(
+            align(
+                np.mean([head.weights for head in layer.cross_attention or ()], axis=0),
+                source.tokens,
+                target.tokens,
+                len(source.words),
+                len(target.words),
+            )
+            for layer in decoder.layers
+        ),
+    )
+
+
+def explain_run(run: RunDirectory, translator: Translator, sentence: str) -> Path:
+    """Explain a sentence on a page among the run's reports; returns the page.
+
+    Raises:
+        DataError: if the sentence is empty or has more than `MAX_TOKENS` tokens.
+    """
+    path = run.report_path / PAGE
+    explanation = explain(
+        translator.model, translator.tokenizer, sentence, decoding=translator.decoding
+    )
+    write_page(explanation, path)
+    return path
+
+
+def read_source(tokenizer: Tokenizer, sentence: str) -> Sentence:
+    """A sentence as the encoder reads it: its tokens, then [EOS].
+
+    Raises:
+        DataError: if it is empty or has more than `MAX_TOKENS` tokens.
+    """
+    pieces = tokenizer.pieces(sentence)
+    if not sentence.strip() or not pieces:
+        raise DataError(
+            "the sentence to explain is empty",
+            remedy='give one in quotes, e.g. "A cute teddy bear is reading."',
+        )
+    if len(pieces) > MAX_TOKENS:
+        raise DataError(
+            f"the sentence has {len(pieces)} tokens; a page can show {MAX_TOKENS}",
+            where=f"'{sentence[:60]}…'",
+            remedy="shorten the sentence, or split it and explain its parts",
+        )
+    words = word_spans(sentence)
+    tokens = [
+        Token(piece.text, piece.id, piece.unknown, word_of(Span(piece.start, piece.end), words))
+        for piece in pieces
+    ]
+    return _ended(tokenizer, sentence, tokens, words)
+
+
+def _target(tokenizer: Tokenizer, ids: Sequence[int]) -> Sentence:
+    """A translation from its ids, [EOS] last."""
+    text = tokenizer.decode(ids)
+    words = word_spans(text)
+    tokens, end = [], 0
+    for number, token in enumerate(ids[:-1]):
+        start, end = end, len(tokenizer.decode(ids[: number + 1]))
+        # A byte that completes a character adds none.
+        place = Span(min(start, end - 1), end)
+        tokens.append(
+            Token(
+                tokenizer.readable(token),
+                token,
+                token == tokenizer.unk_id,
+                word_of(place, words),
+            )
+        )
+    return _ended(tokenizer, text, tokens, words)
+
+
+def _ended(
+    tokenizer: Tokenizer, text: str, tokens: Sequence[Token], words: Sequence[Span]
+) -> Sentence:
+    """The sentence with [EOS], which is a word of its own."""
+    name = tokenizer.token(tokenizer.eos_id)
+    return Sentence(
+        text=text,
+        tokens=(*tokens, Token(name, tokenizer.eos_id, False, len(words))),
+        words=(*(text[word.start : word.end] for word in words), name),
+    )
+
+
+def _bos(tokenizer: Tokenizer) -> Token:
+    return Token(tokenizer.token(tokenizer.bos_id), tokenizer.bos_id, False, None)
+
+
+def _stack(trace: Trace, name: str, model: EncoderDecoder, tokens: tuple[Token, ...]) -> Stack:
+    stack = model.encoder if name == "encoder" else model.decoder
+    return Stack(
+        tokens=tokens,
+        embedding_scale=float(stack.scale),
+        embedding=_matrix(trace[f"{name}.embedding"][0]),
+        positions=_matrix(trace[f"{name}.positions"]) if f"{name}.positions" in trace else None,
+        input=_matrix(trace[f"{name}.input"][0]),
+        layers=tuple(_layer(trace, f"{name}.{number}") for number in range(len(stack.blocks))),
+        output=_matrix(trace[f"{name}.output"][0]),
+    )
+
+
+def _layer(trace: Trace, name: str) -> Layer:
+    cross = f"{name}.cross_attention"
+    return Layer(
+        self_attention=_heads(trace, f"{name}.self_attention"),
+        cross_attention=_heads(trace, cross) if f"{cross}.query" in trace else None,
+        output=_matrix(trace[f"{name}.output"][0]),
+    )
+
+
+def _heads(trace: Trace, name: str) -> tuple[Head, ...]:
+    def of(part: str, head: int) -> Matrix:
+        tensor = trace[f"{name}.{part}"][0]
+        # Grouped-query attention: consecutive heads share a key and a value.
+        return _matrix(tensor[head * len(tensor) // heads])
+
+    heads = len(trace[f"{name}.query"][0])
+    return tuple(
+        Head(
+            query=of("query", head),
+            key=of("key", head),
+            value=of("value", head),
+            products=of("products", head),
+            scores=of("scores", head),
+            bias=of("bias", head) if f"{name}.bias" in trace else None,
+            weights=of("weights", head),
+            mixed=of("mixed", head),
+        )
+        for head in range(heads)
+    )
+
+
+def _steps(
+    tokenizer: Tokenizer, log_probabilities: Tensor, ids: Sequence[int], count: int
+) -> tuple[Step, ...]:
+    def candidate(row: Tensor, token: int) -> Candidate:
+        return Candidate(tokenizer.readable(token), token, float(row[token].exp()))
+
+    steps, total = [], 0.0
+    for row, chosen in zip(log_probabilities, ids, strict=True):
+        total += float(row[chosen])
+        sayable = row.index_fill(0, NEVER, -torch.inf)
+        best = sayable.topk(min(count, len(row) - len(NEVER))).indices.tolist()
+        steps.append(
+            Step(
+                candidates=tuple(candidate(row, token) for token in best),
+                chosen=candidate(row, chosen),
+                rank=int((sayable > row[chosen]).sum()) + 1,
+                log_probability=total,
+            )
+        )
+    return tuple(steps)
+
+
+def _shape(model: EncoderDecoder) -> Shape:
+    config = model.config
+    return Shape(
+        kind=config.kind,
+        layers=config.layers,
+        decoder_layers=config.decoder_layers or config.layers,
+        d_model=config.d_model,
+        heads=config.heads,
+        head_width=config.d_model // config.heads,
+        d_ff=config.d_ff,
+        vocabulary=model.vocabulary,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        positions=config.positions,
+        norm_placement=config.norm_placement,
+        activation=config.activation,
+    )
+
+
+def _matrix(tensor: Tensor) -> Matrix:
+    return tensor.float().cpu().numpy()

@@ -1,0 +1,71 @@
+"""One self-contained HTML page about a sentence's way through a model."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files as package_files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+import peluche
+from peluche import files
+from peluche.reporting.explanation import Explanation
+
+_SECTIONS = [
+    ("tokens", "Tokens and ids"),
+    ("embedding", "Embedding and position"),
+    ("encoder", "The encoder looks around"),
+    ("memory", "What the encoder hands over"),
+    ("decoding", "One token at a time"),
+    ("beam", "Keeping several beginnings"),
+    ("alignment", "Which word came from where"),
+]
+_ACTIVATIONS = {
+    "relu": "ReLU",
+    "gelu": "GELU",
+    "relu2": "ReLU²",
+    "swiglu": "SwiGLU",
+    "geglu": "GeGLU",
+}
+
+
+def render_page(explanation: Explanation) -> str:
+    """The page as HTML: styles, script and numbers inside, nothing fetched."""
+    environment = Environment(
+        loader=PackageLoader("peluche.reporting"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["piece"] = _piece
+    return environment.get_template("explain.html.j2").render(
+        **vars(explanation),
+        sections=_SECTIONS,
+        activation=_ACTIVATIONS[explanation.model.activation],
+        version=peluche.__version__,
+        style=_asset("explain.css"),
+        script=_asset("explain.js"),
+        formulas=environment.get_template("formulas.html.j2").module,
+        data=_inert_json(explanation),
+    )
+
+
+def write_page(explanation: Explanation, path: Path) -> None:
+    """Write the page, with its folder."""
+    files.write_text(path, render_page(explanation))
+
+
+def _piece(text: str) -> Markup:
+    """A token with its space marks toned down."""
+    mark = Markup('<span class="space">▁</span>')
+    return mark.join(escape(part) for part in text.split("▁"))
+
+
+def _asset(name: str) -> Markup:
+    folder = package_files("peluche.reporting") / "templates"
+    return Markup((folder / name).read_text(encoding="utf-8"))
+
+
+def _inert_json(explanation: Explanation) -> Markup:
+    """JSON that cannot end the script element it stands in, whatever the sentence says."""
+    text = json.dumps(explanation.as_json(), separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))

@@ -1,0 +1,143 @@
+"""Heat maps of a sentence's way through a model, as PNG and SVG files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from peluche import files
+from peluche.reporting.explanation import Explanation, Head, Matrix, Stack, Token
+
+# The scales of the page: lightness changes evenly, so that they work without colour vision.
+WEIGHTS = LinearSegmentedColormap.from_list(
+    "weights", ["#f1eee7", "#cfe2d9", "#8cc3bf", "#3f96aa", "#1f6391", "#1d2f63"]
+)
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed", ["#123f70", "#4483b5", "#aecfe0", "#f4f1ea", "#f0caa0", "#cf7a33", "#7c3406"]
+)
+FORMATS = ("png", "svg")
+HEADS_ACROSS = 4
+
+
+def write_pictures(explanation: Explanation, folder: Path) -> list[Path]:
+    """Write every picture of `draw_pictures` as PNG and SVG.
+
+    The same numbers give the same files.
+
+    Returns:
+        The files. A character that matplotlib's font lacks is drawn as a box.
+    """
+    written = []
+    with (
+        warnings.catch_warnings(),
+        mpl.rc_context({"svg.hashsalt": "peluche", "svg.fonttype": "none"}),
+    ):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        for name, figure in draw_pictures(explanation):
+            for kind in FORMATS:
+                path = folder / f"{name}.{kind}"
+                with files.replacing(path) as temporary:
+                    metadata = {"Date": None} if kind == "svg" else None
+                    figure.savefig(
+                        temporary, format=kind, dpi=150, bbox_inches="tight", metadata=metadata
+                    )
+                written.append(path)
+    return written
+
+
+def draw_pictures(explanation: Explanation) -> Iterator[tuple[str, Figure]]:
+    """Name and figure of each: the encoder's input, attention per layer, and the alignment."""
+    encoder, decoder = explanation.encoder, explanation.decoder
+    yield "embedding-and-position", _draw_input(encoder)
+    for number, layer in enumerate(encoder.layers, start=1):
+        heads = layer.self_attention
+        title = f"Encoder self-attention, layer {number}"
+        figure = _draw_heads(title, heads, encoder.tokens, encoder.tokens)
+        yield f"encoder-layer-{number}", figure
+    for number, layer in enumerate(decoder.layers, start=1):
+        heads = layer.self_attention
+        title = f"Masked self-attention, layer {number}"
+        figure = _draw_heads(title, heads, decoder.tokens, decoder.tokens)
+        yield f"decoder-layer-{number}-self", figure
+        title = f"Cross-attention, layer {number}"
+        figure = _draw_heads(title, layer.cross_attention or (), decoder.tokens, encoder.tokens)
+        yield f"decoder-layer-{number}-cross", figure
+    yield (
+        "alignment",
+        _draw_panels(
+            "Cross-attention between words, mean of heads",
+            {f"layer {n}": matrix for n, matrix in enumerate(explanation.alignment, start=1)},
+            explanation.target.words,
+            explanation.source.words,
+        ),
+    )
+
+
+def _draw_input(stack: Stack) -> Figure:
+    parts = {"Embedding, times √d": stack.embedding}
+    if stack.positions is not None:
+        parts |= {"Position": stack.positions, "Sum": stack.input}
+    figure = Figure((9, (0.7 + 0.2 * len(stack.tokens)) * len(parts)), layout="constrained")
+    grid = figure.subplots(len(parts), squeeze=False)
+    limit = max(float(np.abs(matrix).max()) for matrix in parts.values())
+    for axes, (title, matrix) in zip(grid.flat, parts.items(), strict=True):
+        image = axes.imshow(
+            matrix, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
+        )
+        axes.set_title(title, loc="left", fontsize=10)
+        _name_rows(axes, [token.text for token in stack.tokens])
+    axes.set_xlabel("feature")
+    figure.colorbar(image, ax=grid, shrink=0.5, aspect=30)
+    return figure
+
+
+def _draw_heads(
+    title: str, heads: Sequence[Head], rows: Sequence[Token], columns: Sequence[Token]
+) -> Figure:
+    return _draw_panels(
+        title,
+        {f"head {number}": head.weights for number, head in enumerate(heads, start=1)},
+        [token.text for token in rows],
+        [token.text for token in columns],
+    )
+
+
+def _draw_panels(
+    title: str, panels: dict[str, Matrix], rows: Sequence[str], columns: Sequence[str]
+) -> Figure:
+    """Matrices of weights with the same rows and columns, side by side."""
+    across = min(HEADS_ACROSS, len(panels))
+    down = -(-len(panels) // across)
+    width, height = 1.0 + 0.2 * len(columns), 1.4 + 0.2 * len(rows)
+    figure = Figure((width * across + 1.2, height * down + 0.4), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for number, (name, weights) in enumerate(panels.items()):
+        axes = grid.flat[number]
+        image = _draw_weights(axes, weights, columns)
+        _name_rows(axes, rows if number % across == 0 else [])
+        axes.set_title(name, fontsize=9)
+    figure.colorbar(image, ax=grid, shrink=0.7, label="weight")
+    return figure
+
+
+def _draw_weights(axes: Axes, weights: Matrix, columns: Sequence[str]) -> AxesImage:
+    axes.set_xticks(range(len(columns)), columns, rotation="vertical", fontsize=8, parse_math=False)
+    axes.tick_params(length=0)
+    return axes.imshow(weights, cmap=WEIGHTS, vmin=0, vmax=1, interpolation="nearest")
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    # A dollar sign in a token is a dollar sign, not a formula.
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    axes.tick_params(axis="y", length=0)
