@@ -11,6 +11,7 @@ from peluche.errors import CheckpointError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.resolve import resolve
 from peluche.hub.run import RunDirectory
+from peluche.inference.decoding import PackedDecoder
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.registry import parse_model
 from peluche.tasks.translate import Translator
@@ -31,10 +32,12 @@ def load_task(model: str | Path, *, weights: str = "model", **decoding: Any) -> 
     run = resolve(model)
     tokenizer = run.tokenizer()
     settings = {**(run.config.get("decoding") or {}), **decoding}
+    loaded = load_model(run, len(tokenizer), weights)
     return Translator(
-        load_model(run, len(tokenizer), weights),
+        loaded,
         tokenizer,
         DecodingConfig.parse(settings, where="the decoding options"),
+        PackedDecoder(loaded),
     )
 
 

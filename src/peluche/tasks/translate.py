@@ -73,10 +73,10 @@ class Translator:
     """Translates with a model and its tokenizer.
 
     Args:
-        model: only its configuration is looked at if a decoder is given.
+        model: runs as it is, unless a decoder is given.
         tokenizer: for both languages; its normalisation and casing apply to all input alike.
         decoding: the settings of every call, unless the call says otherwise.
-        decoder: what runs the model.
+        decoder: a faster way to run it, e.g. `PackedDecoder(model)`.
         say: told about sentences that are too long.
     """
 

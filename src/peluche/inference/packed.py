@@ -1,0 +1,232 @@
+"""Packed weights: copies of a model's parameters, laid out for decoding on a CPU.
+
+Parameters of a model stay plain, one matrix per projection. Here they are fused (query, key and
+value in one product, gate and up in another) and transposed once, so that no product packs them
+again at every step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from peluche.models.encoder_decoder import EncoderDecoder, Stack
+from peluche.nn.attention import MultiHeadAttention
+from peluche.nn.blocks import Block, Residual
+from peluche.nn.feedforward import FeedForward, GatedFeedForward
+
+
+class Matrix(NamedTuple):
+    """x·weight + bias, for one or several linear layers side by side.
+
+    Attributes:
+        weight: (in, out).
+        bias: (out,).
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, *layers: nn.Linear) -> Matrix:
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        biases = [layer.bias for layer in layers]
+        packed = weight.t().contiguous()
+        if biases[0] is None:
+            return cls(packed, None)
+        return cls(packed, torch.cat([bias.detach() for bias in biases]))
+
+    def __call__(self, rows: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]:
+        if self.bias is None:
+            return torch.mm(rows, self.weight)
+        return torch.addmm(self.bias, rows, self.weight)
+
+
+class PackedResidual:
+    """A copy of a `Residual`, without dropout."""
+
+    def __init__(self, residual: Residual) -> None:
+        self.placement = residual.placement
+        self.norm = copy.deepcopy(residual.norm)
+        self.out_norm = copy.deepcopy(residual.out_norm)
+
+    def __call__(self, rows: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.placement == "post":
+            return self.norm(part(rows).add_(rows))
+        change = part(self.norm(rows))
+        if self.out_norm is not None:
+            change = self.out_norm(change)
+        return change.add_(rows)
+
+
+class PackedFeedForward:
+    """A copy of a feed-forward layer, gate and up in one product."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        assert isinstance(layer, FeedForward | GatedFeedForward)
+        self.activation = layer.activation
+        self.gated = isinstance(layer, GatedFeedForward)
+        first = (layer.gate, layer.up) if isinstance(layer, GatedFeedForward) else (layer.up,)
+        self.up, self.down = Matrix.of(*first), Matrix.of(layer.down)
+
+    def __call__(self, rows: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
+        hidden = self.up(rows)
+        if self.gated:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            return self.down(self.activation(gate) * hidden)
+        return self.down(self.activation(hidden))
+
+
+class PackedAttention:
+    """A copy of a `MultiHeadAttention`, as two products: into heads, and out of them.
+
+    `project` gives query, key and value side by side: features [0, d_model) are the query's, the
+    other 2·kv_width are key and value, stored together.
+    """
+
+    def __init__(self, layer: MultiHeadAttention) -> None:
+        self.heads, self.kv_heads, self.width = layer.heads, layer.kv_heads, layer.head_width
+        self.turn = layer.head_positions
+        self.project = Matrix.of(layer.query, layer.key, layer.value)
+        self.query = Matrix.of(layer.query)
+        self.key_value = Matrix.of(layer.key, layer.value)
+        self.out = Matrix.of(layer.out)
+
+    def split(
+        self, projected: Float[Tensor, "rows features"], sentences: int, positions: Tensor
+    ) -> tuple[Float[Tensor, "sentences per d_model"], Float[Tensor, "sentences per kv"]]:
+        """Query, and key and value, of a sentence's rows, which stand at `positions` (per,)."""
+        split = projected.view(sentences, -1, projected.shape[-1])
+        query, pair = split.split([self.heads * self.width, 2 * self.kv_heads * self.width], -1)
+        if self.turn is None:
+            return query, pair
+        key, value = pair.chunk(2, dim=-1)
+        query, key = (
+            self.turn(heads.unflatten(-1, (-1, self.width)).transpose(1, 2), positions)
+            .transpose(1, 2)
+            .flatten(2)
+            for heads in (query, key)
+        )
+        return query, torch.cat([key, value], -1)
+
+    def attend(
+        self,
+        query: Float[Tensor, "sentences per d_model"],
+        pair: Float[Tensor, "sentences slots kv"],
+        mask: Tensor | None,
+    ) -> Float[Tensor, "rows d_model"]:
+        """The heads' results for each row, before the last product.
+
+        `mask` is what the fused kernel takes, broadcastable to (sentences, heads, per, slots).
+        """
+        sentences, per, _ = query.shape
+        groups = self.heads // self.kv_heads
+        key, value = pair.unflatten(-1, (2, self.kv_heads, self.width)).unbind(2)
+        heads = query.unflatten(-1, (self.heads, self.width)).transpose(1, 2)
+        if groups > 1:
+            # The query heads that share a key head become more queries of that head.
+            heads = heads.unflatten(1, (self.kv_heads, groups)).flatten(2, 3)
+            if mask is not None:
+                mask = mask.expand(-1, self.heads, per, -1)
+                mask = mask.unflatten(1, (self.kv_heads, groups)).flatten(2, 3)
+        mixed = F.scaled_dot_product_attention(
+            heads, key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
+        )
+        if groups > 1:
+            mixed = mixed.unflatten(2, (groups, per)).flatten(1, 2)
+        return mixed.transpose(1, 2).reshape(sentences * per, -1)
+
+
+class PackedBlock:
+    """A copy of a `Block`."""
+
+    def __init__(self, block: nn.Module) -> None:
+        assert isinstance(block, Block)
+        self.self_attention = PackedAttention(block.self_attention)
+        self.self_residual = PackedResidual(block.self_residual)
+        self.feed_forward = PackedFeedForward(block.feed_forward)
+        self.feed_forward_residual = PackedResidual(block.feed_forward_residual)
+        if block.cross_attention is not None and block.cross_residual is not None:
+            self.cross_attention = PackedAttention(block.cross_attention)
+            self.cross_residual = PackedResidual(block.cross_residual)
+
+
+@dataclass
+class PackedStack:
+    """A copy of a `Stack`: what surrounds the blocks, and the blocks."""
+
+    embedding: Tensor
+    scale: float
+    positions: nn.Module | None
+    bias: nn.Module | None
+    blocks: list[PackedBlock]
+    norm: nn.Module
+
+    @classmethod
+    def of(cls, stack: Stack) -> PackedStack:
+        return cls(
+            embedding=stack.embedding.weight.detach().clone(),
+            scale=stack.scale,
+            positions=copy.deepcopy(stack.positions),
+            bias=copy.deepcopy(stack.bias),
+            blocks=[PackedBlock(block) for block in stack.blocks],
+            norm=copy.deepcopy(stack.norm),
+        )
+
+    def embed(
+        self, tokens: Int[Tensor, "rows per"], positions: Int[Tensor, "per"]
+    ) -> Float[Tensor, "flat d_model"]:
+        """Scaled embeddings plus positions, one row per token."""
+        hidden = F.embedding(tokens, self.embedding).mul_(self.scale)
+        if self.positions is not None:
+            hidden += self.positions(positions)
+        return hidden.flatten(0, 1)
+
+
+class PackedEncoderDecoder:
+    """Copies of all weights of an encoder-decoder at one moment."""
+
+    def __init__(self, model: EncoderDecoder, columns: int) -> None:
+        """`columns`: the head's width is rounded up to a multiple of it."""
+        self.encoder, self.decoder = PackedStack.of(model.encoder), PackedStack.of(model.decoder)
+        self.vocabulary = model.vocabulary
+        head = F.pad(model.head.weight.detach(), (0, 0, 0, -self.vocabulary % columns))
+        self.head = head.t().contiguous()
+
+    def encode(
+        self, source: Int[Tensor, "sentences source"], valid: Bool[Tensor, "sentences source"]
+    ) -> tuple[
+        list[Float[Tensor, "sentences source kv"]], Bool[Tensor, "sentences 1 1 source"] | None
+    ]:
+        """Keys and values of every cross-attention, and which of them are not padding."""
+        sentences, length = source.shape
+        positions = torch.arange(length, device=source.device)
+        padding = None if bool(valid.all()) else valid[:, None, None]
+        mask = padding
+        if self.encoder.bias is not None:
+            mask = self.encoder.bias(positions, positions)
+            if padding is not None:
+                mask = mask.masked_fill(~padding, -torch.inf)
+        rows = self.encoder.embed(source, positions)
+        for block in self.encoder.blocks:
+            attention = block.self_attention
+
+            def look(rows: Tensor, attention: PackedAttention = attention) -> Tensor:
+                query, pair = attention.split(attention.project(rows), sentences, positions)
+                return attention.out(attention.attend(query, pair, mask))
+
+            rows = block.self_residual(rows, look)
+            rows = block.feed_forward_residual(rows, block.feed_forward)
+        rows = self.encoder.norm(rows)
+        pairs = [
+            block.cross_attention.key_value(rows).view(sentences, length, -1)
+            for block in self.decoder.blocks
+        ]
+        return pairs, padding
