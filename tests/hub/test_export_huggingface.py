@@ -1,6 +1,7 @@
 """Exported to transformers and back: equal logits, equal tokens."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from peluche.generation.beam import beam_search
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import ModelDecoder
 from peluche.generation.search import Request, greedy_search
-from peluche.hub.huggingface import SearchDefaults, export_huggingface, load_huggingface
+from peluche.hub.from_huggingface import load_huggingface
+from peluche.hub.huggingface import SearchDefaults, export_huggingface
 from peluche.hub.tensors import read_tensors, write_tensors
 
 transformers.utils.logging.disable_progress_bar()
@@ -150,9 +152,31 @@ def test_tokenizer_gives_the_ids_of_ours(tiny, tmp_path, text):
     assert theirs(text).input_ids == ids
     assert theirs.decode(ids, skip_special_tokens=True) == made.tokenizer.decode(ids)
     padded = theirs([text, "Un ours"], padding=True)
+    assert set(padded) == {"input_ids", "attention_mask"}
     assert padded.input_ids[0][: len(ids)] == ids
     assert set(padded.input_ids[0][len(ids) :]) <= {0}
     assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 2, 3)
+
+
+def test_learned_positions_limit_what_is_generated(tiny, tmp_path):
+    export(tiny, tmp_path / "out", positions="learned", max_length=40)
+    settings = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert settings["max_length"] == 40
+
+
+def test_half_precision_weights_are_written_in_full(tiny, tmp_path):
+    made = tiny()
+    state = {name: tensor.bfloat16() for name, tensor in made.model.state_dict().items()}
+    export_huggingface(made.config, state, made.tokenizer, tmp_path / "out")
+    written = read_tensors(tmp_path / "out" / "model.safetensors")
+    assert {tensor.dtype for tensor in written.values()} == {torch.float32}
+
+
+def test_here_is_a_folder_like_any_other(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "note").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        export(tiny, Path("."))
 
 
 def test_exporting_needs_no_transformers(tiny, tmp_path, monkeypatch):
@@ -241,6 +265,11 @@ def test_damage_is_told(exported, tmp_path):
     del tensors["model.shared.weight"]
     write_tensors(exported / "model.safetensors", tensors)
     with pytest.raises(CheckpointError, match=r"lack 'model\.shared\.weight'"):
+        load_huggingface(exported)
+    config = json.loads((exported / "config.json").read_text())
+    del config["encoder_layers"]
+    (exported / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"config\.json lacks 'encoder_layers'"):
         load_huggingface(exported)
     (exported / "config.json").write_text("[1]")
     with pytest.raises(CheckpointError, match="not a JSON object"):

@@ -23,6 +23,7 @@ def new_folder(path: Path, needed: int) -> Iterator[Path]:
         ConfigError: when there is something at `path` already.
         CheckpointError: when the files cannot be written.
     """
+    path = path.resolve()
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise ConfigError(
             "the output folder is not empty" if path.is_dir() else "the output is a file",
