@@ -109,8 +109,8 @@ class Step:
     """One decoding step: row `n` of the decoder's matrices belongs to step `n`.
 
     Attributes:
-        candidates: the most probable next tokens that a search may choose (not [PAD], [UNK], [BOS]),
-            best first.
+        candidates: the most probable of the tokens that a search may choose, best first; it never
+            chooses [PAD], [UNK] or [BOS].
         chosen: the token that the best hypothesis goes on with.
         rank: the place of the chosen token among these, 1 for the most probable.
         log_probability: of the whole hypothesis so far, the chosen token included, in nats.
