@@ -154,6 +154,10 @@ def test_masked_cells_are_shown_as_masked(open_page, address):
     shown = numbers(page, "decoder")
     for row, cells in enumerate(shown):
         assert ["masked" in text for text in cells] == [key > row for key in range(len(shown))]
+    # The sentence bar shows the attention of the section in view, once scrolling has ended.
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(page.locator("#bar-source .chip[style]")).to_have_count(0)
+    expect(page.locator("#bar-target .chip[style]")).to_have_count(len(shown))
 
 
 def test_the_keyboard_moves_through_cells_and_sliders(open_page, address):
@@ -179,6 +183,10 @@ def test_the_beam_tree_marks_the_best_path(open_page, address):
     assert page.locator("#view-beam .node.best").count() == sum(node.best for node in nodes)
     page.locator("#view-beam .node.dropped").first.dispatch_event("click")
     assert "log-probability" in page.locator("#view-beam .readout").inner_text()
+    page.locator("#view-beam .node[tabindex='0']").focus()
+    page.keyboard.press("ArrowLeft")
+    parent = page.locator("#view-beam .node.on")
+    assert parent.get_attribute("class").split()[1] == "alive"
     rows = page.locator("#view-beam table.results tbody tr")
     assert rows.count() == sum(node.state == "finished" for node in nodes)
     assert rows.first.get_attribute("class") == "best"

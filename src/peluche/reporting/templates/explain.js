@@ -371,6 +371,7 @@ function attentionView(root, kinds, initial) {
         if (state.now !== null) state.q = state.now;
         state.k = argmax(head().weights[state.q]);
         draw();
+        light();
       },
     }, title));
     return el("div", { class: "choice", role: "group", "aria-label": "Kind of attention" }, buttons);
@@ -623,10 +624,18 @@ function beamView() {
   const marks = nodes.map((node, index) => {
     const [x, y] = place[index];
     return el("svg:g", {
-      class: `node ${node.state}${node.best ? " best" : ""}`, tabindex: 0, role: "img",
+      class: `node ${node.state}${node.best ? " best" : ""}`, tabindex: -1, role: "img",
       "aria-label": `${node.text || node.token}, log-probability ${number(node.log_probability)}, ${node.state}`,
       transform: `translate(${x} ${y})`,
       onpointerenter: () => look(index), onfocus: () => look(index), onclick: () => look(index),
+      onkeydown: (event) => {
+        const column = columns[node.step];
+        const to = {
+          ArrowLeft: node.parent, ArrowRight: nodes.findIndex((other) => other.parent === index),
+          ArrowUp: column[column.indexOf(index) - 1], ArrowDown: column[column.indexOf(index) + 1],
+        }[event.key];
+        if (marks[to]) { event.preventDefault(); marks[to].focus(); }
+      },
     },
     el("svg:rect", { width: w, height: h, rx: 7 }),
     el("svg:text", { class: "name", x: w / 2, y: 17 }, ...piece(short(node.token), "svg:tspan")),
@@ -637,6 +646,7 @@ function beamView() {
     for (let at = index; at !== null; at = nodes[at].parent) path.add(at);
     nodes.forEach((_, at) => {
       marks[at].classList.toggle("on", at === index);
+      marks[at].setAttribute("tabindex", at === index ? 0 : -1);
       edges[at]?.classList.toggle("on", path.has(at));
     });
     const node = nodes[index];
@@ -658,7 +668,7 @@ function beamView() {
         swatch("border-color:var(--accent)", "finished with [EOS]"),
         swatch("background:none;border:1.5px dashed var(--line)", "dropped"),
         el("span", {}, "below each token: log-probability of the beginning that it ends")),
-      el("div", { class: "scroll tree", tabindex: 0, role: "group", "aria-label": "Beam search as a tree" },
+      el("div", { class: "scroll tree", role: "group", "aria-label": "Beam search as a tree; arrow keys walk along it" },
         el("svg:svg", { width, height, viewBox: `0 0 ${width} ${height}` },
           edges.filter((edge) => edge && !edge.classList.contains("best")),
           edges.filter((edge) => edge?.classList.contains("best")), marks)),
@@ -724,7 +734,7 @@ function alignmentView() {
       }
     }
     return el("figure", { class: "threads" },
-      el("figcaption", {}, "Source on the left, translation on the right; the thicker, the more attention"),
+      el("figcaption", {}, "The thicker, the more attention"),
       el("svg:svg", { width, height: rows * pitch + 14, role: "group", "aria-label": "Alignment of words" },
         paths.map(([, , path]) => path),
         source.words.map((text, n) => word("source", text, n, source.words.length, left)),
@@ -736,7 +746,7 @@ function alignmentView() {
     holder.replaceChildren(left, right);
     left.append(threads(matrix, Math.min(left.clientWidth, 480)));
     right.append(table({
-      title: "The same as a table: every row sums to 1", rows: target.words, columns: source.words, matrix, scale: "weight", limit: 1,
+      title: "The same as a table", rows: target.words, columns: source.words, matrix, scale: "weight", limit: 1,
       width: right.clientWidth, at: [0, 0], point: () => {},
       describe: (i, j) => `${target.words[i]} ← ${source.words[j]}\n${percent(matrix[i][j])}`,
     }));
