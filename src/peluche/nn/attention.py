@@ -70,6 +70,7 @@ def explicit_attention(
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if bias is not None:
+        record("bias", bias)
         scores = scores + bias
     if mask is not None:
         dense = mask.dense
