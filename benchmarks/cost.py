@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from side_by_side import compete, table
 
 LENGTHS = [8, 16, 32, 64, 128, 256, 512, 1024]
