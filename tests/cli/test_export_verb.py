@@ -81,6 +81,7 @@ def test_generate_gets_the_settings_of_the_run(
     settings = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert (settings["num_beams"], settings["length_penalty"]) == (beams, penalty)
     assert settings["max_length"] == length
+    assert settings["early_stopping"] == ("never" if beams > 1 else False)
     assert "gnmt" not in result.stderr
 
 

@@ -143,10 +143,12 @@ def test_beams_forget_what_was_truncated():
             key=torch.full((2, 1, 1, 2), float(place)),
             value=torch.zeros(2, 1, 1, 2),
         )
+    state.select(torch.tensor([[1, 1]]))
     state.truncate(1)
     state.write(
         0, torch.tensor([1]), key=torch.full((2, 1, 1, 2), 9.0), value=torch.ones(2, 1, 1, 2)
     )
     view = state.view(0)
     assert view.key[0, 0, :, 0].tolist() == [0, 0, 9, 9]
-    assert view.mask.dense[0, 0].tolist() == [[True, False] * 2, [False, True] * 2]
+    past, own = [False, True], [[True, False], [False, True]]
+    assert view.mask.dense[0, 0].tolist() == [[*past, *own[0]], [*past, *own[1]]]

@@ -142,7 +142,6 @@ def _generation_config(tokenizer: Tokenizer, search: SearchDefaults) -> dict[str
         # Not before no beam can win any more, which is how ours stops.
         "early_stopping": "never" if search.beams > 1 else False,
         "do_sample": False,
-        "forced_eos_token_id": None,
         "suppress_tokens": [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id],
     }
 
