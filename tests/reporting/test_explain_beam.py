@@ -114,11 +114,11 @@ def test_dropped_ones_have_no_children(searched):
         assert (number in parents) == (node.state == "alive")
 
 
-@pytest.mark.parametrize("kind", ["greedy", "beam"])
-def test_one_beam_is_a_single_path(kind):
+@pytest.mark.parametrize("chosen", [{"kind": "greedy"}, {"beams": 1}])
+def test_one_beam_is_a_single_path(chosen):
     tokenizer = make_tokenizer()
     model = make_model(len(tokenizer))
-    explanation = explain(model, tokenizer, SENTENCE, decoding=settings(kind=kind, beams=1))
+    explanation = explain(model, tokenizer, SENTENCE, decoding=settings(**chosen))
     nodes = explanation.beam.nodes
     assert [node.parent for node in nodes] == [None, *range(len(nodes) - 1)]
     assert all(node.best for node in nodes)

@@ -15,7 +15,9 @@ from peluche.errors import DataError
 from peluche.generation.decoder import ModelDecoder
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.blocks import Block
-from peluche.reporting.explain import MAX_TOKENS, explain
+from peluche.reporting.explain import explain
+from peluche.reporting.page import render_page
+from peluche.reporting.words import MAX_TOKENS
 from peluche.tasks.translate import Translator
 
 VARIANTS = [
@@ -222,3 +224,16 @@ def test_the_model_is_left_in_evaluation_mode_without_gradients():
     assert not model.training
     assert first == explain(model, tokenizer, SENTENCE, decoding=SHORT).as_json()
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_an_empty_translation_has_one_step():
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), tie_embeddings="none", norm_placement="post")
+    with torch.no_grad():
+        model.decoder.blocks[-1].feed_forward_residual.norm.bias.fill_(5)
+        model.head.weight[tokenizer.eos_id].fill_(5)
+    explanation = explain(model, tokenizer, SENTENCE, decoding=SHORT)
+    assert explanation.target.text == ""
+    assert [step.chosen.token for step in explanation.steps] == ["[EOS]"]
+    assert explanation.alignment[0].shape == (1, len(explanation.source.words))
+    assert "</html>" in render_page(explanation)

@@ -10,9 +10,9 @@ from explain_models import SHORT, make_model, make_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peluche.reporting.explain import explain, read_source
+from peluche.reporting.explain import explain
 from peluche.reporting.explanation import Token
-from peluche.reporting.words import Span, align, word_of, word_spans
+from peluche.reporting.words import Span, align, read_source, word_of, word_spans
 
 
 @pytest.mark.parametrize(

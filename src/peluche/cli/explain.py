@@ -39,11 +39,9 @@ def explain(
     from peluche.reporting.page import write_page
     from peluche.tasks.load import load_task
 
-    settings = {} if beams is None else {"beams": beams}
-    translator = load_task(run, weights=weights, **settings)
-    explanation = follow(
-        translator.model, translator.tokenizer, sentence, decoding=translator.decoding
-    )
+    translator = load_task(run, weights=weights)
+    decoding = translator.options(beams=beams)
+    explanation = follow(translator.model, translator.tokenizer, sentence, decoding=decoding)
     if pictures is not None:
         from peluche.reporting.pictures import write_pictures
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from peluche.errors import DataError
 from peluche.generation.config import DecodingConfig
 from peluche.generation.search import NEVER
 from peluche.hub.run import RunDirectory
@@ -22,18 +21,16 @@ from peluche.reporting.explanation import (
     Head,
     Layer,
     Matrix,
-    Sentence,
     Shape,
     Stack,
     Step,
     Token,
 )
 from peluche.reporting.page import write_page
-from peluche.reporting.words import Span, align, word_of, word_spans
+from peluche.reporting.words import align, beginning, read_source, read_target
 from peluche.tasks.translate import Translator
 from peluche.text.tokenizer import Tokenizer
 
-MAX_TOKENS = 60
 PAGE = "explain.html"
 
 
@@ -58,20 +55,23 @@ def explain(
         DataError: if the sentence is empty or has more than `MAX_TOKENS` tokens.
     """
     source = read_source(tokenizer, sentence)
-    search = decoding.model_copy(update={"kind": "beam", "n_best": 1})
+    beams = 1 if decoding.kind == "greedy" else decoding.beams
+    search = decoding.model_copy(update={"kind": "beam", "beams": beams, "n_best": 1})
     model.eval()
+    device = model.head.weight.device
     with torch.inference_mode():
-        source_ids = torch.tensor([[token.id for token in source.tokens]])
+        source_ids = torch.tensor([[token.id for token in source.tokens]], device=device)
         tree = BeamTree(tokenizer, search)
         translator = Translator(model, tokenizer, search)
         [translation] = translator.translate_with_scores([sentence], observe=tree)
         ids = [*translation.tokens, tokenizer.eos_id]
-        target = _target(tokenizer, ids)
+        target = read_target(tokenizer, ids)
         with tracing() as trace:
             memory = model.encode(source_ids, torch.ones_like(source_ids, dtype=torch.bool))
-            hidden = model.hidden(torch.tensor([[tokenizer.bos_id, *ids[:-1]]]), condition=memory)
-            log_probabilities = model.logits(hidden)[0].float().log_softmax(-1)
-    decoder = _stack(trace, "decoder", model, (_bos(tokenizer), *target.tokens[:-1]))
+            read = torch.tensor([[tokenizer.bos_id, *ids[:-1]]], device=device)
+            hidden = model.hidden(read, condition=memory)
+            log_probabilities = model.logits(hidden)[0].float().cpu().log_softmax(-1)
+    decoder = _stack(trace, "decoder", model, (beginning(tokenizer), *target.tokens[:-1]))
     steps = _steps(tokenizer, log_probabilities, ids, candidates)
     if search.beams == 1:
         tree.follow(ids, steps)
@@ -108,68 +108,6 @@ def explain_run(run: RunDirectory, translator: Translator, sentence: str) -> Pat
     )
     write_page(explanation, path)
     return path
-
-
-def read_source(tokenizer: Tokenizer, sentence: str) -> Sentence:
-    """A sentence as the encoder reads it: its tokens, then [EOS].
-
-    Raises:
-        DataError: if it is empty or has more than `MAX_TOKENS` tokens.
-    """
-    pieces = tokenizer.pieces(sentence)
-    if not sentence.strip() or not pieces:
-        raise DataError(
-            "the sentence to explain is empty",
-            remedy='give one in quotes, e.g. "A cute teddy bear is reading."',
-        )
-    if len(pieces) > MAX_TOKENS:
-        raise DataError(
-            f"the sentence has {len(pieces)} tokens; a page can show {MAX_TOKENS}",
-            where=f"'{sentence[:60]}…'",
-            remedy="shorten the sentence, or split it and explain its parts",
-        )
-    words = word_spans(sentence)
-    tokens = [
-        Token(piece.text, piece.id, piece.unknown, word_of(Span(piece.start, piece.end), words))
-        for piece in pieces
-    ]
-    return _ended(tokenizer, sentence, tokens, words)
-
-
-def _target(tokenizer: Tokenizer, ids: Sequence[int]) -> Sentence:
-    """A translation from its ids, [EOS] last."""
-    text = tokenizer.decode(ids)
-    words = word_spans(text)
-    tokens, end = [], 0
-    for number, token in enumerate(ids[:-1]):
-        start, end = end, len(tokenizer.decode(ids[: number + 1]))
-        # A byte that completes a character adds none.
-        place = Span(min(start, end - 1), end)
-        tokens.append(
-            Token(
-                tokenizer.readable(token),
-                token,
-                token == tokenizer.unk_id,
-                word_of(place, words),
-            )
-        )
-    return _ended(tokenizer, text, tokens, words)
-
-
-def _ended(
-    tokenizer: Tokenizer, text: str, tokens: Sequence[Token], words: Sequence[Span]
-) -> Sentence:
-    """The sentence with [EOS], which is a word of its own."""
-    name = tokenizer.token(tokenizer.eos_id)
-    return Sentence(
-        text=text,
-        tokens=(*tokens, Token(name, tokenizer.eos_id, False, len(words))),
-        words=(*(text[word.start : word.end] for word in words), name),
-    )
-
-
-def _bos(tokenizer: Tokenizer) -> Token:
-    return Token(tokenizer.token(tokenizer.bos_id), tokenizer.bos_id, False, None)
 
 
 def _stack(trace: Trace, name: str, model: EncoderDecoder, tokens: tuple[Token, ...]) -> Stack:

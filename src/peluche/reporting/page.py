@@ -43,7 +43,7 @@ def render_page(explanation: Explanation) -> str:
         activation=_ACTIVATIONS[explanation.model.activation],
         version=peluche.__version__,
         style=_asset("explain.css"),
-        script=_asset("explain.js"),
+        script=_asset("figures.js") + _asset("explain.js"),
         formulas=environment.get_template("formulas.html.j2").module,
         data=_inert_json(explanation),
     )

@@ -1,4 +1,4 @@
-"""Words of a sentence, which token belongs to which, and attention between words."""
+"""A sentence as tokens and as words, which belongs to which, and attention between words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from peluche.reporting.explanation import Matrix, Token
+from peluche.errors import DataError
+from peluche.reporting.explanation import Matrix, Sentence, Token
+from peluche.text.tokenizer import Tokenizer
+
+MAX_TOKENS = 60
 
 # A word keeps its elided apostrophe (l'|ours), a clitic keeps its own (it|'s), and every other
 # character stands alone.
@@ -20,6 +24,69 @@ class Span(NamedTuple):
 
     start: int
     end: int
+
+
+def read_source(tokenizer: Tokenizer, sentence: str) -> Sentence:
+    """A sentence as the encoder reads it: its tokens, then [EOS].
+
+    Raises:
+        DataError: if it is empty or has more than `MAX_TOKENS` tokens.
+    """
+    pieces = tokenizer.pieces(sentence)
+    if not sentence.strip() or not pieces:
+        raise DataError(
+            "the sentence to explain is empty",
+            remedy='give one in quotes, e.g. "A cute teddy bear is reading."',
+        )
+    if len(pieces) > MAX_TOKENS:
+        raise DataError(
+            f"the sentence has {len(pieces)} tokens; a page can show {MAX_TOKENS}",
+            where=f"'{sentence[:60]}…'",
+            remedy="shorten the sentence, or split it and explain its parts",
+        )
+    words = word_spans(sentence)
+    tokens = [
+        Token(piece.text, piece.id, piece.unknown, word_of(Span(piece.start, piece.end), words))
+        for piece in pieces
+    ]
+    return _ended(tokenizer, sentence, tokens, words)
+
+
+def read_target(tokenizer: Tokenizer, ids: Sequence[int]) -> Sentence:
+    """A translation as the decoder writes it, from its ids, [EOS] last."""
+    text = tokenizer.decode(ids)
+    words = word_spans(text)
+    tokens, end = [], 0
+    for number, token in enumerate(ids[:-1]):
+        start, end = end, len(tokenizer.decode(ids[: number + 1]))
+        # A byte that completes a character adds none.
+        place = Span(min(start, end - 1), end)
+        tokens.append(
+            Token(
+                tokenizer.readable(token),
+                token,
+                token == tokenizer.unk_id,
+                word_of(place, words),
+            )
+        )
+    return _ended(tokenizer, text, tokens, words)
+
+
+def _ended(
+    tokenizer: Tokenizer, text: str, tokens: Sequence[Token], words: Sequence[Span]
+) -> Sentence:
+    """The sentence with [EOS], which is a word of its own."""
+    name = tokenizer.token(tokenizer.eos_id)
+    return Sentence(
+        text=text,
+        tokens=(*tokens, Token(name, tokenizer.eos_id, False, len(words))),
+        words=(*(text[word.start : word.end] for word in words), name),
+    )
+
+
+def beginning(tokenizer: Tokenizer) -> Token:
+    """[BOS], which the decoder reads first."""
+    return Token(tokenizer.token(tokenizer.bos_id), tokenizer.bos_id, False, None)
 
 
 def word_spans(text: str) -> list[Span]:
