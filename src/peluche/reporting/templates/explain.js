@@ -113,7 +113,7 @@ function attentionView(root, kinds, initial) {
     const { rows, columns } = kind();
     const h = head();
     // Measured in the page, since the table's cells are as large as there is room for.
-    const figures = el("div", { class: columns.length > 14 ? "figures" : "figures pair" });
+    const figures = el("div", { class: `figures ${columns.length > 20 ? "" : columns.length > 11 ? "pair wide" : "pair"}` });
     stage.replaceChildren(explanationOf(), figures);
     const figure = el("div", { class: "figures" });
     figures.append(figure, chain());

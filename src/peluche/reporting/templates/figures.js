@@ -235,11 +235,11 @@ function table({ title, rows, columns, matrix, scale, limit, width, hidden = () 
   const cells = matrix.map((row, i) => row.map((value, j) => {
     const masked = hidden(i, j);
     const rgb = colour(value, scale, limit);
-    const short = size >= 27 && !masked ? minus(value.toFixed(decimals)) : "";
+    const short = size >= 25 && !masked ? minus(value.toFixed(decimals)) : "";
     return el("td", {
       tabindex: -1, "aria-label": describe(i, j), class: masked ? "hidden" : null,
       style: `width:${size}px;min-width:${size}px;height:${Math.max(size * 0.72, 12)}px` +
-        (masked ? "" : `;background:${css(rgb)};color:${inkOn(rgb)}`),
+        (masked ? "" : `;background:${css(rgb)};color:${inkOn(rgb)}${size < 28 ? ";font-size:.625rem" : ""}`),
       onpointerenter: (event) => { select(i, j); showTip(describe(i, j), event.clientX, event.clientY); },
       onpointerleave: hideTip,
       onclick: () => select(i, j),
