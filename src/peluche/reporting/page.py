@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files as package_files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import peluche
 from peluche import files
 from peluche.reporting.explanation import Explanation
+from peluche.reporting.rendering import assets, environment
 
 _SECTIONS = [
     ("tokens", "Tokens and ids"),
@@ -33,18 +32,16 @@ _ACTIVATIONS = {
 
 def render_page(explanation: Explanation) -> str:
     """The page as HTML: styles, script and numbers inside, nothing fetched."""
-    environment = Environment(
-        loader=PackageLoader("peluche.reporting"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["piece"] = _piece
-    return environment.get_template("explain.html.j2").render(
+    templates = environment()
+    templates.filters["piece"] = _piece
+    return templates.get_template("explain.html.j2").render(
         **vars(explanation),
         sections=_SECTIONS,
         activation=_ACTIVATIONS[explanation.model.activation],
         version=peluche.__version__,
-        style=_asset("explain.css"),
-        script=_asset("figures.js") + _asset("explain.js"),
-        formulas=environment.get_template("formulas.html.j2").module,
+        style=assets("base.css", "explain.css"),
+        script=assets("figures.js", "explain.js"),
+        formulas=templates.get_template("formulas.html.j2").module,
         data=_inert_json(explanation),
     )
 
@@ -58,11 +55,6 @@ def _piece(text: str) -> Markup:
     """A token with its space marks toned down."""
     mark = Markup('<span class="space">▁</span>')
     return mark.join(escape(part) for part in text.split("▁"))
-
-
-def _asset(name: str) -> Markup:
-    folder = package_files("peluche.reporting") / "templates"
-    return Markup((folder / name).read_text(encoding="utf-8"))
 
 
 def _inert_json(explanation: Explanation) -> Markup:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 import peluche
 from peluche import files
@@ -27,6 +24,7 @@ from peluche.reporting.descriptions import (
 )
 from peluche.reporting.differences import mark
 from peluche.reporting.examples import choose, is_right, load_examples, save_examples
+from peluche.reporting.rendering import assets, environment
 from peluche.reporting.run_summary import RunSummary, summarise
 from peluche.reporting.verdicts import judge
 
@@ -64,17 +62,11 @@ def render_report(run: RunDirectory, examples: Sequence[Mapping[str, str]], expl
     Args:
         explained: an explanation beside the page, which is linked if it exists.
     """
-    environment = Environment(
-        loader=PackageLoader("peluche.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"readable": readable, "duration": duration, "mark": mark}
+    templates = environment()
+    templates.filters |= {"readable": readable, "duration": duration, "mark": mark}
     config, summary = run.config, summarise(run)
     wrong, right = choose(examples, WRONG_SHOWN, RIGHT_SHOWN)
-    return environment.get_template("report.html.j2").render(
+    return templates.get_template("report.html.j2").render(
         name=config.get("name", run.path.name),
         description=config.get("description", ""),
         about=_about(config),
@@ -91,7 +83,7 @@ def render_report(run: RunDirectory, examples: Sequence[Mapping[str, str]], expl
         config_file=shlex.quote(str(run.path / "config.yaml")),
         again=shlex.quote(f"{run.path}-again"),
         explained=explained,
-        style=_asset("report.css"),
+        style=assets("base.css", "report.css"),
         version=peluche.__version__,
     )
 
@@ -170,8 +162,3 @@ def _charts(summary: RunSummary) -> list[Chart]:
         ),
     ]
     return [chart for chart in charts if chart is not None]
-
-
-def _asset(name: str) -> Markup:
-    folder = package_files("peluche.reporting") / "templates"
-    return Markup((folder / name).read_text(encoding="utf-8"))
