@@ -1,32 +1,13 @@
 """The report in a real browser: nothing is fetched, nothing complains, and it fits a phone."""
 
-import shutil
-
 import pytest
 
 from peluche.hub.run import RunDirectory
 from peluche.reporting.report import write_report
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 LONG = "sentence" * 20 + " and more words" * 10
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield found
-        found.close()
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
