@@ -8,9 +8,11 @@
 #
 # PYTHON       the interpreter to make .venv with (3.11 or newer)
 # TORCH_INDEX  another package index for torch, such as one with builds for CPU only
+# CHANGES      of the quickstart's recipe, such as CHANGES="training.steps=300"
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+CHANGES ?=
 CPU_INDEX = https://download.pytorch.org/whl/cpu
 
 BIN = .venv/bin
@@ -20,7 +22,7 @@ TORCH = $(shell sed -n 's/^    "\(torch[^"]*\)",$$/\1/p' pyproject.toml)
 .PHONY: quickstart test lint constraints clean
 
 quickstart: .venv/installed
-	$(BIN)/peluche quickstart
+	$(BIN)/peluche quickstart $(CHANGES)
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest
