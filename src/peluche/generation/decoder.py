@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from peluche.models.encoder_decoder import EncoderDecoder, Memory
+from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.nn.masks import PreparedMask
+from peluche.nn.stack import Memory
 from peluche.nn.state import BeamState
 
 

@@ -17,10 +17,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from peluche.models.encoder_decoder import EncoderDecoder, Stack
+from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.blocks import Block, Residual
 from peluche.nn.feedforward import FeedForward, GatedFeedForward
+from peluche.nn.stack import Stack
 
 
 class Matrix(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,16 +10,16 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from peluche.config import Config
-from peluche.nn.attention import MultiHeadAttention
+from peluche.nn.attention import HeadPositions, MultiHeadAttention, check_heads
 from peluche.nn.blocks import Block, NormPlacement, Residual
-from peluche.nn.dropout import Dropout
 from peluche.nn.feedforward import ActivationKind, build_feed_forward
 from peluche.nn.losses import TokenLoss, fused_cross_entropy
-from peluche.nn.masks import Causal, Padding, PreparedMask, prepare
+from peluche.nn.masks import Causal, Padding, prepare
 from peluche.nn.norms import NormKind, build_norm
-from peluche.nn.positions import ALiBi, Learned, PositionKind, RelativeBias, Rotary, Sinusoidal
+from peluche.nn.positions import PositionKind, build_positions, check_positions
+from peluche.nn.stack import Memory, Stack
 from peluche.nn.state import State
-from peluche.nn.trace import record, scope
+from peluche.nn.trace import scope
 
 
 class EncoderDecoderConfig(Config):
@@ -46,153 +46,14 @@ class EncoderDecoderConfig(Config):
     bias: bool = True
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> EncoderDecoderConfig:
-        if self.d_model % self.heads:
-            fitting = [n for n in range(1, self.d_model + 1) if self.d_model % n == 0]
-            near_heads = min(fitting, key=lambda n: abs(n - self.heads))
-            near_width = max(1, round(self.d_model / self.heads)) * self.heads
-            raise ValueError(
-                f"d_model {self.d_model} is not divisible by heads {self.heads}; "
-                f"nearest that fit: heads {near_heads}, or d_model {near_width}"
-            )
-        if self.kv_heads is not None and self.heads % self.kv_heads:
-            near = min(
-                (n for n in range(1, self.heads + 1) if self.heads % n == 0),
-                key=lambda n: abs(n - (self.kv_heads or 1)),
-            )
-            raise ValueError(
-                f"heads {self.heads} is not divisible by kv_heads {self.kv_heads}; "
-                f"nearest that fits: kv_heads {near}"
-            )
-        near_even = max(1, round(self.d_model / (2 * self.heads))) * 2 * self.heads
-        if self.positions == "rope" and (self.d_model // self.heads) % 2:
-            raise ValueError(
-                f"rope turns pairs of features, but a head has {self.d_model // self.heads}; "
-                f"nearest that fits: d_model {near_even}"
-            )
-        if self.positions == "sinusoidal" and self.d_model % 2:
-            raise ValueError(
-                f"sinusoidal positions need an even d_model, not {self.d_model}; "
-                f"nearest that fits: d_model {near_even}"
-            )
+    def _parts_fit(self) -> EncoderDecoderConfig:
+        check_heads(self.d_model, self.heads, self.kv_heads)
+        check_positions(self.positions, self.d_model, self.heads)
         return self
 
     def build(self, vocabulary: int) -> EncoderDecoder:
         """A freshly initialised model for a joint vocabulary of this size."""
         return EncoderDecoder(self, vocabulary)
-
-
-class Memory(NamedTuple):
-    """What the decoder looks at: the encoder's output, and which of it is real.
-
-    Attributes:
-        hidden: (B, S, d_model).
-        valid: (B, S), True for tokens, False for padding.
-        mask: `valid`, prepared for attention.
-        keys_and_values: one (key, value) pair per decoder layer, each (B, kv_heads, S, width);
-            filled in by `project_memory` so that decoding steps do not repeat it.
-    """
-
-    hidden: Tensor
-    valid: Tensor
-    mask: PreparedMask | None
-    keys_and_values: tuple[tuple[Tensor, Tensor], ...] | None = None
-
-
-class Stack(nn.Module):
-    """Embeddings, positions, blocks and final norm: an encoder, or with `cross` a decoder."""
-
-    def __init__(
-        self, config: EncoderDecoderConfig, layers: int, embedding: nn.Embedding, *, cross: bool
-    ) -> None:
-        super().__init__()
-        d_model, heads = config.d_model, config.heads
-        self.embedding = embedding
-        self.scale = d_model**0.5
-        self.dropout = Dropout(config.dropout)
-        self.positions: nn.Module | None = None
-        self.bias: nn.Module | None = None
-        rotary = None
-        match config.positions:
-            case "sinusoidal":
-                self.positions = Sinusoidal(d_model)
-            case "learned":
-                self.positions = Learned(d_model, config.max_length)
-            case "rope":
-                rotary = Rotary()
-            case "alibi":
-                self.bias = ALiBi(heads)
-            case "relative":
-                self.bias = RelativeBias(heads, bidirectional=not cross)
-
-        def make_attention(rotary: Rotary | None) -> MultiHeadAttention:
-            return MultiHeadAttention(
-                d_model,
-                heads,
-                config.kv_heads,
-                bias=config.bias,
-                dropout=config.attention_dropout,
-                head_positions=rotary,
-            )
-
-        def make_norm() -> nn.Module:
-            return build_norm(config.norm, d_model, bias=config.bias)
-
-        self.blocks = nn.ModuleList(
-            Block(
-                self_attention=make_attention(rotary),
-                cross_attention=make_attention(None) if cross else None,
-                feed_forward=build_feed_forward(
-                    config.activation,
-                    d_model,
-                    config.d_ff,
-                    bias=config.bias,
-                    dropout=config.activation_dropout,
-                ),
-                make_residual=lambda: Residual(make_norm, config.norm_placement, config.dropout),
-            )
-            for _ in range(layers)
-        )
-        self.norm = make_norm() if config.norm_placement != "post" else nn.Identity()
-
-    def forward(
-        self,
-        tokens: Int[Tensor, "batch length"],
-        positions: Int[Tensor, "length"],
-        mask: PreparedMask | None,
-        memory: Memory | None = None,
-        state: State | None = None,
-    ) -> Float[Tensor, "batch length d_model"]:
-        hidden = self.embedding(tokens) * self.scale
-        record("embedding", hidden)
-        if self.positions is not None:
-            places = self.positions(positions)
-            record("positions", places)
-            hidden = hidden + places
-        hidden = self.dropout(hidden)
-        record("input", hidden)
-        bias = None
-        if self.bias is not None:
-            past = positions if state is None else state.slots(int(positions[-1]) + 1)
-            bias = self.bias(positions, past)
-        for layer, block in enumerate(self.blocks):
-            projected = None
-            if memory is not None and memory.keys_and_values is not None:
-                projected = memory.keys_and_values[layer]
-            with scope(str(layer)):
-                hidden = block(
-                    hidden,
-                    positions=positions,
-                    mask=mask,
-                    bias=bias,
-                    memory=projected,
-                    memory_mask=None if memory is None else memory.mask,
-                    state=state,
-                    layer=layer,
-                )
-        hidden = self.norm(hidden)
-        record("output", hidden)
-        return hidden
 
 
 class EncoderDecoder(nn.Module):
@@ -205,9 +66,9 @@ class EncoderDecoder(nn.Module):
         target = nn.Embedding(vocabulary, config.d_model)
         shared = config.tie_embeddings == "all"
         source = target if shared else nn.Embedding(vocabulary, config.d_model)
-        self.encoder = Stack(config, config.layers, source, cross=False)
+        self.encoder = _stack(config, config.layers, source, cross=False)
         decoder_layers = config.decoder_layers or config.layers
-        self.decoder = Stack(config, decoder_layers, target, cross=True)
+        self.decoder = _stack(config, decoder_layers, target, cross=True)
         self.head = nn.Linear(config.d_model, vocabulary, bias=False)
         if config.tie_embeddings != "none":
             self.head.weight = target.weight
@@ -216,8 +77,7 @@ class EncoderDecoder(nn.Module):
     def reset_parameters(self) -> None:
         """Glorot-uniform matrices; embeddings N(0, 1/d_model), scaled back up where they are read.
 
-        The last matrix of each residual branch is divided by √(2·layers), so that the sum of all
-        branches starts at the size of one (Radford et al. 2019, §2.3).
+        With pre-norm, residual branches start small (see `Stack.scale_branches`).
         """
         for module in self.modules():
             if isinstance(module, nn.Linear) and module is not self.head:
@@ -229,14 +89,8 @@ class EncoderDecoder(nn.Module):
         if self.config.tie_embeddings == "none":
             nn.init.normal_(self.head.weight, std=self.config.d_model**-0.5)
         if self.config.norm_placement == "pre":
-            for name, parameter in self.named_parameters():
-                if name.endswith(("out.weight", "down.weight")):
-                    depth = self._depth(name.split(".")[0])
-                    with torch.no_grad():
-                        parameter.div_((2 * depth) ** 0.5)
-
-    def _depth(self, stack: str) -> int:
-        return len(self.get_submodule(stack).get_submodule("blocks")._modules)
+            self.encoder.scale_branches()
+            self.decoder.scale_branches()
 
     def encode(
         self, source: Int[Tensor, "batch source"], valid: Bool[Tensor, "batch source"]
@@ -291,3 +145,50 @@ class EncoderDecoder(nn.Module):
     ) -> TokenLoss:
         """Projection and label-smoothed cross-entropy in one, without keeping logits."""
         return fused_cross_entropy(hidden, self.head.weight, labels, smoothing)
+
+
+def _stack(
+    config: EncoderDecoderConfig, layers: int, embedding: nn.Embedding, *, cross: bool
+) -> Stack:
+    """The encoder, or with `cross` the decoder."""
+    d_model, heads = config.d_model, config.heads
+    places = build_positions(
+        config.positions, d_model, heads, max_length=config.max_length, bidirectional=not cross
+    )
+
+    def make_attention(head_positions: HeadPositions | None = None) -> MultiHeadAttention:
+        return MultiHeadAttention(
+            d_model,
+            heads,
+            config.kv_heads,
+            bias=config.bias,
+            dropout=config.attention_dropout,
+            head_positions=head_positions,
+        )
+
+    def make_norm() -> nn.Module:
+        return build_norm(config.norm, d_model, bias=config.bias)
+
+    def make_block() -> Block:
+        return Block(
+            self_attention=make_attention(places.turning),
+            cross_attention=make_attention() if cross else None,
+            feed_forward=build_feed_forward(
+                config.activation,
+                d_model,
+                config.d_ff,
+                bias=config.bias,
+                dropout=config.activation_dropout,
+            ),
+            make_residual=lambda: Residual(make_norm, config.norm_placement, config.dropout),
+        )
+
+    return Stack(
+        embedding=embedding,
+        scale=d_model**0.5,
+        positions=places.added,
+        bias=places.bias,
+        blocks=[make_block() for _ in range(layers)],
+        norm=make_norm() if config.norm_placement != "post" else nn.Identity(),
+        dropout=config.dropout,
+    )

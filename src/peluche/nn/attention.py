@@ -109,6 +109,26 @@ class HeadPositions(Protocol):
     def __call__(self, heads: Tensor, positions: Tensor) -> Tensor: ...
 
 
+def check_heads(d_model: int, heads: int, kv_heads: int | None) -> None:
+    """Raise ValueError, with the nearest values that fit, if heads cannot share `d_model`."""
+    if d_model % heads:
+        near_width = max(1, round(d_model / heads)) * heads
+        raise ValueError(
+            f"d_model {d_model} is not divisible by heads {heads}; "
+            f"nearest that fit: heads {_nearest_divisor(d_model, heads)}, or d_model {near_width}"
+        )
+    if kv_heads is not None and heads % kv_heads:
+        raise ValueError(
+            f"heads {heads} is not divisible by kv_heads {kv_heads}; "
+            f"nearest that fits: kv_heads {_nearest_divisor(heads, kv_heads)}"
+        )
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    divisors = (n for n in range(1, number + 1) if number % n == 0)
+    return min(divisors, key=lambda n: abs(n - wanted))
+
+
 class MultiHeadAttention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, §3.2.2); grouped- and multi-query with `kv_heads`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -152,3 +152,51 @@ class RelativeBias(nn.Module):
         )
         far = (exact + (ratio * (buckets - exact)).long()).clamp(max=buckets - 1)
         return offset + torch.where(distance < exact, distance, far)
+
+
+class Positions(NamedTuple):
+    """Where a kind of positions enters a stack; at most one of these is not None.
+
+    Attributes:
+        added: gives vectors for token positions, added to embeddings.
+        turning: turns queries and keys.
+        bias: gives biases for (query, key) positions, added to scores.
+    """
+
+    added: nn.Module | None = None
+    turning: Rotary | None = None
+    bias: nn.Module | None = None
+
+
+def build_positions(
+    kind: PositionKind, d_model: int, heads: int, *, max_length: int, bidirectional: bool
+) -> Positions:
+    """The parts for a kind of positions."""
+    match kind:
+        case "sinusoidal":
+            return Positions(added=Sinusoidal(d_model))
+        case "learned":
+            return Positions(added=Learned(d_model, max_length))
+        case "rope":
+            return Positions(turning=Rotary())
+        case "alibi":
+            return Positions(bias=ALiBi(heads))
+        case "relative":
+            return Positions(bias=RelativeBias(heads, bidirectional=bidirectional))
+        case "none":
+            return Positions()
+
+
+def check_positions(kind: PositionKind, d_model: int, heads: int) -> None:
+    """Raise ValueError, with the nearest width that fits, if positions cannot be laid out."""
+    near = max(1, round(d_model / (2 * heads))) * 2 * heads
+    if kind == "rope" and (d_model // heads) % 2:
+        raise ValueError(
+            f"rope turns pairs of features, but a head has {d_model // heads}; "
+            f"nearest that fits: d_model {near}"
+        )
+    if kind == "sinusoidal" and d_model % 2:
+        raise ValueError(
+            f"sinusoidal positions need an even d_model, not {d_model}; "
+            f"nearest that fits: d_model {near}"
+        )

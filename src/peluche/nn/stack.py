@@ -1,0 +1,116 @@
+"""Embedding, positions, blocks and a final norm: what encoders and decoders have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from peluche.nn.blocks import Block
+from peluche.nn.dropout import Dropout
+from peluche.nn.masks import PreparedMask
+from peluche.nn.state import State
+from peluche.nn.trace import record, scope
+
+
+class Memory(NamedTuple):
+    """What cross-attention looks at, e.g. an encoder's output, and which of it is real.
+
+    Attributes:
+        hidden: (B, S, d_model).
+        valid: (B, S), True for tokens, False for padding.
+        mask: `valid`, prepared for attention.
+        keys_and_values: one (key, value) pair per decoder layer, each (B, kv_heads, S, width);
+            projected once, so that decoding steps do not repeat it.
+    """
+
+    hidden: Tensor
+    valid: Tensor
+    mask: PreparedMask | None
+    keys_and_values: tuple[tuple[Tensor, Tensor], ...] | None = None
+
+
+class Stack(nn.Module):
+    """Tokens to hidden states.
+
+    Args:
+        embedding: of tokens; may be shared with other stacks.
+        scale: what embeddings are multiplied by (√d_model in Vaswani et al. 2017, §3.4).
+        positions: gives vectors that are added to embeddings, or None.
+        bias: gives biases that are added to self-attention scores, or None.
+        blocks: the layers.
+        norm: of the last layer's output.
+        dropout: on the sum of embedding and position.
+    """
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Embedding,
+        scale: float,
+        positions: nn.Module | None,
+        bias: nn.Module | None,
+        blocks: Sequence[Block],
+        norm: nn.Module,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.scale = scale
+        self.positions = positions
+        self.bias = bias
+        self.dropout = Dropout(dropout)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        positions: Int[Tensor, "length"],
+        mask: PreparedMask | None,
+        memory: Memory | None = None,
+        state: State | None = None,
+    ) -> Float[Tensor, "batch length d_model"]:
+        hidden = self.embedding(tokens) * self.scale
+        record("embedding", hidden)
+        if self.positions is not None:
+            places = self.positions(positions)
+            record("positions", places)
+            hidden = hidden + places
+        hidden = self.dropout(hidden)
+        record("input", hidden)
+        bias = None
+        if self.bias is not None:
+            past = positions if state is None else state.slots(int(positions[-1]) + 1)
+            bias = self.bias(positions, past)
+        for layer, block in enumerate(self.blocks):
+            projected = None
+            if memory is not None and memory.keys_and_values is not None:
+                projected = memory.keys_and_values[layer]
+            with scope(str(layer)):
+                hidden = block(
+                    hidden,
+                    positions=positions,
+                    mask=mask,
+                    bias=bias,
+                    memory=projected,
+                    memory_mask=None if memory is None else memory.mask,
+                    state=state,
+                    layer=layer,
+                )
+        hidden = self.norm(hidden)
+        record("output", hidden)
+        return hidden
+
+    @torch.no_grad()
+    def scale_branches(self) -> None:
+        """Divide the last matrix of each residual branch by √(2·layers).
+
+        The sum of all branches then starts at the size of one (Radford et al. 2019, §2.3).
+        """
+        for name, parameter in self.blocks.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):
+                parameter.div_((2 * len(self.blocks)) ** 0.5)
