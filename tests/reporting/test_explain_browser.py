@@ -27,7 +27,8 @@ def open_page(browser):
     opened, requests, complaints = [], [], []
 
     def open_(address: str, **options):
-        page = browser.new_page(**options)
+        # Smooth scrolling takes its time on a busy machine.
+        page = browser.new_page(reduced_motion="reduce", **options)
         opened.append(address)
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: complaints.append(message.text))
