@@ -13,9 +13,9 @@ from toy_decoders import (
     every_hypothesis,
 )
 
-from peluche.generation.beam import GROUP, BeamStep, beam_search, best_continuations
+from peluche.generation.beam import BeamStep, beam_search, best_continuations
 from peluche.generation.config import DecodingConfig
-from peluche.generation.search import Request, greedy_search
+from peluche.generation.search import GROUP, Request, best_token, greedy_search
 
 configs = st.builds(
     DecodingConfig,
@@ -134,7 +134,7 @@ def test_an_observer_can_rebuild_the_hypotheses():
         assert [list(tokens) for _, tokens in best] == [h.tokens for h in results]
 
 
-@given(st.integers(0, 10**6), st.integers(5, 3 * GROUP + 5), st.integers(1, 6))
+@given(st.integers(0, 10**6), st.integers(5, 3 * GROUP + 5) | st.just(2 * GROUP), st.integers(1, 6))
 @settings(max_examples=40, deadline=None)
 def test_searching_the_best_groups_finds_the_best_continuations(seed, vocabulary, beams):
     torch.manual_seed(seed)
@@ -143,6 +143,7 @@ def test_searching_the_best_groups_finds_the_best_continuations(seed, vocabulary
     scores = torch.randn(3, beams)
     scores[0, 1:] = -torch.inf
     count = min(2 * beams, vocabulary - 3)
+    assert torch.equal(best_token(log_probabilities), log_probabilities.argmax(-1))
     found = best_continuations(log_probabilities, scores, count)
     sums = log_probabilities.view(3, beams, -1) + scores[:, :, None]
     expected = sums.flatten(1).topk(count)

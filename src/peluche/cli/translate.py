@@ -67,7 +67,11 @@ def translate(
     talking = sentence is None and sys.stdin.isatty()
     lines = [sentence] if sentence is not None else read_lines("-", encoding)
     found = translator.stream(
-        _typed() if talking else lines, config, prefix=prefix, block=1 if talking else 1024
+        _typed() if talking else lines,
+        config,
+        prefix=prefix,
+        scores=as_json or n_best > 1,
+        block=1 if talking else 1024,
     )
     _print(found, n_best, as_json, quiet=talking)
 

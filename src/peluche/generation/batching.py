@@ -17,11 +17,14 @@ def generate(
     requests: Sequence[Request],
     config: DecodingConfig,
     observe: Callable[[BeamStep], None] | None = None,
+    *,
+    scores: bool = True,
 ) -> list[list[Hypothesis]]:
     """Decode all requests; best hypotheses first, in the order of the requests.
 
     Args:
         observe: sees every step of a beam search, batch after batch.
+        scores: without them greedy search is faster, and its scores are NaN.
     """
     results: list[list[Hypothesis]] = [[] for _ in requests]
     lengths = [len(request.source) for request in requests]
@@ -29,7 +32,7 @@ def generate(
         for rows in batches(lengths, config.batch_tokens // config.rows):
             batch = [requests[row] for row in rows]
             if config.kind == "greedy":
-                found = greedy_search(decoder, batch, config)
+                found = greedy_search(decoder, batch, config, scores=scores)
             elif config.kind == "sample":
                 found = sample(decoder, batch, config)
             else:

@@ -15,6 +15,7 @@ from peluche.generation.search import (
     BOS,
     EOS,
     FREE,
+    GROUP,
     NEVER,
     SHRINK_AT,
     Batch,
@@ -23,9 +24,6 @@ from peluche.generation.search import (
     greedy_search,
     hypotheses,
 )
-
-# Columns of logits per group, of which only the best groups are searched for the best tokens.
-GROUP = 64
 
 
 class BeamStep(NamedTuple):
@@ -147,7 +145,7 @@ def _continue(
     forced: Int[Tensor, "sentences"] | None,
 ) -> Candidates:
     """The 2·beams best continuations of each sentence; a forced token is the only one."""
-    log_probabilities = logits.log_softmax(-1)
+    log_probabilities = torch.log_softmax(logits, -1, out=logits)
     only = None
     if forced is not None:
         token = forced.clamp(min=0).repeat_interleave(beams)

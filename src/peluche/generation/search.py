@@ -25,6 +25,8 @@ BOS, EOS = Tokenizer.bos_id, Tokenizer.eos_id
 NEVER = torch.tensor([Tokenizer.pad_id, Tokenizer.unk_id, Tokenizer.bos_id])
 FREE = -1
 DEFAULT_SAMPLING = SamplingParameters()
+# Columns of logits per group, of which only the best groups are searched for the best tokens.
+GROUP = 64
 # Leaving finished sentences behind copies the caches of the others: worth it from this share on.
 SHRINK_AT = 0.75
 
@@ -95,14 +97,28 @@ Chooser = Callable[[Tensor, int, Tensor], Tensor]
 
 
 def greedy_search(
-    decoder: Decoder, requests: Sequence[Request], config: DecodingConfig
+    decoder: Decoder, requests: Sequence[Request], config: DecodingConfig, *, scores: bool = True
 ) -> list[list[Hypothesis]]:
-    """The likeliest token at every step. One hypothesis per request."""
+    """The likeliest token at every step. One hypothesis per request.
+
+    Without `scores` they are NaN, which saves a pass over all logits.
+    """
 
     def choose(logits: Tensor, step: int, sentences: Tensor) -> Tensor:
-        return logits.argmax(-1)
+        return best_token(logits)
 
-    return _follow(decoder, requests, config, 1, choose)
+    return _follow(decoder, requests, config, 1, choose, scores=scores)
+
+
+def best_token(logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows"]:
+    """`logits.argmax(-1)`, first looking for the best group of columns, which is faster."""
+    rows, columns = logits.shape
+    if columns % GROUP:
+        return logits.argmax(-1)
+    groups = columns // GROUP
+    group = logits.view(rows, groups, GROUP).amax(-1).argmax(-1)
+    members = logits.view(rows * groups, GROUP)[torch.arange(rows) * groups + group]
+    return group * GROUP + members.argmax(-1)
 
 
 def sample(
@@ -135,6 +151,8 @@ def _follow(
     config: DecodingConfig,
     copies: int,
     choose: Chooser,
+    *,
+    scores: bool = True,
 ) -> list[list[Hypothesis]]:
     """Write `copies` sequences per request, each step's token chosen from its logits."""
     batch = Batch.of(requests)
@@ -148,7 +166,7 @@ def _follow(
     total, ended = totals.clone(), torch.zeros(count, copies, dtype=torch.bool)
     for step in range(steps):
         logits = decoding.step(tokens.flatten())
-        normaliser = logits.logsumexp(-1)
+        normaliser = logits.logsumexp(-1) if scores else torch.nan
         raw = None if free_steps[step] else logits.clone()
         tokens = choose(logits.index_fill_(1, NEVER, -torch.inf), step, alive).view(-1, copies)
         if raw is not None:
@@ -169,8 +187,7 @@ def _follow(
             decoding.keep(kept)
             alive, tokens, total, ended = (t[kept] for t in (alive, tokens, total, ended))
     lengths = (written != EOS).sum(-1)
-    scores = totals / config.normaliser(lengths + 1)
-    return hypotheses(written, scores)
+    return hypotheses(written, totals / config.normaliser(lengths + 1))
 
 
 def hypotheses(
@@ -182,7 +199,7 @@ def hypotheses(
         [
             Hypothesis(row[:length], score)
             for row, length, score in zip(rows, row_lengths, row_scores, strict=True)
-            if score > -torch.inf
+            if score != -torch.inf
         ]
         for rows, row_lengths, row_scores in zip(
             tokens.tolist(), lengths, scores.tolist(), strict=True

@@ -23,6 +23,9 @@ from peluche.nn.blocks import Block, Residual
 from peluche.nn.feedforward import FeedForward, GatedFeedForward
 from peluche.nn.stack import Stack
 
+# Below this many, torch's softmax and batched product take paths several times slower.
+LEAST_SLOTS = 16
+
 
 class Matrix(NamedTuple):
     """x·weight + bias, for one or several linear layers side by side.
@@ -86,11 +89,7 @@ class PackedFeedForward:
 
 
 class PackedAttention:
-    """A copy of a `MultiHeadAttention`, as two products: into heads, and out of them.
-
-    `project` gives query, key and value side by side: features [0, d_model) are the query's, the
-    other 2·kv_width are key and value, stored together.
-    """
+    """A copy of a `MultiHeadAttention`: query, key and value in one product."""
 
     def __init__(self, layer: MultiHeadAttention) -> None:
         self.heads, self.kv_heads, self.width = layer.heads, layer.kv_heads, layer.head_width
@@ -100,48 +99,50 @@ class PackedAttention:
         self.key_value = Matrix.of(layer.key, layer.value)
         self.out = Matrix.of(layer.out)
 
+    def split_heads(
+        self, projected: Float[Tensor, "rows features"], sentences: int
+    ) -> Float[Tensor, "sentences any_heads per width"]:
+        """Features of a sentence's rows, by head."""
+        return projected.view(
+            sentences, -1, projected.shape[-1] // self.width, self.width
+        ).transpose(1, 2)
+
     def split(
         self, projected: Float[Tensor, "rows features"], sentences: int, positions: Tensor
-    ) -> tuple[Float[Tensor, "sentences per d_model"], Float[Tensor, "sentences per kv"]]:
-        """Query, and key and value, of a sentence's rows, which stand at `positions` (per,)."""
-        split = projected.view(sentences, -1, projected.shape[-1])
-        query, pair = split.split([self.heads * self.width, 2 * self.kv_heads * self.width], -1)
-        if self.turn is None:
-            return query, pair
-        key, value = pair.chunk(2, dim=-1)
-        query, key = (
-            self.turn(heads.unflatten(-1, (-1, self.width)).transpose(1, 2), positions)
-            .transpose(1, 2)
-            .flatten(2)
-            for heads in (query, key)
-        )
-        return query, torch.cat([key, value], -1)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Query (sentences, heads, per, width), key and value (sentences, kv_heads, per, width).
+
+        The rows of a sentence stand at `positions` (per,).
+        """
+        parts = self.split_heads(projected, sentences)
+        query, key, value = parts.split([self.heads, self.kv_heads, self.kv_heads], 1)
+        if self.turn is not None:
+            query, key = self.turn(query, positions), self.turn(key, positions)
+        return query, key, value
 
     def attend(
         self,
-        query: Float[Tensor, "sentences per d_model"],
-        pair: Float[Tensor, "sentences slots kv"],
-        mask: Tensor | None,
+        query: Float[Tensor, "sentences heads per width"],
+        key: Float[Tensor, "slots sentences kv_heads width"],
+        value: Float[Tensor, "slots sentences kv_heads width"],
+        bias: Float[Tensor, "#sentences #heads #per slots"] | None,
     ) -> Float[Tensor, "rows d_model"]:
-        """The heads' results for each row, before the last product.
+        """Attention of a few queries per sentence, by plain products: the fused kernel's cost per
+        sentence and head would be more than the arithmetic.
 
-        `mask` is what the fused kernel takes, broadcastable to (sentences, heads, per, slots).
+        Slots come first in memory, so that what is written at a step is one block. There have to
+        be `LEAST_SLOTS` of them. `bias` is added to the scores: −∞ for what is not to be seen.
         """
-        sentences, per, _ = query.shape
+        sentences, _, per, _ = query.shape
         groups = self.heads // self.kv_heads
-        key, value = pair.unflatten(-1, (2, self.kv_heads, self.width)).unbind(2)
-        heads = query.unflatten(-1, (self.heads, self.width)).transpose(1, 2)
-        if groups > 1:
-            # The query heads that share a key head become more queries of that head.
-            heads = heads.unflatten(1, (self.kv_heads, groups)).flatten(2, 3)
-            if mask is not None:
-                mask = mask.expand(-1, self.heads, per, -1)
-                mask = mask.unflatten(1, (self.kv_heads, groups)).flatten(2, 3)
-        mixed = F.scaled_dot_product_attention(
-            heads, key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
-        )
-        if groups > 1:
-            mixed = mixed.unflatten(2, (groups, per)).flatten(1, 2)
+        # Query heads that share a key head become more queries of that head.
+        rows = query.reshape(sentences * self.kv_heads, groups * per, self.width)
+        scores = torch.bmm(rows, key.flatten(1, 2).permute(1, 2, 0))
+        scores *= self.width**-0.5
+        if bias is not None:
+            scores.view(sentences, self.heads, per, -1).add_(bias)
+        mixed = torch.bmm(scores.softmax(-1), value.flatten(1, 2).transpose(0, 1))
+        mixed = mixed.view(sentences, self.heads, per, self.width)
         return mixed.transpose(1, 2).reshape(sentences * per, -1)
 
 
@@ -203,14 +204,16 @@ class PackedEncoderDecoder:
 
     def encode(
         self, source: Int[Tensor, "sentences source"], valid: Bool[Tensor, "sentences source"]
-    ) -> tuple[
-        list[Float[Tensor, "sentences source kv"]], Bool[Tensor, "sentences 1 1 source"] | None
-    ]:
-        """Keys and values of every cross-attention, and which of them are not padding."""
+    ) -> tuple[list[tuple[Tensor, Tensor]], Float[Tensor, "sentences 1 1 source"] | None]:
+        """Keys and values of every cross-attention, each (slots, sentences, kv_heads, width).
+
+        The second result is what is added to scores to hide padding; None if there is none.
+        """
         sentences, length = source.shape
         positions = torch.arange(length, device=source.device)
         padding = None if bool(valid.all()) else valid[:, None, None]
         mask = padding
+        surplus = max(0, LEAST_SLOTS - length)
         if self.encoder.bias is not None:
             mask = self.encoder.bias(positions, positions)
             if padding is not None:
@@ -220,14 +223,26 @@ class PackedEncoderDecoder:
             attention = block.self_attention
 
             def look(rows: Tensor, attention: PackedAttention = attention) -> Tensor:
-                query, pair = attention.split(attention.project(rows), sentences, positions)
-                return attention.out(attention.attend(query, pair, mask))
+                heads = attention.split(attention.project(rows), sentences, positions)
+                mixed = F.scaled_dot_product_attention(
+                    *heads, attn_mask=mask, enable_gqa=attention.kv_heads < attention.heads
+                )
+                return attention.out(mixed.transpose(1, 2).reshape(len(rows), -1))
 
             rows = block.self_residual(rows, look)
             rows = block.feed_forward_residual(rows, block.feed_forward)
         rows = self.encoder.norm(rows)
-        pairs = [
-            block.cross_attention.key_value(rows).view(sentences, length, -1)
-            for block in self.decoder.blocks
-        ]
-        return pairs, padding
+        pairs = []
+        for block in self.decoder.blocks:
+            attention = block.cross_attention
+            heads = attention.split_heads(attention.key_value(rows), sentences).permute(2, 0, 1, 3)
+            key, value = F.pad(heads, (0, 0, 0, 0, 0, 0, 0, surplus)).split(attention.kv_heads, 2)
+            pairs.append((key.contiguous(), value.contiguous()))
+        if surplus:
+            padding = F.pad(valid, (0, surplus))[:, None, None]
+        return pairs, None if padding is None else hiding(padding)
+
+
+def hiding(visible: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """What to add to scores: 0 where visible, −∞ elsewhere."""
+    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, -torch.inf)

@@ -116,7 +116,7 @@ class Translator:
         config = self.options(
             beams=beams, n_best=n_best, sampling=sampling, batch_tokens=batch_tokens
         )
-        found = self.translate_with_scores(sentences, config, prefix=prefix)
+        found = self.translate_with_scores(sentences, config, prefix=prefix, scores=False)
         return [
             translation.candidates[min(rank, len(translation.candidates) - 1)].translation
             for translation in found
@@ -152,6 +152,7 @@ class Translator:
         *,
         prefix: str | Sequence[str] | None = None,
         observe: Callable[[BeamStep], None] | None = None,
+        scores: bool = True,
         first_line: int = 1,
     ) -> list[Translation]:
         """Every sentence with its `config.n_best` translations and their scores.
@@ -162,6 +163,7 @@ class Translator:
         Args:
             config: all settings of the search; the translator's own if not given.
             observe: sees every step of a beam search.
+            scores: without them greedy search is faster, and its scores are NaN.
             first_line: the number of the first sentence, for messages and for sampling.
 
         Raises:
@@ -175,7 +177,7 @@ class Translator:
             self._request(sources[row], prefixes[row], config, first_line + row) for row in rows
         ]
         with evaluating(self.model):
-            found = generate(self.decoder, requests, config, observe)
+            found = generate(self.decoder, requests, config, observe, scores=scores)
         nothing = [Candidate("", 0.0, [])] * config.n_best
         results = [Translation(sentence, nothing) for sentence in sentences]
         for row, candidates in zip(rows, self._candidates(found), strict=True):
@@ -188,6 +190,7 @@ class Translator:
         config: DecodingConfig | None = None,
         *,
         prefix: str | None = None,
+        scores: bool = True,
         block: int = 1024,
     ) -> Iterator[Translation]:
         """`translate_with_scores` over any number of lines, at most `block` at a time.
@@ -197,7 +200,9 @@ class Translator:
         remaining = iter(lines)
         first, size = 1, min(32, block)
         while some := list(islice(remaining, size)):
-            yield from self.translate_with_scores(some, config, prefix=prefix, first_line=first)
+            yield from self.translate_with_scores(
+                some, config, prefix=prefix, scores=scores, first_line=first
+            )
             first, size = first + len(some), min(2 * size, block)
 
     def _request(
