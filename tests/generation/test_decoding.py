@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import pytest
 import torch
 from toy_decoders import EOS, UncachedDecoder, tiny_model
 
-from peluche.errors import ConfigError
+from peluche.errors import ConfigError, DataError
 from peluche.generation.batching import batches, generate
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import ModelDecoder
 from peluche.generation.search import Request
+from peluche.inference.decoding import PackedDecoder
 
 CONFIGS = [
     DecodingConfig(kind="greedy"),
@@ -84,6 +86,47 @@ def test_batches_respect_the_budget_and_hold_every_row_once():
     for batch in made:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 100
     assert made[0] == [5]
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, DecodingConfig(kind="sample", n_best=2)])
+def test_workers_change_nothing(config, monkeypatch):
+    monkeypatch.setattr("peluche.generation.batching.LEAST_TOKENS", 10)
+    decoder, threads = PackedDecoder(tiny_model()), torch.get_num_threads()
+    used = set()
+    start = decoder.start
+
+    def watched(*arguments):
+        used.add((threading.get_ident(), torch.get_num_threads()))
+        return start(*arguments)
+
+    monkeypatch.setattr(decoder, "start", watched)
+    torch.set_num_threads(2)
+    try:
+        found = generate(decoder, requests(40), config)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert {count for _, count in used} == {1}
+    assert threading.get_ident() not in {thread for thread, _ in used}
+    decoder.parallel = False
+    assert_equal_results(found, generate(decoder, requests(40), config))
+
+
+def test_an_error_in_a_worker_is_raised_and_threads_restored(monkeypatch):
+    decoder, threads = PackedDecoder(tiny_model()), torch.get_num_threads()
+
+    def fail(*arguments):
+        raise DataError("no")
+
+    monkeypatch.setattr(decoder, "start", fail)
+    monkeypatch.setattr("peluche.generation.batching.LEAST_TOKENS", 10)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(DataError):
+            generate(decoder, requests(40), CONFIGS[0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_limit_is_an_affine_function_of_the_source_with_a_cap():

@@ -21,6 +21,8 @@ class TableDecoder:
     Sentences differ by their first source token. `end` is added to the logit of [EOS].
     """
 
+    parallel = False
+
     def __init__(self, seed: int, words: int = 3, sharpness: float = 2.0, end: float = 0.0) -> None:
         self.seed, self.vocabulary = seed, 4 + words
         self.sharpness, self.end = sharpness, end
@@ -131,6 +133,8 @@ def tiny_model(seed: int = 0, vocabulary: int = 40, **settings: object) -> Encod
 
 class UncachedDecoder:
     """Runs the model over the whole prefix at every step: what cached decoding has to equal."""
+
+    parallel = False
 
     def __init__(self, model: EncoderDecoder) -> None:
         self.model = model

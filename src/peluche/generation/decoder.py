@@ -32,7 +32,13 @@ class Decoding(Protocol):
 
 
 class Decoder(Protocol):
-    """Starts decodings."""
+    """Starts decodings.
+
+    Attributes:
+        parallel: whether several threads may decode at the same time.
+    """
+
+    parallel: bool
 
     def start(
         self,
@@ -49,6 +55,8 @@ class ModelDecoder:
 
     It reads the weights of the moment; the model has to be in evaluation mode.
     """
+
+    parallel = False
 
     def __init__(self, model: EncoderDecoder) -> None:
         self.model = model

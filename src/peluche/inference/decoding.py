@@ -25,6 +25,7 @@ class PackedDecoder:
         """Copy the weights of the moment."""
         with torch.inference_mode():
             self.weights = PackedEncoderDecoder(model, GROUP)
+        self.parallel = self.weights.head.device.type == "cpu"
 
     def start(
         self,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -170,6 +171,7 @@ class PackedStack:
     bias: nn.Module | None
     blocks: list[PackedBlock]
     norm: nn.Module
+    lock: Lock = field(default_factory=Lock)
 
     @classmethod
     def of(cls, stack: Stack) -> PackedStack:
@@ -188,7 +190,9 @@ class PackedStack:
         """Scaled embeddings plus positions, one row per token."""
         hidden = F.embedding(tokens, self.embedding).mul_(self.scale)
         if self.positions is not None:
-            hidden += self.positions(positions)
+            # Tables of positions grow when asked for more, which two threads must not do at once.
+            with self.lock:
+                hidden += self.positions(positions)
         return hidden.flatten(0, 1)
 
 
