@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from peluche.tasks.translate import Translator
+
+# Threads of torch's OpenMP spin while they wait for each other, which makes a machine that also
+# does something else several times slower. Read when torch is loaded, so it has to be set here.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
