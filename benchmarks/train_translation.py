@@ -149,6 +149,7 @@ def hugging_face(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]
         {
             "input_ids": batch.source,
             "attention_mask": batch.source_valid.long(),
+            "decoder_input_ids": batch.target_in,
             "labels": batch.target_out.masked_fill(~batch.target_valid, -100),
         }
         for batch in batches

@@ -56,7 +56,8 @@ class RunDirectory:
             raise CheckpointError(
                 "this folder already holds a run",
                 where=path,
-                remedy="resume that run, give another name, or delete the folder",
+                remedy=f"go on with it (peluche train --resume {path}), name another folder "
+                "(--run), or delete this one",
             )
         if path.is_dir() and any(not _is_of_unfinished_creation(entry) for entry in path.iterdir()):
             raise CheckpointError(

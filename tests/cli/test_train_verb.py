@@ -1,0 +1,87 @@
+"""`peluche train` and `config`: what people see, and the exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+TINY = [
+    "training.steps=6",
+    "training.evaluate_every=3",
+    "model.d_model=16",
+    "model.layers=1",
+    "model.heads=2",
+    "model.d_ff=32",
+    "data.train.size=200",
+    "data.validation.size=10",
+    "data.test.size=10",
+    "tokenizer.vocab_size=300",
+    "decoding.max_length=20",
+    "training.threads=1",
+]
+
+
+def peluche(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "peluche", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.mark.slow
+def test_train_scores_and_refuses_to_overwrite(tmp_path):
+    code, out, err = finish(peluche(tmp_path, "train", "quickstart", *TINY))
+    assert code == 0, err
+    assert "exact_match" in out
+    assert "step 6/6" in err
+    assert "Traceback" not in err
+    code, out, err = finish(peluche(tmp_path, "train", "quickstart", *TINY))
+    assert code == 4
+    assert "runs/quickstart" in err
+    assert "--resume" in err
+
+
+@pytest.mark.slow
+def test_a_signal_exits_with_the_resume_command_which_works(tmp_path):
+    process = peluche(tmp_path, "train", "quickstart", *TINY, "training.steps=100000")
+    for line in process.stderr:
+        if line.startswith("step 3/"):
+            break
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert "peluche train --resume runs/quickstart" in err
+    process = peluche(tmp_path, "train", "--resume", "runs/quickstart")
+    for line in process.stderr:
+        if line.startswith("step "):
+            break
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 143
+
+
+def test_wrong_input_ends_clearly(tmp_path):
+    code, _, err = finish(peluche(tmp_path, "train", "quickstart", "model.heads=3"))
+    assert code == 2
+    assert "not divisible" in err
+    assert "Traceback" not in err
+    code, _, err = finish(peluche(tmp_path, "train", "--resume", "runs/none"))
+    assert code == 4
+    assert "Traceback" not in err
+
+
+def test_schema_is_json_schema(tmp_path):
+    code, out, _ = finish(peluche(tmp_path, "config", "schema"))
+    assert code == 0
+    assert {"data", "model", "training"} <= set(json.loads(out)["properties"])

@@ -1,0 +1,79 @@
+"""Recipes: the shipped ones are whole, changes apply, and what cannot be is refused clearly."""
+
+import json
+
+import pytest
+
+from peluche.errors import ConfigError
+from peluche.recipes.recipe import Recipe, load_recipe, shipped
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipes_load_and_say_what_they_are(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert Recipe.parse(json.loads(recipe.model_dump_json())) == recipe
+
+
+def test_the_promised_recipes_are_shipped():
+    promised = {
+        "quickstart",
+        "multi30k-en-fr",
+        "multi30k-en-de",
+        "multi30k-de-en",
+        "tatoeba-en-fr",
+    }
+    assert promised <= set(shipped())
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("model.layers=6", lambda recipe: recipe.model.layers == 6),
+        ("optimizer.lr=1e-3", lambda recipe: recipe.optimizer.lr == 1e-3),
+        ("model.dropout=0.25", lambda recipe: recipe.model.dropout == 0.25),
+        ("evaluation.metrics=[bleu]", lambda recipe: recipe.evaluation.metrics == ("bleu",)),
+        ("training.averaging=null", lambda recipe: recipe.training.averaging is None),
+        ("schedule={kind: wsd, decay: 0.3}", lambda recipe: recipe.schedule.decay == 0.3),
+        ("name=mine", lambda recipe: recipe.name == "mine"),
+    ],
+)
+def test_changes(change, read):
+    assert read(load_recipe("quickstart", [change]))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("model.layer=6", "did you mean 'layers'"),
+        ("modell.layers=6", "did you mean 'model'"),
+        ("model.d_model=130", "d_model 130 is not divisible by heads 4"),
+        ("model.kv_heads=3", "nearest that fits: kv_heads"),
+        ("data.train.kind=built", "builtin"),
+        ("training.epochs=2", "one of steps, epochs or minutes"),
+        ("training.steps=null", "one of steps, epochs or minutes"),
+        ("training.select=blue", "did you mean 'bleu'"),
+        ("training.steps.more=1", "has no keys inside"),
+        ("training.steps", "key=value"),
+        ("model.layers=[", "not YAML"),
+    ],
+)
+def test_impossible_changes_are_refused(change, said):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("quickstart", [change])
+    assert said in str(caught.value)
+
+
+def test_unknown_recipes_are_refused_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'quickstart'"):
+        load_recipe("quickstrat")
+    with pytest.raises(ConfigError, match="there is no recipe file"):
+        load_recipe(str(tmp_path / "absent.yaml"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_recipe(str(broken))
+    broken.write_text("- a\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="keys and values"):
+        load_recipe(str(broken))
