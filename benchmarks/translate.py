@@ -12,6 +12,9 @@ differ from peluche's; of those, how many though no two candidates were nearly e
 
 from __future__ import annotations
 
+import peluche  # noqa: F401, before torch, whose threads it sets up
+
+# isort: split
 import argparse
 import statistics
 import tempfile
@@ -26,6 +29,7 @@ from torch import Tensor
 
 from peluche.data.builtin import generate as builtin_pairs
 from peluche.data.readers import read_lines
+from peluche.errors import ConfigError
 from peluche.generation.batching import batches, generate
 from peluche.generation.config import DecodingConfig
 from peluche.generation.search import Request
@@ -101,7 +105,7 @@ def trained_run(options: argparse.Namespace) -> tuple[EncoderDecoder, Tokenizer,
     return model, tokenizer, tokenizer.encode_batch(lines[: options.sentences])
 
 
-def peluche_engine(setting: Setting) -> Engine:
+def peluche_engine(setting: Setting) -> list[Engine]:
     decoder = PackedDecoder(setting.model)
     requests = [
         Request([*source, EOS], limit)
@@ -112,7 +116,7 @@ def peluche_engine(setting: Setting) -> Engine:
         found = generate(decoder, requests, setting.config, scores=False)
         return [results[0].tokens for results in found]
 
-    return Engine("peluche", run)
+    return [Engine("peluche", run)]
 
 
 def transformers_engines(setting: Setting) -> list[Engine]:
@@ -157,7 +161,7 @@ def transformers_engines(setting: Setting) -> list[Engine]:
     ]
 
 
-def ctranslate2_engine(setting: Setting) -> Engine:
+def ctranslate2_engine(setting: Setting) -> list[Engine]:
     import ctranslate2
 
     export_ctranslate2(
@@ -184,7 +188,7 @@ def ctranslate2_engine(setting: Setting) -> Engine:
         )
         return [[ids[token] for token in result.hypotheses[0]] for result in found]
 
-    return Engine("ctranslate2", run)
+    return [Engine("ctranslate2", run)]
 
 
 def until_end(tokens: list[int]) -> list[int]:
@@ -275,13 +279,14 @@ def main() -> None:
     for beams in options.beams:
         kind = "greedy" if beams == 1 else "beam"
         config = DecodingConfig.parse({"kind": kind, "beams": beams} | limits)
+        engines = []
         with tempfile.TemporaryDirectory() as folder:
             setting = Setting(*loaded, config, options.threads, Path(folder))
-            engines = [
-                peluche_engine(setting),
-                *transformers_engines(setting),
-                ctranslate2_engine(setting),
-            ]
+            for make in (peluche_engine, transformers_engines, ctranslate2_engine):
+                try:
+                    engines += make(setting)
+                except ConfigError as error:
+                    print(f"left out: {error.what}")
         engines = [e for e in engines if not any(part in e.name for part in options.without)]
         measure(engines, options.repeats)
         show(setting, engines)

@@ -27,7 +27,7 @@ class DecodingConfig(Config):
     max_length_offset: int = Field(10, ge=1, description="b in: at most a·source + b tokens")
     max_length: int = Field(512, gt=0, description="cap on a·source + b, and on source tokens")
     batch_tokens: int = Field(
-        2048, gt=0, description="padded source tokens × hypotheses decoded at a time"
+        4096, gt=0, description="padded source tokens × hypotheses decoded at a time"
     )
     sampling: SamplingParameters = SamplingParameters()
 

@@ -73,7 +73,7 @@ class PackedDecoding:
         self.position += 1
         if beams < self.beams:
             logits = logits.repeat_interleave(self.beams, 0)
-        return logits.cpu()
+        return logits.float().cpu()
 
     def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
         self.memory.select(parents.to(self.memory.past.device))

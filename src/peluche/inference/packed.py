@@ -116,9 +116,10 @@ class PackedAttention:
         The rows of a sentence stand at `positions` (per,).
         """
         parts = self.split_heads(projected, sentences)
-        query, key, value = parts.split([self.heads, self.kv_heads, self.kv_heads], 1)
+        turned, value = parts.split([self.heads + self.kv_heads, self.kv_heads], 1)
         if self.turn is not None:
-            query, key = self.turn(query, positions), self.turn(key, positions)
+            turned = self.turn(turned, positions)
+        query, key = turned.split([self.heads, self.kv_heads], 1)
         return query, key, value
 
     def attend(
