@@ -13,7 +13,6 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 CHANGES ?=
-CPU_INDEX = https://download.pytorch.org/whl/cpu
 
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -61,8 +60,9 @@ clean:
 	@echo "Installing peluche into .venv. To download: about 270 MB with torch for CPU (190 MB of it)."
 ifeq ($(TORCH_INDEX)$(shell uname -s),Linux)
 	@echo "On Linux, pip's usual torch also brings CUDA libraries for GPUs, several GB. Without a GPU,"
-	@echo "press Ctrl-C and take the build for CPU:"
-	@echo "  make $(MAKECMDGOALS) TORCH_INDEX=$(CPU_INDEX)"
+	@echo "press Ctrl-C and take the build for CPU. PyTorch's installation page shows the address of the"
+	@echo "index that has it (choose pip and CPU there):"
+	@echo "  make $(MAKECMDGOALS) TORCH_INDEX=ADDRESS"
 endif
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
 	@touch $@

@@ -30,7 +30,7 @@ MODELS = [
 ]
 
 
-def requests(count: int = 12, vocabulary: int = 40) -> list[Request]:
+def requests(count: int = 8, vocabulary: int = 40) -> list[Request]:
     generator = torch.Generator().manual_seed(7)
     lengths = torch.randint(1, 12, (count,), generator=generator).tolist()
     made = []

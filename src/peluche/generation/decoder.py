@@ -20,8 +20,9 @@ class Decoding(Protocol):
     def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
         """Read one token per row; logits of the next.
 
-        The result may be overwritten by the caller and by the next step, and may have more
-        columns than the vocabulary has tokens; those hold −∞.
+        The first token is the same for all beams of a sentence. The result may be overwritten by
+        the caller and by the next step, and may have more columns than the vocabulary has tokens;
+        those hold −∞.
         """
 
     def select(self, parents: Int[Tensor, "sentences beams"]) -> None:

@@ -80,17 +80,23 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, requests: Sequence[Request]) -> Batch:
-        width = max(len(request.source) for request in requests)
-        steps = max(request.limit for request in requests)
-        source = torch.full((len(requests), width), Tokenizer.pad_id)
-        valid = torch.zeros((len(requests), width), dtype=torch.bool)
-        forced = torch.full((len(requests), steps), FREE)
-        for row, request in enumerate(requests):
-            source[row, : len(request.source)] = torch.tensor(request.source)
-            valid[row, : len(request.source)] = True
-            forced[row, : len(request.prefix)] = torch.tensor(request.prefix, dtype=torch.int64)
-            forced[row, request.limit - 1 :] = EOS
-        return cls(source, valid, torch.tensor([r.limit for r in requests]), forced)
+        lengths = [len(request.source) for request in requests]
+        width, steps = max(lengths), max(request.limit for request in requests)
+        source = [[*r.source, *[Tokenizer.pad_id] * (width - len(r.source))] for r in requests]
+        forced = [
+            [
+                *request.prefix,
+                *[FREE] * (request.limit - 1 - len(request.prefix)),
+                *[EOS] * (steps - request.limit + 1),
+            ]
+            for request in requests
+        ]
+        return cls(
+            torch.tensor(source),
+            torch.arange(width) < torch.tensor(lengths)[:, None],
+            torch.tensor([request.limit for request in requests]),
+            torch.tensor(forced),
+        )
 
 
 Chooser = Callable[[Tensor, int, Tensor], Tensor]
