@@ -99,10 +99,11 @@ def test_a_finished_run(run):
     log_test(run)
     save_examples(run, EXAMPLES)
     page = page_of(run)
+    layers = run.config["model"]["layers"]
     for said in (
         "Training finished after 60 steps.",
         "parameters3.062M",
-        "3 + 3 layers of width",
+        f"{layers} + {layers} layers of width",
         "two cores",
         "2,000 sentences (built-in English–French corpus, test, 2,000 pairs)",
         "97.25 96.50 – 97.90",
