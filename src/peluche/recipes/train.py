@@ -83,7 +83,7 @@ def _train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.log({"event": "machine", "machine": describe_machine()})
     with phase(run, "read the corpus", say):
-        train = _Corpus(recipe.data.train, recipe.batching.window is None)
+        train = _Corpus(recipe.data.train, recipe.batching.window is None, say)
         validation = read_pairs(recipe.data.validation, say)
     with phase(run, "learn the vocabulary", say):
         tokenizer = _tokenizer(recipe, run, train.read)
@@ -132,9 +132,9 @@ def _train(
 class _Corpus:
     """Pairs of a source: kept after the first reading, or read anew each time."""
 
-    def __init__(self, source: Source, keep: bool) -> None:
+    def __init__(self, source: Source, keep: bool, say: Say) -> None:
         self.source = source
-        self.kept = list(source.read()) if keep else None
+        self.kept = read_pairs(source, say) if keep else None
 
     def read(self) -> Iterator[Pair]:
         return iter(self.kept) if self.kept is not None else self.source.read()
