@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,8 +31,10 @@ def test_scale_is_that_of_the_rate_the_mask_has(probability):
 
 
 def test_mask_drops_exactly_below_its_threshold(monkeypatch):
-    every = torch.arange(-32768, 32768, dtype=torch.int16).view(torch.int64)
-    monkeypatch.setattr(torch.Tensor, "random_", lambda self, *range: self.copy_(every))
+    every = np.arange(65536, dtype=np.uint16).view(np.uint64)
+    monkeypatch.setattr(
+        np.random, "SFC64", lambda seed: SimpleNamespace(random_raw=lambda n: every)
+    )
     for probability in (0.0, 0.1, 0.5, 65535 / 65536):
         mask = keep_mask(torch.empty(65536), Dropout(probability).probability)
         assert int((mask == 0).sum()) == round(probability * 65536)
@@ -39,7 +44,7 @@ def test_mask_drops_exactly_below_its_threshold(monkeypatch):
 def test_any_shape(shape):
     mask = keep_mask(torch.empty(shape), 0.5)
     assert mask.shape == shape
-    assert mask.dtype == torch.uint8
+    assert mask.dtype == torch.bool
 
 
 def test_neighbours_are_independent():

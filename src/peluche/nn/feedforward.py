@@ -32,7 +32,10 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        return self.down(self.dropout(self.activation(self.up(hidden))))
+        # Flat rows: an in-place activation on the view that a linear layer makes of more
+        # dimensions would copy it, forward and backward.
+        rows = self.up(hidden.flatten(0, -2))
+        return self.down(self.dropout(self.activation(rows))).unflatten(0, hidden.shape[:-1])
 
 
 class GatedFeedForward(nn.Module):
