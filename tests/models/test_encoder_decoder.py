@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peluche.models.encoder_decoder import EncoderDecoderConfig
-from peluche.nn.state import BeamState, StaticState
+from peluche.nn.state import StaticState
 from peluche.nn.trace import tracing
 
 VOCABULARY = 23
@@ -108,19 +108,19 @@ def test_going_back_and_on_equals_uncached(positions):
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_beams_that_share_everything_equal_rows_of_their_own(positions):
+def test_beams_that_share_a_source_equal_rows_of_their_own(positions):
     model = make(positions=positions, kv_heads=2, decoder_layers=2)
     beams, steps = 3, 5
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         memory = model.project_memory(model.encode(SOURCE, VALID))
-        shared = BeamState(2, 3, beams, 2, 4, steps)
+        state = StaticState(2, 3 * beams, 2, 4, steps)
         read = torch.zeros(9, 0, dtype=torch.long)
         for step in range(steps):
             token = torch.randint(4, VOCABULARY, (9, 1), generator=generator)
             read = torch.cat([read, token], 1)
             places = torch.tensor([step])
-            hidden = model.hidden(token, condition=memory, positions=places, state=shared)
+            hidden = model.hidden(token, condition=memory, positions=places, state=state)
             expected = logits(
                 model, SOURCE.repeat_interleave(3, 0), VALID.repeat_interleave(3, 0), read
             )
@@ -128,8 +128,9 @@ def test_beams_that_share_everything_equal_rows_of_their_own(positions):
                 model.logits(hidden)[:, 0], expected[:, -1], atol=1e-5, rtol=0
             )
             parents = torch.randint(0, beams, (3, beams), generator=generator)
-            shared.select(parents)
-            read = read[(parents + torch.arange(3)[:, None] * beams).flatten()]
+            rows = (parents + torch.arange(3)[:, None] * beams).flatten()
+            state.select(rows)
+            read = read[rows]
 
 
 @pytest.mark.parametrize("positions", POSITIONS)

@@ -1,4 +1,4 @@
-"""States give back what was written, by position, by row and by beam."""
+"""States give back what was written, by position and by row."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from peluche.nn.attention import attention
 from peluche.nn.masks import Causal, prepare
-from peluche.nn.state import BeamState, State, StaticState
+from peluche.nn.state import State, StaticState
 
 LAYERS, ROWS, HEADS, WIDTH, LENGTH = 2, 3, 2, 4, 9
 
@@ -93,62 +93,7 @@ def test_writing_beyond_the_capacity_is_an_error(tensors):
     state = StaticState(LAYERS, ROWS, HEADS, WIDTH, 4)
     with pytest.raises((IndexError, RuntimeError)):
         write(state, keys, values, 0, 5)
-    beams = BeamState(LAYERS, 1, ROWS, HEADS, WIDTH, 2)
-    write(beams, keys, values, 0, 1)
-    write(beams, keys, values, 1, 2)
-    with pytest.raises(RuntimeError):
-        write(beams, keys, values, 2, 3)
 
 
-def test_both_are_states():
+def test_it_is_a_state():
     assert isinstance(StaticState(1, 1, 1, 2, 3), State)
-    assert isinstance(BeamState(1, 1, 1, 1, 2, 3), State)
-
-
-@given(data=st.data())
-@settings(max_examples=30, deadline=None)
-def test_beams_equal_copied_pasts(data):
-    """Random selections: a `BeamState` says what a `StaticState` with copied rows says."""
-    sentences, beams, steps = 3, 3, 6
-    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
-    shared = BeamState(LAYERS, sentences, beams, HEADS, WIDTH, steps)
-    copied = StaticState(LAYERS, sentences * beams, HEADS, WIDTH, steps)
-    for step in range(steps):
-        rows = sentences * beams
-        query, key, value = torch.randn(3, LAYERS, rows, HEADS, 1, WIDTH, generator=generator)
-        places = torch.tensor([step])
-        for layer in range(LAYERS):
-            shared.write(layer, places, key=key[layer], value=value[layer])
-            copied.write(layer, places, key=key[layer], value=value[layer])
-            folded = query[layer].view(sentences, beams, HEADS, WIDTH).transpose(1, 2)
-            found = read(shared, layer, folded).transpose(1, 2).reshape(rows, HEADS, 1, WIDTH)
-            torch.testing.assert_close(found, read(copied, layer, query[layer]))
-        assert torch.equal(shared.slots(step + 1)[:: shared.beams], copied.slots(step + 1))
-        parents = torch.randint(0, beams, (sentences, beams), generator=generator)
-        shared.select(parents)
-        copied.select((parents + torch.arange(sentences)[:, None] * beams).flatten())
-        if data.draw(st.booleans()) and sentences > 1:
-            kept = torch.randperm(sentences, generator=generator)[: sentences - 1]
-            shared.keep(kept)
-            copied.select((kept[:, None] * beams + torch.arange(beams)).flatten())
-            sentences -= 1
-
-
-def test_beams_forget_what_was_truncated():
-    state = BeamState(1, 1, 2, 1, 2, 4)
-    for place in (0, 1):
-        state.write(
-            0,
-            torch.tensor([place]),
-            key=torch.full((2, 1, 1, 2), float(place)),
-            value=torch.zeros(2, 1, 1, 2),
-        )
-    state.select(torch.tensor([[1, 1]]))
-    state.truncate(1)
-    state.write(
-        0, torch.tensor([1]), key=torch.full((2, 1, 1, 2), 9.0), value=torch.ones(2, 1, 1, 2)
-    )
-    view = state.view(0)
-    assert view.key[0, 0, :, 0].tolist() == [0, 0, 9, 9]
-    past, own = [False, True], [[True, False], [False, True]]
-    assert view.mask.dense[0, 0].tolist() == [[*past, *own[0]], [*past, *own[1]]]

@@ -11,7 +11,7 @@ from torch import Tensor
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.nn.masks import PreparedMask
 from peluche.nn.stack import Memory
-from peluche.nn.state import BeamState
+from peluche.nn.state import StaticState
 
 
 class Decoding(Protocol):
@@ -75,15 +75,15 @@ class ModelDecoder:
 
 
 class ModelDecoding:
-    """See `Decoding`. The past of a sentence's beams is shared, not copied (`BeamState`)."""
+    """See `Decoding`. Every beam has a copy of its past."""
 
     def __init__(self, model: EncoderDecoder, memory: Memory, beams: int, capacity: int) -> None:
         config = model.config
         self.model, self.memory = model, memory
-        self.state = BeamState(
+        self.beams = beams
+        self.state = StaticState(
             config.decoder_layers or config.layers,
-            memory.hidden.shape[0],
-            beams,
+            memory.hidden.shape[0] * beams,
             config.kv_heads or config.heads,
             config.d_model // config.heads,
             capacity,
@@ -103,11 +103,13 @@ class ModelDecoding:
         return self.model.logits(hidden[:, 0]).float().cpu()
 
     def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
-        self.state.select(parents.to(self.position.device))
+        first = torch.arange(len(parents))[:, None] * self.beams
+        self.state.select((first + parents).flatten().to(self.position.device))
 
     def keep(self, sentences: Int[Tensor, "kept"]) -> None:
         rows = sentences.to(self.position.device)
-        self.state.keep(rows)
+        beams = torch.arange(self.beams, device=rows.device)
+        self.state.select((rows[:, None] * self.beams + beams).flatten())
         hidden, valid, mask, pairs = self.memory
         assert pairs is not None, "the memory was projected at the start"
         self.memory = Memory(
