@@ -19,6 +19,7 @@ from peluche.objectives.base import Losses, Term
 from peluche.objectives.translation import TranslationObjective
 from peluche.recipes.recipe import Recipe
 from peluche.recipes.train import resume_run, train_recipe
+from peluche.training.budget import seconds_per_step
 from peluche.training.events import EvaluateEvent, Hook, StepEvent
 from peluche.training.hooks import KeepBest
 from peluche.training.loop import Trainer
@@ -120,6 +121,7 @@ import sys, yaml
 from pathlib import Path
 from peluche.recipes.recipe import Recipe
 from peluche.recipes.train import resume_run, train_recipe
+from peluche.training.budget import seconds_per_step
 from peluche.training.events import Hook
 
 class Slow(Hook):
@@ -318,7 +320,7 @@ def test_timing_a_step_changes_nothing(tiny_values, tmp_path):
     trainer = recorder.trainer
     random_state = torch.get_rng_state()
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-    trainer._time_a_step()
+    seconds_per_step(trainer)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert_same(before, dict(trainer.model.state_dict()))
 

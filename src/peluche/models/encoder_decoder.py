@@ -6,50 +6,27 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from peluche.config import Config
-from peluche.nn.attention import HeadPositions, MultiHeadAttention, check_heads
-from peluche.nn.blocks import Block, NormPlacement, Residual
-from peluche.nn.feedforward import ActivationKind, build_feed_forward
+from peluche.models.transformer import TransformerConfig, build_stack
+from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.losses import TokenLoss, fused_cross_entropy
 from peluche.nn.masks import Causal, Padding, prepare
-from peluche.nn.norms import NormKind, build_norm
-from peluche.nn.positions import PositionKind, build_positions, check_positions
-from peluche.nn.stack import Memory, Stack
+from peluche.nn.stack import Memory
 from peluche.nn.state import State
 from peluche.nn.trace import scope
 
 
-class EncoderDecoderConfig(Config):
+class EncoderDecoderConfig(TransformerConfig):
     """Sizes and parts of an encoder-decoder; the defaults are a small pre-norm Transformer."""
 
     kind: Literal["encoder_decoder"] = "encoder_decoder"
-    d_model: int = Field(256, gt=0)
     layers: int = Field(3, gt=0, description="encoder layers, and decoder layers unless given")
     decoder_layers: int | None = Field(None, gt=0)
-    heads: int = Field(4, gt=0)
-    kv_heads: int | None = Field(None, gt=0, description="fewer than heads: GQA; one: MQA")
-    d_ff: int = Field(1024, gt=0)
-    activation: ActivationKind = "relu"
-    norm: NormKind = "layernorm"
-    norm_placement: NormPlacement = "pre"
-    positions: PositionKind = "sinusoidal"
-    max_length: int = Field(512, gt=0, description="longest sequence of learned positions")
-    dropout: float = Field(0.1, ge=0, lt=1)
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
-    activation_dropout: float = Field(0.0, ge=0, lt=1)
     tie_embeddings: Literal["all", "decoder", "none"] = Field(
         "all", description="what the output projection shares: both embeddings, the decoder's, none"
     )
-    bias: bool = True
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> EncoderDecoderConfig:
-        check_heads(self.d_model, self.heads, self.kv_heads)
-        check_positions(self.positions, self.d_model, self.heads)
-        return self
 
     def build(self, vocabulary: int) -> EncoderDecoder:
         """A freshly initialised model for a joint vocabulary of this size."""
@@ -66,9 +43,9 @@ class EncoderDecoder(nn.Module):
         target = nn.Embedding(vocabulary, config.d_model)
         shared = config.tie_embeddings == "all"
         source = target if shared else nn.Embedding(vocabulary, config.d_model)
-        self.encoder = _stack(config, config.layers, source, cross=False)
+        self.encoder = build_stack(config, config.layers, source, bidirectional=True, cross=False)
         decoder_layers = config.decoder_layers or config.layers
-        self.decoder = _stack(config, decoder_layers, target, cross=True)
+        self.decoder = build_stack(config, decoder_layers, target, bidirectional=False, cross=True)
         self.head = nn.Linear(config.d_model, vocabulary, bias=False)
         if config.tie_embeddings != "none":
             self.head.weight = target.weight
@@ -145,50 +122,3 @@ class EncoderDecoder(nn.Module):
     ) -> TokenLoss:
         """Projection and label-smoothed cross-entropy in one, without keeping logits."""
         return fused_cross_entropy(hidden, self.head.weight, labels, smoothing)
-
-
-def _stack(
-    config: EncoderDecoderConfig, layers: int, embedding: nn.Embedding, *, cross: bool
-) -> Stack:
-    """The encoder, or with `cross` the decoder."""
-    d_model, heads = config.d_model, config.heads
-    places = build_positions(
-        config.positions, d_model, heads, max_length=config.max_length, bidirectional=not cross
-    )
-
-    def make_attention(head_positions: HeadPositions | None = None) -> MultiHeadAttention:
-        return MultiHeadAttention(
-            d_model,
-            heads,
-            config.kv_heads,
-            bias=config.bias,
-            dropout=config.attention_dropout,
-            head_positions=head_positions,
-        )
-
-    def make_norm() -> nn.Module:
-        return build_norm(config.norm, d_model, bias=config.bias)
-
-    def make_block() -> Block:
-        return Block(
-            self_attention=make_attention(places.turning),
-            cross_attention=make_attention() if cross else None,
-            feed_forward=build_feed_forward(
-                config.activation,
-                d_model,
-                config.d_ff,
-                bias=config.bias,
-                dropout=config.activation_dropout,
-            ),
-            make_residual=lambda: Residual(make_norm, config.norm_placement, config.dropout),
-        )
-
-    return Stack(
-        embedding=embedding,
-        scale=d_model**0.5,
-        positions=places.added,
-        bias=places.bias,
-        blocks=[make_block() for _ in range(layers)],
-        norm=make_norm() if config.norm_placement != "post" else nn.Identity(),
-        dropout=config.dropout,
-    )

@@ -17,6 +17,7 @@ from peluche.hub.checkpoint import SavedState
 from peluche.hub.run import RunDirectory
 from peluche.objectives.base import Objective
 from peluche.training.averaging import Averaging
+from peluche.training.budget import total_steps
 from peluche.training.config import TrainingConfig
 from peluche.training.events import EvaluateEvent, Hook, StepEvent
 from peluche.training.schedules import Schedule
@@ -106,7 +107,7 @@ class Trainer:
         if resume:
             self._restore()
         else:
-            self.total = self._total_steps()
+            self.total = total_steps(self)
             self._save()
         with StopSignals() as signals:
             for hook in self.hooks:
@@ -223,32 +224,6 @@ class Trainer:
         if self.averaging is None or not self.averaging.ready:
             return nullcontext()
         return self.averaging.applied(self.model)
-
-    def _total_steps(self) -> int:
-        config = self.config
-        if config.steps is not None:
-            return config.steps
-        if config.epochs is not None:
-            per_epoch = self.stream.batches_per_epoch() / config.accumulate
-            return max(1, round(config.epochs * per_epoch))
-        assert config.minutes is not None, "the recipe gives steps, epochs or minutes"
-        seconds = self._time_a_step()
-        total = max(1, int(config.minutes * 60 / seconds))
-        self.say(f"{seconds:.3f} s a step: {total:,} steps in {config.minutes:g} minutes")
-        return total
-
-    def _time_a_step(self, warm: int = 2, timed: int = 8) -> float:
-        """Mean seconds of a step, measured without changing anything."""
-        with kept_random_state():
-            batches = self.stream.batches(self.position)
-            times = []
-            for _ in range(warm + timed):
-                started = time.perf_counter()
-                step = [next(batches)[0].to(self.device) for _ in range(self.config.accumulate)]
-                self.gradients(step)
-                times.append(time.perf_counter() - started)
-        self.optimizer.zero_grad(set_to_none=True)
-        return sum(times[warm:]) / timed
 
     def _roll_back(self, found: str) -> None:
         """Return to the last state with half the learning rate."""

@@ -1,0 +1,42 @@
+"""From epochs or minutes to a number of steps, before the first one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from peluche.training.states import kept_random_state
+
+if TYPE_CHECKING:
+    from peluche.training.loop import Trainer
+
+WARM, TIMED = 2, 8
+
+
+def total_steps(trainer: Trainer) -> int:
+    """How many steps the recipe asks for; a time budget is measured out with a few steps."""
+    config = trainer.config
+    if config.steps is not None:
+        return config.steps
+    if config.epochs is not None:
+        per_epoch = trainer.stream.batches_per_epoch() / config.accumulate
+        return max(1, round(config.epochs * per_epoch))
+    assert config.minutes is not None, "the recipe gives steps, epochs or minutes"
+    seconds = seconds_per_step(trainer)
+    total = max(1, int(config.minutes * 60 / seconds))
+    trainer.say(f"{seconds:.3f} s a step: {total:,} steps in {config.minutes:g} minutes")
+    return total
+
+
+def seconds_per_step(trainer: Trainer) -> float:
+    """Mean seconds of a step, measured without changing anything."""
+    with kept_random_state():
+        batches = trainer.stream.batches(trainer.position)
+        times = []
+        for _ in range(WARM + TIMED):
+            started = time.perf_counter()
+            step = [next(batches)[0].to(trainer.device) for _ in range(trainer.config.accumulate)]
+            trainer.gradients(step)
+            times.append(time.perf_counter() - started)
+    trainer.optimizer.zero_grad(set_to_none=True)
+    return sum(times[WARM:]) / TIMED
