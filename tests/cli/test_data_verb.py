@@ -54,7 +54,7 @@ def test_list_sees_what_is_here(folder, monkeypatch):
 def test_show():
     result = run("show", "a.en", "a.fr", "-n", "2")
     assert result.stdout == "a.en:1\n  a bear\n  un ours\na.en:3\n  a cat\n  un chat\n"
-    assert result.stderr == "skipped 1 pair with an empty side (the first: a.en:2)\n"
+    assert result.stderr == "skipped 1 example with an empty text (the first: a.en:2)\n"
 
 
 def test_show_as_json():

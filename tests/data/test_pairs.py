@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peluche.data.pairs import (
-    Pair,
-    SkipReport,
-    aligned_pairs,
-    jsonl_pairs,
-    position,
-    select,
-    tsv_pairs,
-)
+from peluche.data.pairs import Pair, aligned_pairs, jsonl_pairs, tsv_pairs
+from peluche.data.selection import Selection, SkipReport, position
 from peluche.errors import DataError
 
 
@@ -123,22 +116,22 @@ PAIRS = [
 
 def test_empty_lines_are_skipped_and_counted() -> None:
     report = SkipReport()
-    assert [pair.where for pair in select(PAIRS, skipped=report)] == ["x:1", "x:4"]
+    assert [pair.where for pair in Selection().select(PAIRS, report)] == ["x:1", "x:4"]
     assert (report.empty, report.first) == (2, "x:2")
-    assert str(report) == "skipped 2 pairs with an empty side (the first: x:2)"
+    assert str(report) == "skipped 2 examples with an empty text (the first: x:2)"
 
 
 def test_empty_lines_can_be_kept_or_refused() -> None:
-    assert list(select(PAIRS, empty="keep")) == PAIRS
-    error = refusal(select(PAIRS, empty="error"))
+    assert list(Selection(empty="keep").select(PAIRS)) == PAIRS
+    error = refusal(Selection(empty="error").select(PAIRS))
     assert error.where == "x:2"
 
 
 def test_empty_corpus() -> None:
-    assert "the corpus is empty" in refusal(select([])).what
-    error = refusal(select(PAIRS[1:3]))
-    assert error.what == "none of 2 pairs is left to use"
-    assert "skipped 2 pairs" in str(error)
+    assert "the corpus is empty" in refusal(Selection().select([])).what
+    error = refusal(Selection().select(PAIRS[1:3]))
+    assert error.what == "none of 2 examples is left to use"
+    assert "skipped 2 examples" in str(error)
 
 
 def test_limit_stops_reading() -> None:
@@ -146,7 +139,7 @@ def test_limit_stops_reading() -> None:
         while True:
             yield Pair("a", "b", "")
 
-    assert len(list(select(endless(), limit=3))) == 3
+    assert len(list(Selection(limit=3).select(endless()))) == 3
 
 
 @given(st.lists(st.text(min_size=1), min_size=1), st.floats(0.05, 0.95))
@@ -171,4 +164,4 @@ def test_position_is_the_same_on_every_machine_and_ignores_case_and_punctuation(
 
 def test_a_slice_has_the_size_it_should() -> None:
     pairs = [Pair(f"sentence {n}", "x", "") for n in range(20_000)]
-    assert len(list(select(pairs, share=(0.2, 0.3)))) == pytest.approx(2000, rel=0.1)
+    assert len(list(Selection(slice=(0.2, 0.3)).select(pairs))) == pytest.approx(2000, rel=0.1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from peluche.config import parse_as
-from peluche.data.pairs import position
+from peluche.data.selection import position
 from peluche.data.sources import (
     BuiltinSource,
     CatalogueSource,

@@ -12,7 +12,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from peluche.config import Config
-from peluche.data.pairs import Pair, aligned_pairs, position, tsv_pairs
+from peluche.data.pairs import Pair, aligned_pairs, tsv_pairs
+from peluche.data.selection import position
 from peluche.errors import ConfigError, did_you_mean
 
 

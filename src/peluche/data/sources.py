@@ -13,19 +13,12 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from peluche.config import Config, parse_as
+from peluche.config import parse_as
 from peluche.data.catalogue import catalogue, find_entry
 from peluche.data.locate import provide
-from peluche.data.pairs import (
-    Empty,
-    Pair,
-    SkipReport,
-    aligned_pairs,
-    jsonl_pairs,
-    select,
-    tsv_pairs,
-)
+from peluche.data.pairs import Pair, aligned_pairs, jsonl_pairs, tsv_pairs
 from peluche.data.readers import check_encoding
+from peluche.data.selection import Selection, SkipReport
 from peluche.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
@@ -55,27 +48,7 @@ BUILTIN_SIZE = 10_000
 FILE_KINDS = {".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
 
-class _Selection(Config):
-    """What every source can leave out.
-
-    Attributes:
-        empty: pairs with an empty or blank side are skipped, kept, or an error.
-        slice: keep the pairs whose source sentence hashes into this part of [0, 1); slices that
-            do not overlap share no source sentence.
-        limit: read at most this many pairs.
-    """
-
-    empty: Empty = "skip"
-    slice: tuple[float, float] = (0.0, 1.0)
-    limit: PositiveInt | None = None
-
-    @model_validator(mode="after")
-    def _slice_is_an_interval(self) -> Self:
-        low, high = self.slice
-        if not 0 <= low < high <= 1:
-            raise ValueError("slice must be [from, to] with 0 <= from < to <= 1, such as [0, 0.1]")
-        return self
-
+class _PairSource(Selection):
     def read(self, skipped: SkipReport | None = None) -> Iterator[Pair]:
         """The pairs, streaming.
 
@@ -85,15 +58,14 @@ class _Selection(Config):
         Raises:
             DataError: while reading, at the first thing that is wrong, with its place.
         """
-        pairs = self._pairs()
-        return select(pairs, empty=self.empty, share=self.slice, limit=self.limit, skipped=skipped)
+        return self.select(self._pairs(), skipped)
 
     @abstractmethod
     def _pairs(self) -> Iterator[Pair]:
         """All pairs, before selection."""
 
 
-class LinesSource(_Selection):
+class LinesSource(_PairSource):
     """Two files in which line n of one translates line n of the other; plain or gzip."""
 
     kind: Literal["lines"] = "lines"
@@ -105,7 +77,7 @@ class LinesSource(_Selection):
         return aligned_pairs(self.source, self.target, self.encoding)
 
 
-class TsvSource(_Selection):
+class TsvSource(_PairSource):
     """Two columns of a tab-separated file, by number from 0 or by name in a header row."""
 
     kind: Literal["tsv"] = "tsv"
@@ -124,7 +96,7 @@ class TsvSource(_Selection):
         return tsv_pairs(self.path, self.columns, self.encoding)
 
 
-class JsonlSource(_Selection):
+class JsonlSource(_PairSource):
     """Two fields of a file with one JSON object a line; ``translation.en`` goes one level in."""
 
     kind: Literal["jsonl"] = "jsonl"
@@ -136,7 +108,7 @@ class JsonlSource(_Selection):
         return jsonl_pairs(self.path, self.fields, self.encoding)
 
 
-class BuiltinSource(_Selection):
+class BuiltinSource(_PairSource):
     """The built-in controlled English-French corpus, generated from a seed."""
 
     kind: Literal["builtin"] = "builtin"
@@ -151,7 +123,7 @@ class BuiltinSource(_Selection):
             yield Pair(source, target, f"builtin {self.split}:{number}")
 
 
-class CatalogueSource(_Selection):
+class CatalogueSource(_PairSource):
     """A corpus of the catalogue, found on this machine or downloaded.
 
     Attributes:
