@@ -5,7 +5,7 @@ import json
 import pytest
 
 from peluche.errors import ConfigError
-from peluche.recipes.recipe import Recipe, load_recipe, shipped
+from peluche.recipes.recipe import load_recipe, parse_recipe, shipped
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -13,7 +13,7 @@ def test_shipped_recipes_load_and_say_what_they_are(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.description
-    assert Recipe.parse(json.loads(recipe.model_dump_json())) == recipe
+    assert parse_recipe(json.loads(recipe.model_dump_json())) == recipe
 
 
 def test_the_promised_recipes_are_shipped():

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from peluche.recipes.recipe import Recipe
+from peluche.recipes.base import Recipe
+from peluche.recipes.recipe import parse_recipe
 
 NOUNS = {"bear": "ours", "cat": "chat", "dog": "chien", "wolf": "loup", "rabbit": "lapin"}
 VERBS = {"reads": "lit", "sleeps": "dort", "sings": "chante", "plays": "joue"}
@@ -53,4 +54,4 @@ def tiny_values(corpus: Path) -> dict:
 
 @pytest.fixture
 def tiny_recipe(tiny_values: dict) -> Recipe:
-    return Recipe.parse(tiny_values)
+    return parse_recipe(tiny_values)

@@ -17,7 +17,8 @@ from peluche.errors import CheckpointError, NumericsError
 from peluche.hub.run import RunDirectory
 from peluche.objectives.base import Losses, Term
 from peluche.objectives.translation import TranslationObjective
-from peluche.recipes.recipe import Recipe
+from peluche.recipes.base import Recipe
+from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
 from peluche.training.budget import seconds_per_step
 from peluche.training.events import EvaluateEvent, Hook, StepEvent
@@ -56,7 +57,7 @@ def changed(values: dict, **sections: dict) -> Recipe:
     merged = {**values}
     for section, changes in sections.items():
         merged[section] = {**merged.get(section, {}), **changes}
-    return Recipe.parse(merged)
+    return parse_recipe(merged)
 
 
 # --- gradients ------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def test_stopping_and_resuming_changes_nothing(tiny_values, tmp_path, averaging)
 TRAIN = """
 import sys, yaml
 from pathlib import Path
-from peluche.recipes.recipe import Recipe
+from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
 from peluche.training.budget import seconds_per_step
 from peluche.training.events import Hook
@@ -132,7 +133,7 @@ folder = Path(sys.argv[1])
 if folder.exists():
     resume_run(folder, hooks=[Slow()])
 else:
-    train_recipe(Recipe.parse(yaml.safe_load(sys.argv[2])), folder, hooks=[Slow()])
+    train_recipe(parse_recipe(yaml.safe_load(sys.argv[2])), folder, hooks=[Slow()])
 """
 
 

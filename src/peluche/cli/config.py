@@ -12,9 +12,9 @@ config_app = typer.Typer(no_args_is_help=True, help="What recipes may say.")
 @config_app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors that check YAML."""
-    from peluche.recipes.recipe import Recipe
+    from peluche.recipes.recipe import recipe_schema
 
-    print(json.dumps(Recipe.model_json_schema(), indent=2))
+    print(json.dumps(recipe_schema(), indent=2))
 
 
 @config_app.command()

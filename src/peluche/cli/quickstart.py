@@ -24,8 +24,9 @@ def quickstart(
     from peluche.cli.score import print_table
     from peluche.cli.terminal import say
     from peluche.cli.train import exit_if_stopped
+    from peluche.recipes.base import phase
     from peluche.recipes.recipe import load_recipe
-    from peluche.recipes.train import evaluate_run, phase, train_recipe
+    from peluche.recipes.train import evaluate_run, train_recipe
     from peluche.reporting.explain import explain_run
     from peluche.reporting.report import save_examples, write_report
     from peluche.tasks.load import load_task
@@ -39,7 +40,7 @@ def quickstart(
     exit_if_stopped(finished, reason)
     translator = load_task(str(path))
     with phase(finished, "translate and score held-out sentences", say):
-        scores, examples = evaluate_run(finished, translator, recipe, say)
+        scores, examples = evaluate_run(finished, translator, say)
         save_examples(finished, examples)
     print_table([item.as_json() for item in scores])
     print(f"\n{SENTENCE}\n{translator.translate([SENTENCE])[0]}\n")

@@ -44,7 +44,6 @@ def train(
             "--resume takes no recipe: a run remembers its own", remedy="leave the recipe out"
         )
 
-    from peluche.recipes.recipe import Recipe
     from peluche.recipes.train import evaluate_run, resume_run, train_recipe
     from peluche.reporting.examples import save_examples
     from peluche.tasks.load import load_task
@@ -60,8 +59,7 @@ def train(
     exit_if_stopped(finished, reason)
     say(f"{reason}: {finished.path}")
     if not no_test:
-        settings = Recipe.parse(finished.config)
-        scores, examples = evaluate_run(finished, load_task(str(finished.path)), settings, say)
+        scores, examples = evaluate_run(finished, load_task(str(finished.path)), say)
         save_examples(finished, examples)
         print_table([item.as_json() for item in scores])
 

@@ -1,80 +1,47 @@
-"""The root configuration: everything that a run is made from, in one YAML file."""
+"""Recipes by name or file, with changes."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
-from pydantic import Field, model_validator
 
-from peluche.config import Config
-from peluche.data.batching import BatchingConfig
-from peluche.data.sources import Source
 from peluche.errors import ConfigError, DataError, did_you_mean
-from peluche.generation.config import DecodingConfig
-from peluche.models.encoder_decoder import EncoderDecoderConfig
-from peluche.objectives.translation import TranslationConfig
-from peluche.text.tokenizer import TokenizerConfig
-from peluche.training.config import TrainingConfig
-from peluche.training.evaluators import EvaluationConfig
-from peluche.training.optimizers import OptimizerConfig
-from peluche.training.schedules import InverseSqrt, Schedule
+from peluche.recipes.base import Recipe
+from peluche.recipes.translation import TranslationRecipe
+
+RECIPES: dict[str, type[Recipe]] = {"translation": TranslationRecipe}
+DEFAULT_TASK = "translation"
 
 
-class DataConfig(Config):
-    """The corpora of a run; `test` is translated and scored once, at the end."""
+def parse_recipe(values: Mapping[str, Any], *, where: str | None = None) -> Recipe:
+    """The recipe that plain values describe; without a `task` it is a translation.
 
-    train: Source
-    validation: Source
-    test: Source | None = None
-
-
-class Expected(Config):
-    """A figure that the recipe reaches, within a tolerance; documented and checked, not used."""
-
-    metric: str
-    value: float
-    tolerance: float = Field(gt=0)
-    split: str = "test"
-    machine: str = ""
+    Raises:
+        ConfigError: unknown task, unknown keys, impossible combinations.
+    """
+    task = values.get("task", DEFAULT_TASK)
+    if task not in RECIPES:
+        raise ConfigError(
+            f"no recipe is for the task '{task}'",
+            where=where,
+            remedy=did_you_mean(str(task), RECIPES),
+        )
+    return RECIPES[task].parse(values, where=where)
 
 
-class Recipe(Config):
-    """One run, from raw text to scores."""
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of all recipes."""
+    from pydantic import TypeAdapter
 
-    name: str
-    description: str = ""
-    data: DataConfig
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    model: EncoderDecoderConfig = EncoderDecoderConfig()
-    objective: TranslationConfig = TranslationConfig()
-    batching: BatchingConfig = BatchingConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: Schedule = InverseSqrt()
-    training: TrainingConfig
-    decoding: DecodingConfig = DecodingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    expected: tuple[Expected, ...] = ()
-
-    @model_validator(mode="after")
-    def _length_given(self) -> Self:
-        given = [self.training.steps, self.training.epochs, self.training.minutes]
-        if sum(value is not None for value in given) != 1:
-            raise ValueError(
-                "training needs one of steps, epochs or minutes, and only one "
-                "(set the others to null to change it)"
-            )
-        known = {"last", "loss", "nll", "perplexity", *self.evaluation.metrics}
-        if self.training.select not in known:
-            raise ValueError(
-                f"training.select is '{self.training.select}', which the evaluation does not "
-                f"measure; {did_you_mean(self.training.select, known)}"
-            )
-        return self
+    union: Any = None
+    for recipe in RECIPES.values():
+        union = recipe if union is None else union | recipe
+    return TypeAdapter(union).json_schema()
 
 
 def shipped() -> dict[str, Path]:
@@ -101,7 +68,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     values = _read_yaml(path)
     for override in overrides:
         _apply(values, override)
-    return Recipe.parse(values, where=str(path))
+    return parse_recipe(values, where=str(path))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""What every recipe has: one run, from raw data to scores, in one YAML file."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from peluche.config import Config
+from peluche.errors import did_you_mean
+from peluche.hub.run import RunDirectory
+from peluche.metrics import Score
+from peluche.objectives.base import Objective
+from peluche.training.config import TrainingConfig
+from peluche.training.loop import Evaluator, Stream
+from peluche.training.optimizers import OptimizerConfig
+from peluche.training.schedules import InverseSqrt, Schedule
+
+Say = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """Say nothing."""
+
+
+@contextmanager
+def phase(run: RunDirectory, name: str, say: Say) -> Iterator[None]:
+    """Time a phase; say and log how long it took."""
+    started = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started
+    say(f"{name}: {seconds:.1f} s")
+    run.log({"event": "phase", "name": name, "seconds": seconds})
+
+
+class Expected(Config):
+    """A figure that the recipe reaches, within a tolerance; documented and checked, not used."""
+
+    metric: str
+    value: float
+    tolerance: float = Field(gt=0)
+    split: str = "test"
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What the loop needs of a recipe.
+
+    Attributes:
+        facts: numbers worth saying and logging, e.g. the size of the vocabulary.
+    """
+
+    model: nn.Module
+    objective: Objective
+    stream: Stream
+    evaluator: Evaluator
+    facts: dict[str, int] = field(default_factory=dict)
+
+
+class Recipe(Config):
+    """One run, from raw data to scores. Each task has its own, told apart by `task`."""
+
+    name: str
+    description: str = ""
+    task: str
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: Schedule = InverseSqrt()
+    training: TrainingConfig
+    expected: tuple[Expected, ...] = ()
+
+    @model_validator(mode="after")
+    def _length_given(self) -> Self:
+        given = [self.training.steps, self.training.epochs, self.training.minutes]
+        if sum(value is not None for value in given) != 1:
+            raise ValueError(
+                "training needs one of steps, epochs or minutes, and only one "
+                "(set the others to null to change it)"
+            )
+        known = {"last", *self.measured()}
+        if self.training.select not in known:
+            raise ValueError(
+                f"training.select is '{self.training.select}', which the evaluation does not "
+                f"measure; {did_you_mean(self.training.select, known)}"
+            )
+        return self
+
+    @abstractmethod
+    def measured(self) -> set[str]:
+        """The validation metrics that weights may be selected by."""
+
+    @abstractmethod
+    def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        """Read the data and build what is trained; what is learnt before training goes into `run`.
+
+        Raises:
+            DataError: the data cannot be read.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self, run: RunDirectory, task: Any, say: Say
+    ) -> tuple[list[Score], list[dict[str, Any]]]:
+        """Scores on the test set, logged, and what was said of each example."""

@@ -1,0 +1,137 @@
+"""The recipe of a translator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+
+from peluche.config import Config
+from peluche.data.batching import BatchingConfig, TranslationStream
+from peluche.data.sources import Pair, SkipReport, Source
+from peluche.errors import DataError
+from peluche.generation.config import DecodingConfig
+from peluche.hub.run import RunDirectory
+from peluche.metrics import Score, score
+from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.objectives.translation import TranslationConfig
+from peluche.recipes.base import Assembly, Recipe, Say, phase, silent
+from peluche.tasks.translate import Translator
+from peluche.text.tokenizer import Tokenizer, TokenizerConfig
+from peluche.training.evaluators import EvaluationConfig, TranslationEvaluator
+
+
+class DataConfig(Config):
+    """The corpora of a run; `test` is translated and scored once, at the end."""
+
+    train: Source
+    validation: Source
+    test: Source | None = None
+
+
+class TranslationRecipe(Recipe):
+    """From sentence pairs to a translator."""
+
+    task: Literal["translation"] = "translation"
+    data: DataConfig
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: EncoderDecoderConfig = EncoderDecoderConfig()
+    objective: TranslationConfig = TranslationConfig()
+    batching: BatchingConfig = BatchingConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def measured(self) -> set[str]:
+        return {"loss", "nll", "perplexity", *self.evaluation.metrics}
+
+    def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        with phase(run, "read the corpus", say):
+            train = _Corpus(self.data.train, self.batching.window is None, say)
+            validation = read_pairs(self.data.validation, say)
+        with phase(run, "learn the vocabulary", say):
+            tokenizer = _tokenizer(self.tokenizer, run, train.read)
+        torch.manual_seed(self.training.seed)
+        model = self.model.build(len(tokenizer)).to(device)
+        with phase(run, "encode the corpus", say):
+            seed = self.training.seed
+            stream = TranslationStream(train.read, tokenizer, self.batching, seed, say)
+            stream.warm()
+        objective = self.objective.build()
+        evaluator = TranslationEvaluator(
+            model,
+            objective,
+            TranslationStream(lambda: validation, tokenizer, self.batching),
+            validation,
+            Translator(model, tokenizer, self.decoding),
+            self.evaluation,
+        )
+        return Assembly(model, objective, stream, evaluator, {"vocabulary": len(tokenizer)})
+
+    def evaluate(
+        self, run: RunDirectory, task: Translator, say: Say
+    ) -> tuple[list[Score], list[dict[str, Any]]]:
+        """Translate and score the test set as the recipe's protocol says."""
+        source = self.data.test or self.data.validation
+        pairs = read_pairs(source, say)
+        started = time.perf_counter()
+        hypotheses = task.translate([pair.source for pair in pairs])
+        seconds = time.perf_counter() - started
+        scores = score(
+            self.evaluation.metrics,
+            hypotheses,
+            [pair.target for pair in pairs],
+            **self.evaluation.score_options(),
+        )
+        run.log(
+            {
+                "event": "test",
+                "data": source.model_dump(mode="json"),
+                "decoding": self.decoding.model_dump(mode="json"),
+                "scores": [item.as_json() for item in scores],
+                "sentences": len(pairs),
+                "seconds": seconds,
+            }
+        )
+        examples = [
+            {"source": pair.source, "reference": pair.target, "translation": hypothesis}
+            for pair, hypothesis in zip(pairs, hypotheses, strict=True)
+        ]
+        return scores, examples
+
+
+class _Corpus:
+    """Pairs of a source: kept after the first reading, or read anew each time."""
+
+    def __init__(self, source: Source, keep: bool, say: Say) -> None:
+        self.source = source
+        self.kept = read_pairs(source, say) if keep else None
+
+    def read(self) -> Iterator[Pair]:
+        return iter(self.kept) if self.kept is not None else self.source.read()
+
+
+def read_pairs(source: Source, say: Say = silent) -> list[Pair]:
+    """All pairs of a source; says how many were skipped for an empty side.
+
+    Raises:
+        DataError: if there is none.
+    """
+    skipped = SkipReport()
+    pairs = list(source.read(skipped))
+    if skipped.empty:
+        say(str(skipped))
+    if not pairs:
+        raise DataError("the corpus holds no pairs", where=source, remedy="check the files")
+    return pairs
+
+
+def _tokenizer(
+    config: TokenizerConfig, run: RunDirectory, read: Callable[[], Iterator[Pair]]
+) -> Tokenizer:
+    if (run.path / "tokenizer.json").exists():
+        return run.tokenizer()
+    tokenizer = config.build(text for pair in read() for text in pair.texts)
+    run.save_tokenizer(tokenizer)
+    return tokenizer
