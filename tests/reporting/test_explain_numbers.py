@@ -142,6 +142,17 @@ def test_the_first_layer_reads_embedding_plus_position(explained):
         )
 
 
+def test_rotary_positions_show_how_far_they_turn(explained):
+    model, _, explanation = explained
+    for stack in (explanation.encoder, explanation.decoder):
+        assert (stack.turns is not None) == (model.config.positions == "rope")
+        if stack.turns is not None:
+            width = model.config.d_model // model.config.heads
+            pairs, places = np.arange(width // 2), np.arange(len(stack.tokens))
+            angles = places[:, None] * 10000.0 ** (-2 * pairs / width)
+            np.testing.assert_allclose(stack.turns, np.cos(angles), atol=1e-5)
+
+
 def test_a_step_shows_what_step_by_step_decoding_computes(explained):
     model, _, explanation = explained
     source = torch.tensor([[token.id for token in explanation.source.tokens]])

@@ -77,12 +77,16 @@ class Rotary(nn.Module):
         super().__init__()
         self.base = base
 
+    def angles(self, positions: Int[Tensor, "*places"], width: int) -> Float[Tensor, "..."]:
+        """(*places, width / 2): how far each pair of a head's features is turned, in radians."""
+        return _angles(positions, width, self.base)
+
     def forward(
         self,
         heads: Float[Tensor, "batch heads length width"],
         positions: Int[Tensor, "length"] | Int[Tensor, "batch length"],
     ) -> Float[Tensor, "batch heads length width"]:
-        angles = _angles(positions, heads.shape[-1], self.base)
+        angles = self.angles(positions, heads.shape[-1])
         cos, sin = (t.to(heads.dtype) for t in (angles.cos(), angles.sin()))
         if positions.dim() == 2:
             cos, sin = cos[:, None], sin[:, None]

@@ -13,6 +13,8 @@ from peluche.generation.config import DecodingConfig
 from peluche.generation.search import NEVER
 from peluche.hub.run import RunDirectory
 from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.nn.blocks import Block
+from peluche.nn.positions import Rotary
 from peluche.nn.trace import Trace, tracing
 from peluche.reporting.beam_tree import BeamTree
 from peluche.reporting.explanation import (
@@ -112,11 +114,16 @@ def explain_run(run: RunDirectory, translator: Translator, sentence: str) -> Pat
 
 def _stack(trace: Trace, name: str, model: EncoderDecoder, tokens: tuple[Token, ...]) -> Stack:
     stack = model.encoder if name == "encoder" else model.decoder
+    first = stack.blocks[0]
+    assert isinstance(first, Block)
+    turn, width = first.self_attention.head_positions, first.self_attention.head_width
+    places = torch.arange(len(tokens))
     return Stack(
         tokens=tokens,
         embedding_scale=float(stack.scale),
         embedding=_matrix(trace[f"{name}.embedding"][0]),
         positions=_matrix(trace[f"{name}.positions"]) if f"{name}.positions" in trace else None,
+        turns=_matrix(turn.angles(places, width).cos()) if isinstance(turn, Rotary) else None,
         input=_matrix(trace[f"{name}.input"][0]),
         layers=tuple(_layer(trace, f"{name}.{number}") for number in range(len(stack.blocks))),
         output=_matrix(trace[f"{name}.output"][0]),

@@ -82,6 +82,8 @@ class Stack:
         tokens: what it reads.
         embedding: rows of the embedding table, times `embedding_scale`.
         positions: what is added for the place of a token; None if positions act elsewhere.
+        turns: (tokens, pairs of a head's features), the cosine of the angle by which rotary
+            positions turn queries and keys; None for other positions.
         input: their sum.
         output: what leaves the last layer, normalised.
     """
@@ -90,6 +92,7 @@ class Stack:
     embedding_scale: float
     embedding: Matrix
     positions: Matrix | None
+    turns: Matrix | None
     input: Matrix
     layers: tuple[Layer, ...]
     output: Matrix

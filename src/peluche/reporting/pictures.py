@@ -85,6 +85,10 @@ def _draw_input(stack: Stack) -> Figure:
     parts = {"Embedding, times √d": stack.embedding}
     if stack.positions is not None:
         parts |= {"Position": stack.positions, "Sum": stack.input}
+    if stack.turns is not None:
+        parts["Position: cosine of the angle that turns each pair of a head's features"] = (
+            stack.turns
+        )
     figure = Figure((9, (0.7 + 0.2 * len(stack.tokens)) * len(parts)), layout="constrained")
     grid = figure.subplots(len(parts), squeeze=False)
     limit = max(float(np.abs(matrix).max()) for matrix in parts.values())

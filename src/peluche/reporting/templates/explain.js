@@ -38,7 +38,7 @@ function embeddingView() {
   const root = byId("view-embedding");
   const at = (matrix, i, j) => number(matrix[i][j]);
   function draw() {
-    const { embedding, positions, input, tokens, embedding_scale: scale } = encoder;
+    const { embedding, positions, turns, input, tokens, embedding_scale: scale } = encoder;
     const limit = Math.max(largest(embedding), largest(input));
     const about = (i, j) => `${quoted(tokens[i])}, number ${j + 1} of ${input[i].length}\n`;
     const scaled = (i, j) => `√d × ${number(embedding[i][j] / scale)} = ${at(embedding, i, j)}`;
@@ -54,6 +54,11 @@ function embeddingView() {
       positions && strip({
         title: "Sum: what the first layer reads", names: tokens, matrix: input, limit,
         describe: (i, j) => `${about(i, j)}${scaled(i, j)}\n${at(embedding, i, j)} + (${at(positions, i, j)}) = ${at(input, i, j)}`,
+      }),
+      turns && strip({
+        title: "Position: cosine of the angle by which each pair of numbers of a query or key is turned",
+        names: tokens.map((_, i) => ({ text: `place ${i}` })), matrix: turns, limit: 1,
+        describe: (i, j) => `place ${i}, pair ${j + 1} of ${turns[i].length}\ncos = ${at(turns, i, j)}`,
       })));
   }
   views.push(draw);
