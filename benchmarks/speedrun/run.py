@@ -36,7 +36,7 @@ def run_entry(path: Path, seed: int, runs: Path, test: bool, changes: list[str])
     from peluche.nn.machine import describe_machine
     from peluche.recipes.recipe import load_recipe
     from peluche.recipes.train import train_recipe
-    from peluche.tasks.load import load_task
+    from peluche.tasks.load import load_translator
     from peluche.training.progress import Progress
 
     entry = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def run_entry(path: Path, seed: int, runs: Path, test: bool, changes: list[str])
     folder = runs / f"{entry['name']}-{seed}"
     run, _ = train_recipe(recipe, folder, hooks=[Progress()], say=say)
     seconds = time.perf_counter() - STARTED
-    translator = load_task(str(folder))
+    translator = load_translator(str(folder))
     result: dict[str, Any] = {
         "entry": path.stem,
         "seed": seed,

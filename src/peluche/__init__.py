@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from peluche.tasks.translate import Translator
+from typing import Any
 
 # Threads of torch's OpenMP spin while they wait for each other, which makes a machine that also
 # does something else several times slower. Read when torch is loaded, so it has to be set here.
@@ -16,8 +13,10 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(model: str, **options: Any) -> Translator:
+def load(model: str, **options: Any) -> Any:
     """Open a trained model by run directory, exported directory or catalogue name.
+
+    What comes back does what the model was trained for: `translate`, `classify`, ...
 
     >>> peluche.load("runs/quickstart").translate(["A cute teddy bear is reading."])
     ['Un ours en peluche mignon lit.']

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peluche.data.batching import BatchingConfig, Position, TranslationStream, Window
+from peluche.data.batching import BatchingConfig, PairWindow, Position, TranslationStream
 from peluche.data.sources import Pair
 from peluche.errors import DataError
 from peluche.text.tokenizer import TokenizerConfig
@@ -42,7 +42,7 @@ def stream_of(tokenizer, count=60, **options):
 )
 @settings(max_examples=60, deadline=None)
 def test_plan_holds_every_row_once_within_the_budget(lengths, tokens, shuffled):
-    window = Window([[5] * s for s, _ in lengths], [[5] * t for _, t in lengths])
+    window = PairWindow([[5] * s for s, _ in lengths], [[5] * t for _, t in lengths])
     plan = window.plan(tokens, np.random.default_rng(0) if shuffled else None)
     assert sorted(int(row) for rows in plan for row in rows) == list(range(len(lengths)))
     for rows in plan:
@@ -50,7 +50,7 @@ def test_plan_holds_every_row_once_within_the_budget(lengths, tokens, shuffled):
 
 
 def test_a_batch_shifts_the_target_and_pads(tokenizer):
-    window = Window([[5, 3], [6, 7, 3]], [[4, 5, 3], [6, 3]])
+    window = PairWindow([[5, 3], [6, 7, 3]], [[4, 5, 3], [6, 3]])
     batch = window.batch(np.array([0, 1]), tokenizer)
     assert batch.source.tolist() == [[5, 3, 0], [6, 7, 3]]
     assert batch.source_valid.tolist() == [[True, True, False], [True, True, True]]
@@ -107,7 +107,7 @@ def test_a_corpus_without_usable_pairs_is_refused(tokenizer):
     stream = TranslationStream(
         lambda: [Pair("bear " * 99, "ours", "x:1")], tokenizer, BatchingConfig(max_length=8)
     )
-    with pytest.raises(DataError, match="no pair to train on"):
+    with pytest.raises(DataError, match="nothing to train on"):
         next(stream.batches())
 
 

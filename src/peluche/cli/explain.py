@@ -37,9 +37,9 @@ def explain(
     from peluche.reporting.explain import PAGE
     from peluche.reporting.explain import explain as follow
     from peluche.reporting.page import write_page
-    from peluche.tasks.load import load_task
+    from peluche.tasks.load import load_translator
 
-    translator = load_task(run, weights=weights)
+    translator = load_translator(run, weights=weights)
     decoding = translator.options(beams=beams)
     explanation = follow(translator.model, translator.tokenizer, sentence, decoding=decoding)
     if pictures is not None:

@@ -14,6 +14,7 @@ VERBS = [
     "quickstart",
     "train",
     "translate",
+    "classify",
     "tokenize",
     "data",
     "score",

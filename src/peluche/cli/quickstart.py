@@ -29,7 +29,7 @@ def quickstart(
     from peluche.recipes.train import evaluate_run, train_recipe
     from peluche.reporting.explain import explain_run
     from peluche.reporting.report import save_examples, write_report
-    from peluche.tasks.load import load_task
+    from peluche.tasks.load import load_translator
     from peluche.training.progress import Progress
 
     started = time.perf_counter()
@@ -38,7 +38,7 @@ def quickstart(
     say(f"training an English-French translator from nothing, in {path}")
     finished, reason = train_recipe(recipe, path, hooks=[Progress()], say=say)
     exit_if_stopped(finished, reason)
-    translator = load_task(str(path))
+    translator = load_translator(str(path))
     with phase(finished, "translate and score held-out sentences", say):
         scores, examples = evaluate_run(finished, translator, say)
         save_examples(finished, examples)

@@ -55,11 +55,11 @@ def translate(
     from peluche.data.readers import check_encoding, read_lines
     from peluche.generation.sampling import SamplingParameters
     from peluche.nn.machine import tune_allocator
-    from peluche.tasks.load import load_task
+    from peluche.tasks.load import load_translator
 
     check_encoding(encoding)
     tune_allocator()
-    translator = load_task(run, weights=weights)
+    translator = load_translator(run, weights=weights)
     sampling = SamplingParameters.parse(drawing, where="the sampling options") if sample else None
     config = translator.options(
         beams=beam, n_best=n_best, sampling=sampling, batch_tokens=batch_tokens

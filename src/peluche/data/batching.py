@@ -8,10 +8,11 @@ time), and a position in the stream is three numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -79,23 +80,25 @@ class Position(NamedTuple):
     batch: int = 0
 
 
-class Window:
-    """Encoded pairs, kept as flat arrays: about four bytes a token."""
+class Window(ABC):
+    """Encoded examples: rows of several lengths, from which padded batches are made."""
 
-    def __init__(self, sources: list[list[int]], targets: list[list[int]]) -> None:
-        self.source, self.source_start = _flatten(sources)
-        self.target, self.target_start = _flatten(targets)
+    @property
+    @abstractmethod
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,) tokens of each row: rows of like length are put together."""
+
+    @property
+    def others(self) -> NDArray[np.int64]:
+        """(N,) tokens of each row's other side, if there is one: the second thing to sort by."""
+        return np.zeros_like(self.lengths)
+
+    @abstractmethod
+    def batch(self, rows: NDArray[np.int64], tokenizer: Tokenizer) -> Any:
+        """Pad these rows into tensors."""
 
     def __len__(self) -> int:
-        return len(self.source_start) - 1
-
-    @property
-    def source_lengths(self) -> NDArray[np.int64]:
-        return np.diff(self.source_start)
-
-    @property
-    def target_lengths(self) -> NDArray[np.int64]:
-        return np.diff(self.target_start)
+        return len(self.lengths)
 
     def plan(self, tokens: int, random: np.random.Generator | None) -> list[NDArray[np.int64]]:
         """Row numbers of each batch, at most `tokens` padded tokens a side.
@@ -103,12 +106,12 @@ class Window:
         Rows of like length stand together; with `random`, ties and the batches are shuffled.
         """
         order = np.arange(len(self)) if random is None else random.permutation(len(self))
-        source, target = self.source_lengths, self.target_lengths
-        # Sources rise and fall in turn, so that neighbours are alike across target lengths too.
-        snake = np.where(target % 2 == 0, source, -source)
-        order = order[np.lexsort((snake[order], target[order]))]
+        other, length = self.others, self.lengths
+        # Other sides rise and fall in turn, so that neighbours are alike across lengths too.
+        snake = np.where(length % 2 == 0, other, -other)
+        order = order[np.lexsort((snake[order], length[order]))]
         batches, start, widest = [], 0, 0
-        widths = np.maximum(source, target)[order]
+        widths = np.maximum(other, length)[order]
         for end, width in enumerate(widths.tolist()):
             widest_now = max(widest, width)
             if end > start and widest_now * (end + 1 - start) > tokens:
@@ -121,10 +124,51 @@ class Window:
             batches = [batches[i] for i in random.permutation(len(batches))]
         return batches
 
+
+class Ragged:
+    """Sequences of several lengths in one flat array: about four bytes a token."""
+
+    def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
+        self.starts = np.zeros(len(sequences) + 1, dtype=np.int64)
+        np.cumsum([len(sequence) for sequence in sequences], out=self.starts[1:])
+        self.flat = np.fromiter(
+            (token for sequence in sequences for token in sequence),
+            dtype=np.int32,
+            count=self.starts[-1],
+        )
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.starts)
+
+    def padded(
+        self, rows: NDArray[np.int64], pad: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """These sequences, each (rows, longest), and what of them is not padding."""
+        begin, lengths = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        columns = np.arange(lengths.max())
+        valid = columns < lengths[:, None]
+        index = np.where(valid, begin[:, None] + columns, 0)
+        return np.where(valid, self.flat[index], pad).astype(np.int64), valid
+
+
+class PairWindow(Window):
+    """Encoded pairs."""
+
+    def __init__(self, sources: list[list[int]], targets: list[list[int]]) -> None:
+        self.source, self.target = Ragged(sources), Ragged(targets)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return self.target.lengths
+
+    @property
+    def others(self) -> NDArray[np.int64]:
+        return self.source.lengths
+
     def batch(self, rows: NDArray[np.int64], tokenizer: Tokenizer) -> TranslationBatch:
-        """Pad these rows into tensors."""
-        source, source_valid = _pad(self.source, self.source_start, rows, tokenizer.pad_id)
-        target, target_valid = _pad(self.target, self.target_start, rows, tokenizer.pad_id)
+        source, source_valid = self.source.padded(rows, tokenizer.pad_id)
+        target, target_valid = self.target.padded(rows, tokenizer.pad_id)
         shifted = np.roll(target, 1, axis=1)
         shifted[:, 0] = tokenizer.bos_id
         shifted[~target_valid] = tokenizer.pad_id
@@ -132,7 +176,7 @@ class Window:
         return TranslationBatch(*(torch.from_numpy(array) for array in arrays))
 
 
-class TranslationStream:
+class BatchStream(ABC):
     """An endless, resumable stream of batches over a corpus.
 
     Args:
@@ -140,34 +184,31 @@ class TranslationStream:
         tokenizer: turns text into ids.
         config: token budget, length limit, window.
         seed: decides the order.
-        say: told once how many pairs were left out and why.
+        say: told once how many examples were left out or cut, and why.
     """
 
     def __init__(
         self,
-        read: Callable[[], Iterable[Pair]],
+        read: Callable[[], Iterable[Any]],
         tokenizer: Tokenizer,
         config: BatchingConfig,
         seed: int = 0,
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self.read, self.tokenizer, self.config, self.seed, self.say = (
-            read,
-            tokenizer,
-            config,
-            seed,
-            say,
-        )
+        self.read, self.tokenizer, self.config = read, tokenizer, config
+        self.seed, self.say = seed, say
         self._whole: Window | None = None
         self._told = False
 
-    def batches(
-        self, position: Position = Position()
-    ) -> Iterator[tuple[TranslationBatch, Position]]:
+    @abstractmethod
+    def encode(self, examples: list[Any]) -> Window:
+        """Examples as token ids."""
+
+    def batches(self, position: Position = Position()) -> Iterator[tuple[Any, Position]]:
         """Batches from `position` on, each with the position after it, epoch after epoch.
 
         Raises:
-            DataError: if the corpus holds no pair that can be trained on.
+            DataError: if the corpus holds nothing that can be trained on.
         """
         epoch, first_window, first_batch = position
         while True:
@@ -182,15 +223,15 @@ class TranslationStream:
                 first_batch = 0
             if not found and first_window == 0:
                 raise DataError(
-                    "there is no pair to train on",
+                    "there is nothing to train on",
                     where="the training corpus",
-                    remedy=f"check the files, and that pairs are under {self.config.max_length} "
-                    "tokens (batching.max_length)",
+                    remedy="check the files, and that examples are under "
+                    f"{self.config.max_length} tokens (batching.max_length)",
                 )
             epoch, first_window = epoch + 1, 0
 
-    def once(self) -> Iterator[TranslationBatch]:
-        """Every pair once, in a fixed order: for validation."""
+    def once(self) -> Iterator[Any]:
+        """Every example once, in a fixed order: for validation."""
         for window in self._windows():
             for rows in window.plan(self.config.tokens, None):
                 yield window.batch(rows, self.tokenizer)
@@ -211,19 +252,23 @@ class TranslationStream:
     def _windows(self, skip: int = 0) -> Iterator[Window]:
         if self.config.window is None:
             if self._whole is None:
-                self._whole = self._encode(list(self.read()))
+                self._whole = self.encode(list(self.read()))
             if skip == 0:
                 yield self._whole
             return
-        pairs = iter(self.read())
+        examples = iter(self.read())
         for _ in range(skip * self.config.window):
-            next(pairs, None)
-        while block := list(islice(pairs, self.config.window)):
-            yield self._encode(block)
+            next(examples, None)
+        while block := list(islice(examples, self.config.window)):
+            yield self.encode(block)
 
-    def _encode(self, pairs: list[Pair]) -> Window:
-        sources = self.tokenizer.encode_batch([pair.source for pair in pairs], eos=True)
-        targets = self.tokenizer.encode_batch([pair.target for pair in pairs], eos=True)
+
+class TranslationStream(BatchStream):
+    """Batches of sentence pairs; pairs that are too long are left out."""
+
+    def encode(self, examples: list[Pair]) -> PairWindow:
+        sources = self.tokenizer.encode_batch([pair.source for pair in examples], eos=True)
+        targets = self.tokenizer.encode_batch([pair.target for pair in examples], eos=True)
         limit = min(self.config.max_length, self.config.tokens)
         fits = [
             len(source) <= limit and len(target) <= limit
@@ -232,31 +277,12 @@ class TranslationStream:
         long = len(fits) - sum(fits)
         if long and not self._told:
             self._told = True
-            example = pairs[fits.index(False)].where
+            example = examples[fits.index(False)].where
             self.say(
-                f"left out {long} of {len(pairs)} pairs with more than {limit} tokens on a side "
+                f"left out {long} of {len(examples)} pairs with more than {limit} tokens on a side "
                 f"(the first: {example}; batching.max_length sets the limit)"
             )
-        return Window(
+        return PairWindow(
             [source for source, fit in zip(sources, fits, strict=True) if fit],
             [target for target, fit in zip(targets, fits, strict=True) if fit],
         )
-
-
-def _flatten(sequences: list[list[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    starts = np.zeros(len(sequences) + 1, dtype=np.int64)
-    np.cumsum([len(sequence) for sequence in sequences], out=starts[1:])
-    flat = np.fromiter(
-        (token for sequence in sequences for token in sequence), dtype=np.int32, count=starts[-1]
-    )
-    return flat, starts
-
-
-def _pad(
-    flat: NDArray[np.int32], starts: NDArray[np.int64], rows: NDArray[np.int64], pad: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    begin, lengths = starts[rows], starts[rows + 1] - starts[rows]
-    columns = np.arange(lengths.max())
-    valid = columns < lengths[:, None]
-    index = np.where(valid, begin[:, None] + columns, 0)
-    return np.where(valid, flat[index], pad).astype(np.int64), valid

@@ -1,7 +1,7 @@
 """The run directory: everything that one training run makes, in one folder.
 
     config.yaml          format_version, then the config the run was made with
-    tokenizer.json
+    tokenizer.json       and what else a task needs: labels.json, calibration.json
     model.safetensors    and other weights by name: best, averaged, ...
     checksums.json       SHA-256 of each file above (peluche.hub.checksums)
     state/               states of training to resume from (peluche.hub.checkpoint)
@@ -109,9 +109,26 @@ class RunDirectory:
         """Where reports about this run go."""
         return self.path / "report"
 
+    def save_part(self, name: str, write: Callable[[Path], None]) -> None:
+        """Write a file that the model needs, by a function that writes it to a path.
+
+        Raises:
+            CheckpointError: when it cannot be written; the earlier file is then as it was.
+        """
+        self._files.put(name, write)
+
+    def part(self, name: str) -> Path:
+        """The path of such a file, verified.
+
+        Raises:
+            CheckpointError: when it is absent or altered.
+        """
+        self._check(name, lambda: "copy it again from where the run was trained")
+        return self.path / name
+
     def save_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Write tokenizer.json."""
-        self._files.put("tokenizer.json", tokenizer.save)
+        self.save_part("tokenizer.json", tokenizer.save)
 
     def tokenizer(self) -> Tokenizer:
         """Read tokenizer.json.
@@ -119,8 +136,7 @@ class RunDirectory:
         Raises:
             CheckpointError: when it is absent or altered.
         """
-        self._check("tokenizer.json", lambda: "copy it again from where the run was trained")
-        return Tokenizer.load(self.path / "tokenizer.json")
+        return Tokenizer.load(self.part("tokenizer.json"))
 
     def save_weights(
         self,

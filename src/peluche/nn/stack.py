@@ -73,9 +73,13 @@ class Stack(nn.Module):
         mask: PreparedMask | None,
         memory: Memory | None = None,
         state: State | None = None,
+        added: Float[Tensor, "batch length d_model"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
+        """`added` joins the embeddings, e.g. which of two texts a token belongs to."""
         hidden = self.embedding(tokens) * self.scale
         record("embedding", hidden)
+        if added is not None:
+            hidden = hidden + added
         if self.positions is not None:
             places = self.positions(positions)
             record("positions", places)

@@ -104,6 +104,9 @@ class Recipe(Config):
             DataError: the data cannot be read.
         """
 
+    def finish(self, run: RunDirectory, parts: Assembly) -> None:
+        """What is to be done once, with the model's final weights; nothing for most."""
+
     @abstractmethod
     def evaluate(
         self, run: RunDirectory, task: Any, say: Say

@@ -12,9 +12,13 @@ import yaml
 
 from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.recipes.base import Recipe
+from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.translation import TranslationRecipe
 
-RECIPES: dict[str, type[Recipe]] = {"translation": TranslationRecipe}
+RECIPES: dict[str, type[Recipe]] = {
+    "translation": TranslationRecipe,
+    "classification": ClassificationRecipe,
+}
 DEFAULT_TASK = "translation"
 
 

@@ -82,10 +82,14 @@ def _train(
     with phase(run, "train", say):
         reason = trainer.fit(resume)
     if config.select != "last" and "best" in run.weights():
-        run.save_weights(run.load_weights("best"), "model", {"weights": "best"})
+        best = run.load_weights("best")
+        run.save_weights(best, "model", {"weights": "best"})
+        parts.model.load_state_dict(best)
+        recipe.finish(run, parts)
     else:
         with trainer.averaged_weights():
             run.save_weights(parts.model.state_dict(), "model", {"weights": "last"})
+            recipe.finish(run, parts)
     return reason
 
 

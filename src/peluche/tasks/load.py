@@ -2,36 +2,105 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from peluche.errors import CheckpointError
+from peluche.config import parse_as
+from peluche.errors import CheckpointError, ConfigError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.resolve import resolve
 from peluche.hub.run import RunDirectory
 from peluche.inference.decoding import PackedDecoder
+from peluche.models.classifier import ClassifierConfig
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.registry import parse_model
+from peluche.tasks.classify import TextClassifier
 from peluche.tasks.translate import Translator
+from peluche.text.labels import Labels
+
+M = TypeVar("M", bound=nn.Module)
+Task = Translator | TextClassifier
 
 
-def load_task(model: str | Path, *, weights: str = "model", **decoding: Any) -> Translator:
-    """Open a trained model and make ready what it does.
+def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> Any:
+    """Open a trained model and make ready what it does: a `Translator`, a `TextClassifier`, ...
 
     Args:
         model: whatever `peluche.hub.resolve` takes, e.g. a run directory.
         weights: which of the run's weights: model, best, averaged, ...
-        decoding: settings in place of those of the run, e.g. `beams=1`.
+        options: settings of the task in place of those of the run, e.g. `beams=1`.
 
     Raises:
         CheckpointError: if there is no such model, or it is damaged.
         ConfigError: for settings that are not known or do not go together.
     """
     run = resolve(model)
+    return LOADERS[task_of(run)](run, weights, options)
+
+
+def load_translator(model: str | Path, *, weights: str = "model", **decoding: Any) -> Translator:
+    """`load_task` for a model that translates.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(Translator, "translation", "translate", model, weights, decoding)
+
+
+def load_classifier(model: str | Path, *, weights: str = "model", **options: Any) -> TextClassifier:
+    """`load_task` for a model that classifies.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(TextClassifier, "classification", "classify", model, weights, options)
+
+
+T = TypeVar("T")
+
+
+def _load_as(
+    kind: type[T], task: str, verb: str, model: str | Path, weights: str, options: Mapping[str, Any]
+) -> T:
+    run = resolve(model)
+    found = task_of(run)
+    if found != task:
+        raise ConfigError(
+            f"this model is made for {found}, it does not {verb}",
+            where=run.path,
+            remedy=f"use: peluche {VERBS[found]} {run.path}",
+        )
+    loaded = LOADERS[task](run, weights, options)
+    assert isinstance(loaded, kind)
+    return loaded
+
+
+VERBS = {"translation": "translate", "classification": "classify"}
+
+
+def task_of(run: RunDirectory) -> str:
+    """What a run's model was trained for.
+
+    Raises:
+        CheckpointError: nothing that this peluche knows.
+    """
+    task = str(run.config.get("task", "translation"))
+    if task not in LOADERS:
+        raise CheckpointError(
+            f"this run's task is '{task}', which this peluche does not know",
+            where=run.path / "config.yaml",
+            remedy="use the peluche that made the run",
+        )
+    return task
+
+
+def _translator(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Translator:
     tokenizer = run.tokenizer()
-    settings = {**(run.config.get("decoding") or {}), **decoding}
+    settings = {**(run.config.get("decoding") or {}), **options}
     loaded = load_model(run, len(tokenizer), weights)
     return Translator(
         loaded,
@@ -41,32 +110,65 @@ def load_task(model: str | Path, *, weights: str = "model", **decoding: Any) -> 
     )
 
 
+def _classifier(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> TextClassifier:
+    tokenizer, labels = run.tokenizer(), Labels.load(run.part("labels.json"))
+    config = parse_as(ClassifierConfig, _model_values(run), where=str(run.path / "config.yaml"))
+    model = _filled(config.build(len(tokenizer), len(labels)), run, weights)
+    batching = run.config.get("batching") or {}
+    settings: dict[str, Any] = {
+        "pairs": run.config["data"]["train"].get("second") is not None,
+        "temperature": _temperature(run),
+        "max_length": min(batching.get("max_length", 512), batching.get("tokens", 512)),
+        **options,
+    }
+    return TextClassifier(model, tokenizer, labels, **settings)
+
+
+LOADERS: dict[str, Callable[[RunDirectory, str, Mapping[str, Any]], Task]] = {
+    "translation": _translator,
+    "classification": _classifier,
+}
+
+
 def load_model(run: RunDirectory, vocabulary: int, weights: str = "model") -> EncoderDecoder:
-    """The model of a run with the weights of that name, ready to decode.
+    """The translation model of a run with the weights of that name, ready to decode.
 
     Raises:
         CheckpointError: if config and weights are absent, damaged, or do not belong together.
     """
-    where = run.path / "config.yaml"
+    values = _model_values(run)
+    model = parse_model(values, where=str(run.path / "config.yaml")).build(vocabulary)
+    return _filled(model, run, weights)
+
+
+def _model_values(run: RunDirectory) -> dict[str, Any]:
     config = run.config
     if "model" not in config:
         raise CheckpointError(
             "this run's config has no 'model'",
-            where=where,
+            where=run.path / "config.yaml",
             remedy="use the folder of a run that trains a model",
         )
-    model = parse_model(config["model"], where=str(where)).build(vocabulary)
-    return _fill(model, run.load_weights(weights), run.path / f"{weights}.safetensors")
+    values: dict[str, Any] = config["model"]
+    return values
 
 
-def _fill(model: EncoderDecoder, tensors: dict[str, Tensor], where: Path) -> EncoderDecoder:
+def _filled(model: M, run: RunDirectory, weights: str) -> M:
+    tensors: dict[str, Tensor] = run.load_weights(weights)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n", 1)[-1].split())
         raise CheckpointError(
             f"the weights are not those of the model in config.yaml: {reason}",
-            where=where,
+            where=run.path / f"{weights}.safetensors",
             remedy="copy the run again from where it was trained",
         ) from None
     return model.eval()
+
+
+def _temperature(run: RunDirectory) -> float:
+    if not (run.path / "calibration.json").exists():
+        return 1.0
+    path = run.part("calibration.json")
+    return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])

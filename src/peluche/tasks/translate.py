@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
-
-from torch import nn
 
 from peluche.errors import DataError
 from peluche.generation.batching import generate
@@ -18,6 +15,7 @@ from peluche.generation.decoder import Decoder, ModelDecoder
 from peluche.generation.sampling import SamplingParameters
 from peluche.generation.search import Hypothesis, Request
 from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
 
 
@@ -52,17 +50,6 @@ class Translation(NamedTuple):
     @property
     def tokens(self) -> list[int]:
         return self.candidates[0].tokens
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and back on if it was on."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def say_on_stderr(message: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from peluche.config import Config
-from peluche.data.batching import TranslationBatch, TranslationStream
+from peluche.data.batching import TranslationStream
 from peluche.data.sources import Pair
 from peluche.metrics import perplexity, score
 from peluche.models.encoder_decoder import EncoderDecoder
@@ -68,9 +69,7 @@ class TranslationEvaluator:
         return EvaluateEvent(step, metrics, tuple(samples))
 
 
-def mean_losses(
-    model: EncoderDecoder, objective: Objective, batches: Iterable[TranslationBatch]
-) -> dict[str, float]:
+def mean_losses(model: nn.Module, objective: Objective, batches: Iterable[Any]) -> dict[str, float]:
     """Each term and metric of an objective, averaged over all items of the batches."""
     device = next(model.parameters()).device
     totals: dict[str, list[float]] = {}

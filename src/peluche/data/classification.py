@@ -1,0 +1,139 @@
+"""Labelled texts → batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from peluche.data.batching import BatchingConfig, BatchStream, Ragged, Window
+from peluche.data.labelled import LabelledText
+from peluche.text.labels import Labels
+from peluche.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class ClassificationBatch:
+    """Texts as token ids, padded on the right, and what they are called.
+
+    Attributes:
+        tokens: (B, T), each text ends with [EOS]; of a pair, the second follows the first.
+        valid: (B, T), True for tokens, False for padding.
+        segments: (B, T), 0 in the first text and 1 in the second; None where there are no pairs.
+        labels: (B,).
+    """
+
+    tokens: Int[Tensor, "batch length"]
+    valid: Bool[Tensor, "batch length"]
+    segments: Int[Tensor, "batch length"] | None
+    labels: Int[Tensor, "batch"]
+
+    @property
+    def target_tokens(self) -> int:
+        """Tokens read."""
+        return int(self.valid.sum())
+
+    def to(self, device: torch.device) -> ClassificationBatch:
+        """The same batch on a device."""
+        return ClassificationBatch(
+            self.tokens.to(device, non_blocking=True),
+            self.valid.to(device, non_blocking=True),
+            None if self.segments is None else self.segments.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+        )
+
+
+class TextWindow(Window):
+    """Encoded texts and their labels."""
+
+    def __init__(
+        self, texts: Sequence[Sequence[int]], firsts: Sequence[int] | None, labels: Sequence[int]
+    ) -> None:
+        """`firsts`: how many tokens of each belong to the first text of a pair."""
+        self.texts = Ragged(texts)
+        self.firsts = None if firsts is None else np.array(firsts, dtype=np.int64)
+        self.labels = np.array(labels, dtype=np.int64)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return self.texts.lengths
+
+    def batch(self, rows: NDArray[np.int64], tokenizer: Tokenizer) -> ClassificationBatch:
+        tokens, valid = self.texts.padded(rows, tokenizer.pad_id)
+        segments = None
+        if self.firsts is not None:
+            second = np.arange(tokens.shape[1]) >= self.firsts[rows, None]
+            segments = torch.from_numpy(second & valid).long()
+        return ClassificationBatch(
+            torch.from_numpy(tokens),
+            torch.from_numpy(valid),
+            segments,
+            torch.from_numpy(self.labels[rows]),
+        )
+
+
+def encode_texts(
+    texts: Sequence[str], seconds: Sequence[str | None], tokenizer: Tokenizer, limit: int
+) -> tuple[list[list[int]], list[int] | None, int]:
+    """Token ids, tokens of the first text of each pair, and how many texts were cut.
+
+    A text over `limit` tokens loses its end. Of a pair each text has half of the limit, and what
+    the other leaves of its half.
+    """
+    encoded = tokenizer.encode_batch(texts, eos=True)
+    if all(second is None for second in seconds):
+        cut = sum(len(ids) > limit for ids in encoded)
+        return [ids[:limit] for ids in encoded], None, cut
+    others = tokenizer.encode_batch([second or "" for second in seconds], eos=True)
+    joined, firsts, cut = [], [], 0
+    for one, other in zip(encoded, others, strict=True):
+        half = limit // 2
+        # What one text leaves of its half goes to the other.
+        first = min(len(one), max(half, limit - len(other)))
+        pair = one[:first] + other[: limit - first]
+        cut += len(pair) < len(one) + len(other)
+        joined.append(pair)
+        firsts.append(first)
+    return joined, firsts, cut
+
+
+class ClassificationStream(BatchStream):
+    """Batches of labelled texts; the end of texts that are too long is left out.
+
+    Raises:
+        DataError: while encoding, for a label that `labels` does not hold.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[LabelledText]],
+        tokenizer: Tokenizer,
+        labels: Labels,
+        config: BatchingConfig,
+        seed: int = 0,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        super().__init__(read, tokenizer, config, seed, say)
+        self.labels = labels
+
+    def encode(self, examples: list[LabelledText]) -> TextWindow:
+        numbers = [self.labels.number(example.label, example.where) for example in examples]
+        limit = min(self.config.max_length, self.config.tokens)
+        texts, firsts, cut = encode_texts(
+            [example.text for example in examples],
+            [example.second for example in examples],
+            self.tokenizer,
+            limit,
+        )
+        if cut and not self._told:
+            self._told = True
+            self.say(
+                f"read only the first {limit} tokens of {cut} of {len(examples)} texts "
+                "(batching.max_length sets the limit)"
+            )
+        return TextWindow(texts, firsts, numbers)

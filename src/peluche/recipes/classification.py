@@ -1,0 +1,176 @@
+"""The recipe of a classifier."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from peluche import files
+from peluche.config import Config
+from peluche.data.batching import BatchingConfig
+from peluche.data.classification import ClassificationStream
+from peluche.data.labelled import LabelledText, TextSource
+from peluche.data.selection import SkipReport
+from peluche.hub.run import RunDirectory
+from peluche.metrics import Score
+from peluche.metrics.classification import classification_scores
+from peluche.models.classifier import Classifier, ClassifierConfig
+from peluche.objectives.base import Objective
+from peluche.objectives.classification import ClassificationConfig
+from peluche.recipes.base import Assembly, Recipe, Say, phase
+from peluche.tasks.classify import TextClassifier, fit_temperature
+from peluche.text.labels import Labels
+from peluche.text.tokenizer import Tokenizer, TokenizerConfig
+from peluche.training.evaluators import mean_losses
+from peluche.training.events import EvaluateEvent
+
+LABELS, CALIBRATION = "labels.json", "calibration.json"
+
+
+class TextData(Config):
+    """Labelled texts; `test` is scored once, at the end."""
+
+    train: TextSource
+    validation: TextSource
+    test: TextSource | None = None
+
+
+class ClassificationRecipe(Recipe):
+    """From labelled texts to a classifier with calibrated probabilities."""
+
+    task: Literal["classification"] = "classification"
+    data: TextData
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ClassifierConfig = ClassifierConfig()
+    objective: ClassificationConfig = ClassificationConfig()
+    batching: BatchingConfig = BatchingConfig()
+
+    def measured(self) -> set[str]:
+        return {"loss", "nll", "accuracy", "f1_macro"}
+
+    def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        with phase(run, "read the texts", say):
+            train = read_texts(self.data.train, say)
+            validation = read_texts(self.data.validation, say)
+        with phase(run, "learn the vocabulary", say):
+            if not (run.path / LABELS).exists():
+                texts = (text for example in train for text in example.texts)
+                run.save_tokenizer(self.tokenizer.build(texts))
+                run.save_part(LABELS, Labels.of(example.label for example in train).save)
+            tokenizer, labels = run.tokenizer(), Labels.load(run.part(LABELS))
+        torch.manual_seed(self.training.seed)
+        model = self.model.build(len(tokenizer), len(labels)).to(device)
+        stream = ClassificationStream(
+            lambda: train, tokenizer, labels, self.batching, self.training.seed, say
+        )
+        with phase(run, "encode the texts", say):
+            stream.warm()
+        objective = self.objective.build()
+        evaluator = ClassificationEvaluator(
+            model,
+            objective,
+            ClassificationStream(lambda: validation, tokenizer, labels, self.batching),
+            validation,
+            self.classifier(model, tokenizer, labels),
+        )
+        facts = {"vocabulary": len(tokenizer), "labels": len(labels)}
+        return Assembly(model, objective, stream, evaluator, facts)
+
+    def classifier(
+        self, model: Classifier, tokenizer: Tokenizer, labels: Labels, temperature: float = 1.0
+    ) -> TextClassifier:
+        """The task that a model of this recipe does."""
+        source = self.data.train
+        return TextClassifier(
+            model,
+            tokenizer,
+            labels,
+            temperature=temperature,
+            pairs=getattr(source, "second", None) is not None,
+            max_length=min(self.batching.max_length, self.batching.tokens),
+        )
+
+    def finish(self, run: RunDirectory, parts: Assembly) -> None:
+        """Calibrate on the validation set."""
+        evaluator = parts.evaluator
+        assert isinstance(evaluator, ClassificationEvaluator)
+        temperature = fit_temperature(evaluator.logits(), evaluator.numbers)
+        text = json.dumps({"temperature": temperature}) + "\n"
+        run.save_part(CALIBRATION, lambda path: files.write_text(path, text))
+        run.log({"event": "calibration", "temperature": temperature})
+
+    def evaluate(
+        self, run: RunDirectory, task: TextClassifier, say: Say
+    ) -> tuple[list[Score], list[dict[str, Any]]]:
+        """Classify and score the test set."""
+        source = self.data.test or self.data.validation
+        texts = read_texts(source, say)
+        seconds = [example.second or "" for example in texts] if task.pairs else None
+        found = task.classify([example.text for example in texts], seconds)
+        gold = [example.label for example in texts]
+        scores = classification_scores([one.label for one in found], gold, labels=task.labels)
+        run.log(
+            {
+                "event": "test",
+                "data": source.model_dump(mode="json"),
+                "scores": [item.as_json() for item in scores],
+                "texts": len(texts),
+            }
+        )
+        examples = [
+            {"text": example.text, "gold": example.label, **one.as_json()}
+            for example, one in zip(texts, found, strict=True)
+        ]
+        return scores, examples
+
+
+class ClassificationEvaluator:
+    """Loss, accuracy and macro F1 on the validation set."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        objective: Objective,
+        stream: ClassificationStream,
+        texts: Sequence[LabelledText],
+        classifier: TextClassifier,
+    ) -> None:
+        self.model, self.objective, self.classifier = model, objective, classifier
+        self.batches = list(stream.once())
+        self.texts = texts
+        labels = classifier.labels
+        self.numbers = [labels.number(example.label, example.where) for example in texts]
+
+    def logits(self) -> torch.Tensor:
+        """(texts, labels), before softmax."""
+        seconds = [example.second or "" for example in self.texts]
+        return self.classifier.logits(
+            [example.text for example in self.texts], seconds if self.classifier.pairs else None
+        )
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> EvaluateEvent:
+        metrics = mean_losses(self.model, self.objective, self.batches)
+        names = list(self.classifier.labels)
+        said = [names[number] for number in self.logits().argmax(-1).tolist()]
+        gold = [example.label for example in self.texts]
+        for item in classification_scores(said, gold, labels=names, bootstrap=0):
+            if item.metric in ("accuracy", "f1_macro"):
+                metrics[item.metric] = item.score
+        return EvaluateEvent(step, metrics, ())
+
+
+def read_texts(source: TextSource, say: Say) -> list[LabelledText]:
+    """All texts of a source; says how many were skipped because they are empty.
+
+    Raises:
+        DataError: there is none, or something is wrong with one.
+    """
+    skipped = SkipReport()
+    texts = list(source.read(skipped))
+    if skipped.empty:
+        say(str(skipped))
+    return texts

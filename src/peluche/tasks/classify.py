@@ -1,0 +1,120 @@
+"""Classification: texts in, labels and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from peluche.data.classification import TextWindow, encode_texts
+from peluche.models.classifier import Classifier
+from peluche.tasks.modes import evaluating
+from peluche.text.labels import Labels
+from peluche.text.tokenizer import Tokenizer
+
+
+class Classification(NamedTuple):
+    """What a text was called.
+
+    Attributes:
+        label: the likeliest.
+        probabilities: of each label, in the model's order; they sum to 1.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `peluche classify --json` prints."""
+        return {"label": self.label, "probabilities": self.probabilities}
+
+
+class TextClassifier:
+    """Classifies with a model and its tokenizer.
+
+    Args:
+        temperature: logits are divided by it, so that probabilities are calibrated (Guo et al.
+            2017, §4.2).
+        pairs: whether it judges pairs of texts.
+        max_length: tokens of a text that are read.
+        batch_tokens: padded tokens read at a time.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        tokenizer: Tokenizer,
+        labels: Labels,
+        *,
+        temperature: float = 1.0,
+        pairs: bool = False,
+        max_length: int = 512,
+        batch_tokens: int = 8192,
+    ) -> None:
+        self.model, self.tokenizer, self.labels = model, tokenizer, labels
+        self.temperature, self.pairs = temperature, pairs
+        self.max_length, self.batch_tokens = max_length, batch_tokens
+
+    def classify(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None
+    ) -> list[Classification]:
+        """Label and probabilities of each text, or of each pair with the text of `seconds`."""
+        logits = self.logits(texts, seconds) / self.temperature
+        probabilities = logits.softmax(-1).tolist()
+        names = list(self.labels)
+        return [
+            Classification(names[int(np.argmax(row))], dict(zip(names, row, strict=True)))
+            for row in probabilities
+        ]
+
+    @torch.no_grad()
+    def logits(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> torch.Tensor:
+        """(texts, labels): scores before softmax and temperature, on the CPU."""
+        others: Sequence[str | None] = [None] * len(texts) if seconds is None else seconds
+        ids, firsts, _ = encode_texts(texts, others, self.tokenizer, self.max_length)
+        window = TextWindow(ids, firsts, [0] * len(ids))
+        device = self.model.head.weight.device
+        found = torch.empty(len(texts), len(self.labels), dtype=torch.float64)
+        with evaluating(self.model):
+            for rows in window.plan(self.batch_tokens, None):
+                batch = window.batch(rows, self.tokenizer).to(device)
+                hidden = self.model.hidden(batch.tokens, batch.valid, batch.segments)
+                found[torch.from_numpy(rows)] = self.model.logits(hidden).double().cpu()
+        return found
+
+    def stream(self, lines: Iterable[str], block: int = 1024) -> Iterator[Classification]:
+        """`classify` over any number of lines; a tab parts the texts of a pair."""
+        remaining = iter(lines)
+        size = min(32, block)
+        while some := list(islice(remaining, size)):
+            if self.pairs:
+                pairs = [line.partition("\t") for line in some]
+                yield from self.classify([one for one, _, _ in pairs], [two for _, _, two in pairs])
+            else:
+                yield from self.classify(some)
+            size = min(2 * size, block)
+
+
+def fit_temperature(logits: torch.Tensor, labels: Sequence[int]) -> float:
+    """The temperature of least cross-entropy on held-out examples (Guo et al. 2017, §4.2).
+
+    Args:
+        logits: (examples, labels).
+        labels: their true numbers.
+    """
+    logits, target = logits.double(), torch.tensor(labels)
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(logits / log_temperature.exp(), target)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    # All right or all wrong has no best temperature; stay within reason.
+    return float(log_temperature.detach().clamp(-3, 3).exp())
