@@ -84,4 +84,6 @@ def test_wrong_input_ends_clearly(tmp_path):
 def test_schema_is_json_schema(tmp_path):
     code, out, _ = finish(peluche(tmp_path, "config", "schema"))
     assert code == 0
-    assert {"data", "model", "training"} <= set(json.loads(out)["properties"])
+    recipes = json.loads(out)["$defs"]
+    for task in ("TranslationRecipe", "ClassificationRecipe"):
+        assert {"data", "model", "training"} <= set(recipes[task]["properties"])

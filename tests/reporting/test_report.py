@@ -19,8 +19,8 @@ SCORES = [
     {"metric": "bleu", "score": 99.1, "signature": "tok:13a", "ci": None},
 ]
 EXAMPLES = [
-    {"source": "A bear.", "reference": "Un ours.", "translation": "Un ours."},
-    {"source": "A cat.", "reference": "Un chat.", "translation": "Un chien."},
+    {"source": "A bear.", "reference": "Un ours.", "output": "Un ours."},
+    {"source": "A cat.", "reference": "Un chat.", "output": "Un chien."},
 ]
 
 
@@ -81,7 +81,7 @@ def log_steps(run, first, last, said="Un ours lit."):
 def log_test(run):
     run.log({"event": "stop", "reason": "finished"})
     run.log({"event": "phase", "name": "train", "seconds": 61.0})
-    found = {"scores": SCORES, "sentences": 2000, "seconds": 9.0}
+    found = {"scores": SCORES, "examples": 2000, "seconds": 9.0}
     config = run.config
     run.log(
         {
@@ -134,7 +134,7 @@ def test_everything_is_escaped_and_nothing_is_fetched(run):
     log_start(run)
     log_steps(run, 0, 40, said=nasty)
     run.log({"event": "stop", "reason": nasty})
-    page = page_of(run, examples=[{"source": nasty, "reference": nasty, "translation": "b"}])
+    page = page_of(run, examples=[{"source": nasty, "reference": nasty, "output": "b"}])
     assert page.text.count("<script>alert(1)</script>") >= 4
     html = (run.report_path / "index.html").read_text(encoding="utf-8")
     assert "<script" not in html

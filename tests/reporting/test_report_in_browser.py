@@ -22,7 +22,7 @@ def page_url(tmp_path):
         scores = {"loss": 1.5, "perplexity": 3.0, "bleu": 50.0}
         run.log({"event": "evaluate", "step": step, **scores, "samples": [[LONG, LONG]]})
     run.log({"event": "stop", "reason": LONG})
-    examples = [{"source": LONG, "reference": LONG, "translation": f"{LONG} more"}]
+    examples = [{"source": LONG, "reference": LONG, "output": f"{LONG} more"}]
     return write_report(run, examples=examples).as_uri()
 
 

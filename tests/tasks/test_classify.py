@@ -12,6 +12,7 @@ from peluche.data.classification import encode_texts
 from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import evaluate_run, resume_run, train_recipe
+from peluche.reporting.report import save_examples, write_report
 from peluche.tasks.classify import fit_temperature
 from peluche.tasks.load import load_classifier, load_translator
 from peluche.text.labels import Labels
@@ -72,8 +73,10 @@ def test_it_learns_and_is_scored(run):
     assert found["accuracy"].score == 100
     assert found["f1_macro"].ci is not None
     assert {"accuracy", "f1_macro", "f1[good]", "recall[bad]"} <= set(found)
-    assert examples[0]["text"] == "a lovely bear"
-    assert examples[0]["label"] == "good"
+    assert examples[0] == {"source": "a lovely bear", "reference": "good", "output": "good"}
+    assert write_report(run).read_text(encoding="utf-8").count("a lovely bear") == 0
+    save_examples(run, examples)
+    assert "a lovely bear" in write_report(run).read_text(encoding="utf-8")
 
 
 def test_probabilities_sum_to_one_and_are_calibrated(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -108,8 +109,10 @@ class ClassificationRecipe(Recipe):
         """Classify and score the test set."""
         source = self.data.test or self.data.validation
         texts = read_texts(source, say)
-        seconds = [example.second or "" for example in texts] if task.pairs else None
-        found = task.classify([example.text for example in texts], seconds)
+        others = [example.second or "" for example in texts] if task.pairs else None
+        started = time.perf_counter()
+        found = task.classify([example.text for example in texts], others)
+        seconds = time.perf_counter() - started
         gold = [example.label for example in texts]
         scores = classification_scores([one.label for one in found], gold, labels=task.labels)
         run.log(
@@ -117,11 +120,12 @@ class ClassificationRecipe(Recipe):
                 "event": "test",
                 "data": source.model_dump(mode="json"),
                 "scores": [item.as_json() for item in scores],
-                "texts": len(texts),
+                "examples": len(texts),
+                "seconds": seconds,
             }
         )
         examples = [
-            {"text": example.text, "gold": example.label, **one.as_json()}
+            {"source": "\t".join(example.texts), "reference": example.label, "output": one.label}
             for example, one in zip(texts, found, strict=True)
         ]
         return scores, examples

@@ -90,12 +90,12 @@ class TranslationRecipe(Recipe):
                 "data": source.model_dump(mode="json"),
                 "decoding": self.decoding.model_dump(mode="json"),
                 "scores": [item.as_json() for item in scores],
-                "sentences": len(pairs),
+                "examples": len(pairs),
                 "seconds": seconds,
             }
         )
         examples = [
-            {"source": pair.source, "reference": pair.target, "translation": hypothesis}
+            {"source": pair.source, "reference": pair.target, "output": hypothesis}
             for pair, hypothesis in zip(pairs, hypotheses, strict=True)
         ]
         return scores, examples

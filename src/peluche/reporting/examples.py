@@ -1,4 +1,4 @@
-"""Translations of the test set, kept in the run so that its report can show them."""
+"""What was made of the test set, kept in the run so that its report can show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
 from peluche.reporting.differences import Segment, clip, mark
 
-FIELDS = ("source", "reference", "translation")
+FIELDS = ("source", "reference", "output")
 
 Examples = Sequence[Mapping[str, str]]
 
@@ -23,7 +23,7 @@ class Shown:
 
     source: str
     reference: tuple[Segment, ...]
-    translation: tuple[Segment, ...]
+    output: tuple[Segment, ...]
     right: bool
 
 
@@ -31,7 +31,8 @@ def save_examples(run: RunDirectory, examples: Examples) -> Path:
     """Keep examples as RUN/report/examples.jsonl; returns that path.
 
     Args:
-        examples: mappings with "source", "reference" and "translation".
+        examples: mappings with "source", "reference" and "output": what went in, what should come
+            out, what came out.
     """
     path = _path(run)
     lines = [
@@ -76,8 +77,8 @@ def choose(examples: Examples, wrong: int, right: int) -> tuple[list[Shown], lis
 
 
 def is_right(example: Mapping[str, str]) -> bool:
-    """Whether the translation is the reference, apart from spaces at the ends."""
-    return example["translation"].strip() == example["reference"].strip()
+    """Whether the output is the reference, apart from spaces at the ends."""
+    return example["output"].strip() == example["reference"].strip()
 
 
 def _spread(examples: Examples, most: int) -> Examples:
@@ -86,11 +87,11 @@ def _spread(examples: Examples, most: int) -> Examples:
 
 
 def _shown(example: Mapping[str, str]) -> Shown:
-    reference, translation = example["reference"], example["translation"]
+    reference, output = example["reference"], example["output"]
     return Shown(
         source=clip(example["source"]),
-        reference=tuple(mark(reference, translation)),
-        translation=tuple(mark(translation, reference)),
+        reference=tuple(mark(reference, output)),
+        output=tuple(mark(output, reference)),
         right=is_right(example),
     )
 

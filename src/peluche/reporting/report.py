@@ -42,7 +42,7 @@ def write_report(
     """Write RUN/report/index.html, or another file, from the run's log; returns its path.
 
     Args:
-        examples: mappings with "source", "reference" and "translation"; those that
+        examples: mappings with "source", "reference" and "output"; those that
             `save_examples` kept if not given.
 
     Raises:
@@ -112,10 +112,11 @@ def _expectations(config: Mapping[str, Any], summary: RunSummary) -> Sequence[An
 def _test(summary: RunSummary) -> dict[str, Any] | None:
     if summary.test is None:
         return None
+    decoding = summary.test.get("decoding")
     return {
         **summary.test,
         "data": describe_source(summary.test["data"]),
-        "decoding": describe_decoding(summary.test["decoding"]),
+        "decoding": describe_decoding(decoding) if decoding else None,
     }
 
 
