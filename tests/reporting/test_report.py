@@ -105,7 +105,7 @@ def test_a_finished_run(run):
         "parameters3.062M",
         f"{layers} + {layers} layers of width",
         "two cores",
-        "2,000 sentences (built-in English–French corpus, test, 2,000 pairs)",
+        "2,000 examples (built-in English–French corpus, test, 2,000 pairs)",
         "97.25 96.50 – 97.90",
         "strip:ends",
         "1 min 01 s",
