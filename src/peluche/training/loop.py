@@ -20,6 +20,7 @@ from peluche.training.averaging import Averaging
 from peluche.training.budget import total_steps
 from peluche.training.config import TrainingConfig
 from peluche.training.events import EvaluateEvent, Hook, StepEvent
+from peluche.training.optimizers import Combined
 from peluche.training.schedules import Schedule
 from peluche.training.signals import StopSignals
 from peluche.training.states import (
@@ -69,7 +70,7 @@ class Trainer:
         model: nn.Module,
         objective: Objective,
         stream: Stream,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | Combined,
         schedule: Schedule,
         config: TrainingConfig,
         evaluator: Evaluator,

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from peluche.training.optimizers import Combined
+
 
 def random_state() -> dict[str, Tensor]:
     """The state of torch's random number generators."""
@@ -34,7 +36,7 @@ def kept_random_state() -> Iterator[None]:
         set_random_state(state)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer | Combined) -> dict[str, Tensor]:
     """The state of every parameter, by number of the parameter and name."""
     state = optimizer.state_dict()["state"]
     return {
@@ -44,7 +46,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def load_optimizer_tensors(
+    optimizer: torch.optim.Optimizer | Combined, tensors: Mapping[str, Tensor]
+) -> None:
     """Take back what `optimizer_tensors` gave; rates and the like stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
