@@ -5,6 +5,9 @@ python benchmarks/cross_entropy.py
 
 from __future__ import annotations
 
+import peluche  # noqa: F401, before torch, whose threads it sets up
+
+# isort: split
 import argparse
 import statistics
 import time
@@ -12,7 +15,6 @@ from collections.abc import Callable
 
 import torch
 
-import peluche  # noqa: F401  (before torch: it sets how threads wait)
 from peluche.nn.losses import fused_cross_entropy, plain_cross_entropy
 from peluche.nn.machine import describe_machine, tune_allocator
 from side_by_side import table

@@ -181,3 +181,14 @@ def trees(draw, depth=0):
 def test_trees_are_written_as_they_are_read(tree):
     ((again, _),) = parse_trees(iter([str(tree)]), "t")
     assert again == tree
+
+
+def test_damaged_archives_are_named(tmp_path):
+    (tmp_path / "t.zip").write_bytes(b"not an archive")
+    with pytest.raises(DataError, match="archive is damaged"):
+        list(BracketedTrees(path=tmp_path / "t.zip").read())
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("one.mrg", b"(NN caf\xe9)")
+    with pytest.raises(DataError, match="cannot read this file") as caught:
+        list(BracketedTrees(path=tmp_path / "t.zip").read())
+    assert "one.mrg" in str(caught.value)

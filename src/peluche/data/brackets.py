@@ -91,13 +91,28 @@ class BracketedTrees(Selection):
                 if file.is_file() and fnmatch(file.name, self.files):
                     yield file.name, read_lines(file, self.encoding)
         elif self.path.suffix == ".zip" and self.path.is_file():
-            with zipfile.ZipFile(self.path) as archive:
+            try:
+                archive = zipfile.ZipFile(self.path)
+            except zipfile.BadZipFile as error:
+                raise DataError(
+                    f"the archive is damaged ({error})", where=self.path, remedy="copy it again"
+                ) from None
+            with archive:
                 for member in sorted(archive.namelist()):
                     if fnmatch(member.rsplit("/", 1)[-1], self.files):
-                        text = archive.read(member).decode(self.encoding, errors="strict")
-                        yield member, iter(text.split("\n"))
+                        yield member, iter(self._text(archive, member).split("\n"))
         else:
             yield display_name(self.path), read_lines(self.path, self.encoding)
+
+    def _text(self, archive: zipfile.ZipFile, member: str) -> str:
+        try:
+            return archive.read(member).decode(self.encoding)
+        except (UnicodeDecodeError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"cannot read this file of the archive: {error}",
+                where=member,
+                remedy="copy the archive again, or say which encoding it has",
+            ) from None
 
 
 def parse_trees(lines: Iterator[str], name: str) -> Iterator[tuple[Tree, str]]:
