@@ -51,7 +51,7 @@ def test_plan_holds_every_row_once_within_the_budget(lengths, tokens, shuffled):
 
 def test_a_batch_shifts_the_target_and_pads(tokenizer):
     window = PairWindow([[5, 3], [6, 7, 3]], [[4, 5, 3], [6, 3]])
-    batch = window.batch(np.array([0, 1]), tokenizer)
+    batch = window.batch(np.array([0, 1]))
     assert batch.source.tolist() == [[5, 3, 0], [6, 7, 3]]
     assert batch.source_valid.tolist() == [[True, True, False], [True, True, True]]
     assert batch.target_in.tolist() == [[2, 4, 5], [2, 6, 0]]

@@ -94,7 +94,7 @@ class Window(ABC):
         return np.zeros_like(self.lengths)
 
     @abstractmethod
-    def batch(self, rows: NDArray[np.int64], tokenizer: Tokenizer) -> Any:
+    def batch(self, rows: NDArray[np.int64]) -> Any:
         """Pad these rows into tensors."""
 
     def __len__(self) -> int:
@@ -142,7 +142,7 @@ class Ragged:
         return np.diff(self.starts)
 
     def padded(
-        self, rows: NDArray[np.int64], pad: int
+        self, rows: NDArray[np.int64], pad: int = Tokenizer.pad_id
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """These sequences, each (rows, longest), and what of them is not padding."""
         begin, lengths = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
@@ -166,12 +166,12 @@ class PairWindow(Window):
     def others(self) -> NDArray[np.int64]:
         return self.source.lengths
 
-    def batch(self, rows: NDArray[np.int64], tokenizer: Tokenizer) -> TranslationBatch:
-        source, source_valid = self.source.padded(rows, tokenizer.pad_id)
-        target, target_valid = self.target.padded(rows, tokenizer.pad_id)
+    def batch(self, rows: NDArray[np.int64]) -> TranslationBatch:
+        source, source_valid = self.source.padded(rows)
+        target, target_valid = self.target.padded(rows)
         shifted = np.roll(target, 1, axis=1)
-        shifted[:, 0] = tokenizer.bos_id
-        shifted[~target_valid] = tokenizer.pad_id
+        shifted[:, 0] = Tokenizer.bos_id
+        shifted[~target_valid] = Tokenizer.pad_id
         arrays = (source, source_valid, shifted, target, target_valid)
         return TranslationBatch(*(torch.from_numpy(array) for array in arrays))
 
@@ -181,7 +181,6 @@ class BatchStream(ABC):
 
     Args:
         read: opens the corpus from its start; called once per epoch, or once if it fits.
-        tokenizer: turns text into ids.
         config: token budget, length limit, window.
         seed: decides the order.
         say: told once how many examples were left out or cut, and why.
@@ -190,12 +189,11 @@ class BatchStream(ABC):
     def __init__(
         self,
         read: Callable[[], Iterable[Any]],
-        tokenizer: Tokenizer,
         config: BatchingConfig,
         seed: int = 0,
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self.read, self.tokenizer, self.config = read, tokenizer, config
+        self.read, self.config = read, config
         self.seed, self.say = seed, say
         self._whole: Window | None = None
         self._told = False
@@ -218,7 +216,7 @@ class BatchStream(ABC):
                 random = np.random.default_rng([self.seed, epoch, number])
                 plan = window.plan(self.config.tokens, random)
                 for index in range(first_batch, len(plan)):
-                    batch = window.batch(plan[index], self.tokenizer)
+                    batch = window.batch(plan[index])
                     yield batch, Position(epoch, number, index + 1)
                 first_batch = 0
             if not found and first_window == 0:
@@ -234,7 +232,7 @@ class BatchStream(ABC):
         """Every example once, in a fixed order: for validation."""
         for window in self._windows():
             for rows in window.plan(self.config.tokens, None):
-                yield window.batch(rows, self.tokenizer)
+                yield window.batch(rows)
 
     def warm(self) -> None:
         """Read and encode now what fits in memory, so that the first batch comes at once."""
@@ -265,6 +263,17 @@ class BatchStream(ABC):
 
 class TranslationStream(BatchStream):
     """Batches of sentence pairs; pairs that are too long are left out."""
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Pair]],
+        tokenizer: Tokenizer,
+        config: BatchingConfig,
+        seed: int = 0,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        super().__init__(read, config, seed, say)
+        self.tokenizer = tokenizer
 
     def encode(self, examples: list[Pair]) -> PairWindow:
         sources = self.tokenizer.encode_batch([pair.source for pair in examples], eos=True)

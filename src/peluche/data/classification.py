@@ -63,8 +63,8 @@ class TextWindow(Window):
     def lengths(self) -> NDArray[np.int64]:
         return self.texts.lengths
 
-    def batch(self, rows: NDArray[np.int64], tokenizer: Tokenizer) -> ClassificationBatch:
-        tokens, valid = self.texts.padded(rows, tokenizer.pad_id)
+    def batch(self, rows: NDArray[np.int64]) -> ClassificationBatch:
+        tokens, valid = self.texts.padded(rows)
         segments = None
         if self.firsts is not None:
             second = np.arange(tokens.shape[1]) >= self.firsts[rows, None]
@@ -118,8 +118,8 @@ class ClassificationStream(BatchStream):
         seed: int = 0,
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
-        super().__init__(read, tokenizer, config, seed, say)
-        self.labels = labels
+        super().__init__(read, config, seed, say)
+        self.tokenizer, self.labels = tokenizer, labels
 
     def encode(self, examples: list[LabelledText]) -> TextWindow:
         numbers = [self.labels.number(example.label, example.where) for example in examples]

@@ -176,6 +176,7 @@ class PackedStack:
 
     @classmethod
     def of(cls, stack: Stack) -> PackedStack:
+        assert stack.embedding is not None, "a decoder embeds its tokens itself"
         return cls(
             embedding=stack.embedding.weight.detach().clone(),
             scale=stack.scale,

@@ -1,7 +1,8 @@
 """Encoders of text: tokens in, one vector per token out. Classifiers, taggers, parsers read them.
 
-Recurrent, convolutional, Transformer, and a bag of words to compare them with. All share one
-surface: `forward(tokens, valid, segments)`, `width` and `directions`.
+An encoder is an embedding and a *reader* of embedded tokens: recurrent, convolutional, Transformer,
+or none at all (a bag of words, to compare them with). All readers share one surface:
+`forward(embedded, valid)`, `width` and `directions`.
 """
 
 from __future__ import annotations
@@ -23,18 +24,43 @@ from peluche.nn.recurrent import CellKind, Recurrent
 SEGMENTS = 2
 
 
-class TextEncoder(nn.Module):
-    """The surface that all encoders share.
+class Reader(nn.Module):
+    """From embedded tokens to one vector per token that knows its sentence.
 
     Attributes:
-        embedding: of tokens; `[PAD]` is number 0.
         width: of what is given per token.
         directions: 2 if the second half of it was read backwards.
     """
 
-    embedding: nn.Embedding
     width: int
     directions: int = 1
+
+    def forward(
+        self, embedded: Float[Tensor, "batch length inputs"], valid: Bool[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch length width"]:
+        """Vectors of the tokens; what stands at padding has no meaning."""
+        raise NotImplementedError
+
+
+class TextEncoder(nn.Module):
+    """Embeddings of tokens and segments, whole tokens and single features dropped, then a reader.
+
+    Attributes:
+        embedding: of tokens; `[PAD]` is number 0.
+    """
+
+    def __init__(
+        self, vocabulary: int, width: int, reader: Reader, *, dropout: float, token_dropout: float
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.segments = nn.Embedding(SEGMENTS, width)
+        self.dropout = Dropout(dropout)
+        self.token_dropout = token_dropout
+        self.reader = reader
+        self.width, self.directions = reader.width, reader.directions
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        nn.init.zeros_(self.segments.weight)
 
     def forward(
         self,
@@ -42,43 +68,40 @@ class TextEncoder(nn.Module):
         valid: Bool[Tensor, "batch length"],
         segments: Int[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "batch length width"]:
-        """Vectors of the tokens; what stands at padding has no meaning.
-
-        `segments` tells the texts of a pair apart (0 and 1).
-        """
-        raise NotImplementedError
-
-
-class _Embedded(nn.Module):
-    """Embeddings of tokens and segments, with whole tokens and single features dropped."""
-
-    def __init__(self, vocabulary: int, width: int, dropout: float, token_dropout: float) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.segments = nn.Embedding(SEGMENTS, width)
-        self.dropout = Dropout(dropout)
-        self.token_dropout = token_dropout
-        nn.init.normal_(self.tokens.weight, std=width**-0.5)
-        nn.init.zeros_(self.segments.weight)
-
-    def forward(self, tokens: Tensor, segments: Tensor | None) -> Tensor:
-        hidden = self.tokens(tokens)
+        """Vectors of the tokens; `segments` tells the texts of a pair apart (0 and 1)."""
+        hidden = self.embedding(tokens)
         if segments is not None:
             hidden = hidden + self.segments(segments)
         if self.training and self.token_dropout:
             # Gal & Ghahramani (2016) drop words; the others are not scaled up.
             kept = torch.rand(tokens.shape, device=tokens.device) >= self.token_dropout
             hidden = hidden * kept[:, :, None]
-        return self.dropout(hidden)
+        return self.reader(self.dropout(hidden), valid)
 
 
-class _EmbeddingConfig(Config):
+class _ReaderConfig(Config):
+    """A reader, and the embeddings that it has in a `TextEncoder`."""
+
     embedding: int = Field(128, gt=0, description="width of the embeddings")
     dropout: float = Field(0.3, ge=0, lt=1, description="of embeddings, and between layers")
     token_dropout: float = Field(0.0, ge=0, lt=1, description="of whole tokens")
 
+    def build(self, vocabulary: int) -> TextEncoder:
+        """A freshly initialised encoder of so many different tokens."""
+        return TextEncoder(
+            vocabulary,
+            self.embedding,
+            self.build_reader(self.embedding),
+            dropout=self.dropout,
+            token_dropout=self.token_dropout,
+        )
 
-class RecurrentEncoderConfig(_EmbeddingConfig):
+    def build_reader(self, inputs: int) -> Reader:
+        """The reader alone, of vectors of this width."""
+        raise NotImplementedError
+
+
+class RecurrentEncoderConfig(_ReaderConfig):
     """RNN, GRU or LSTM layers over embeddings."""
 
     kind: Literal["recurrent"] = "recurrent"
@@ -87,35 +110,31 @@ class RecurrentEncoderConfig(_EmbeddingConfig):
     layers: int = Field(1, gt=0)
     bidirectional: bool = True
 
-    def build(self, vocabulary: int) -> TextEncoder:
-        return RecurrentEncoder(self, vocabulary)
+    def build_reader(self, inputs: int) -> Reader:
+        return RecurrentReader(self, inputs)
 
 
-class RecurrentEncoder(TextEncoder):
+class RecurrentReader(Reader):
     """See `RecurrentEncoderConfig`."""
 
-    def __init__(self, config: RecurrentEncoderConfig, vocabulary: int) -> None:
+    def __init__(self, config: RecurrentEncoderConfig, inputs: int) -> None:
         super().__init__()
-        self.embedded = _Embedded(
-            vocabulary, config.embedding, config.dropout, config.token_dropout
-        )
         self.recurrent = Recurrent(
             config.cell,
-            config.embedding,
+            inputs,
             config.hidden,
             layers=config.layers,
             bidirectional=config.bidirectional,
             dropout=config.dropout,
         )
-        self.embedding = self.embedded.tokens
         self.width, self.directions = self.recurrent.outputs, self.recurrent.directions
 
-    def forward(self, tokens: Tensor, valid: Tensor, segments: Tensor | None = None) -> Tensor:
-        hidden, _ = self.recurrent(self.embedded(tokens, segments), valid)
+    def forward(self, embedded: Tensor, valid: Tensor) -> Tensor:
+        hidden, _ = self.recurrent(embedded, valid)
         return hidden
 
 
-class ConvolutionalEncoderConfig(_EmbeddingConfig):
+class ConvolutionalEncoderConfig(_ReaderConfig):
     """Convolutions of several widths side by side (Kim 2014); with max pooling, his classifier."""
 
     kind: Literal["convolutional"] = "convolutional"
@@ -129,28 +148,21 @@ class ConvolutionalEncoderConfig(_EmbeddingConfig):
             raise ValueError("widths are one or more numbers of tokens, such as [3, 4, 5]")
         return widths
 
-    def build(self, vocabulary: int) -> TextEncoder:
-        return ConvolutionalEncoder(self, vocabulary)
+    def build_reader(self, inputs: int) -> Reader:
+        return ConvolutionalReader(inputs, self.filters, self.widths)
 
 
-class ConvolutionalEncoder(TextEncoder):
+class ConvolutionalReader(Reader):
     """See `ConvolutionalEncoderConfig`. Padding reads as zeros."""
 
-    def __init__(self, config: ConvolutionalEncoderConfig, vocabulary: int) -> None:
+    def __init__(self, inputs: int, filters: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.embedded = _Embedded(
-            vocabulary, config.embedding, config.dropout, config.token_dropout
-        )
-        self.widths = config.widths
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(config.embedding, config.filters, width) for width in config.widths
-        )
-        self.embedding = self.embedded.tokens
-        self.width = config.filters * len(config.widths)
+        self.widths = widths
+        self.convolutions = nn.ModuleList(nn.Conv1d(inputs, filters, width) for width in widths)
+        self.width = filters * len(widths)
 
-    def forward(self, tokens: Tensor, valid: Tensor, segments: Tensor | None = None) -> Tensor:
-        read = self.embedded(tokens, segments) * valid[:, :, None]
-        read = read.transpose(1, 2)
+    def forward(self, embedded: Tensor, valid: Tensor) -> Tensor:
+        read = (embedded * valid[:, :, None]).transpose(1, 2)
         features = []
         for width, convolution in zip(self.widths, self.convolutions, strict=True):
             around = F.pad(read, ((width - 1) // 2, width // 2))
@@ -162,56 +174,60 @@ class TransformerEncoderConfig(TransformerConfig):
     """A Transformer encoder (Vaswani et al. 2017, §3.1)."""
 
     kind: Literal["transformer"] = "transformer"
+    token_dropout: float = Field(0.0, ge=0, lt=1, description="of whole tokens")
 
     def build(self, vocabulary: int) -> TextEncoder:
-        return TransformerEncoder(self, vocabulary)
-
-
-class TransformerEncoder(TextEncoder):
-    """See `TransformerEncoderConfig`."""
-
-    def __init__(self, config: TransformerEncoderConfig, vocabulary: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocabulary, config.d_model)
-        nn.init.normal_(self.embedding.weight, std=config.d_model**-0.5)
-        self.segments = nn.Embedding(SEGMENTS, config.d_model)
-        nn.init.zeros_(self.segments.weight)
-        self.stack = build_stack(
-            config, config.layers, self.embedding, bidirectional=True, cross=False
+        """A freshly initialised encoder of so many different tokens."""
+        return TextEncoder(
+            vocabulary,
+            self.d_model,
+            self.build_reader(self.d_model),
+            dropout=0.0,  # the reader has its own
+            token_dropout=self.token_dropout,
         )
+
+    def build_reader(self, inputs: int) -> Reader:
+        """The reader alone, of vectors of this width."""
+        return TransformerReader(self, inputs)
+
+
+class TransformerReader(Reader):
+    """See `TransformerEncoderConfig`. Vectors of another width than `d_model` are projected."""
+
+    def __init__(self, config: TransformerEncoderConfig, inputs: int) -> None:
+        super().__init__()
+        self.project = (
+            nn.Identity() if inputs == config.d_model else nn.Linear(inputs, config.d_model)
+        )
+        self.stack = build_stack(config, config.layers, None, bidirectional=True, cross=False)
         self.width = config.d_model
         if config.norm_placement == "pre":
             self.stack.scale_branches()
 
-    def forward(self, tokens: Tensor, valid: Tensor, segments: Tensor | None = None) -> Tensor:
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        mask = prepare(Padding(valid), tokens.shape[0], positions[:1], positions)
-        added = None if segments is None else self.segments(segments)
-        return self.stack(tokens, positions, mask, added=added)
+    def forward(self, embedded: Tensor, valid: Tensor) -> Tensor:
+        positions = torch.arange(embedded.shape[1], device=embedded.device)
+        mask = prepare(Padding(valid), len(embedded), positions[:1], positions)
+        return self.stack(self.project(embedded) * self.stack.scale, positions, mask)
 
 
-class BagEncoderConfig(_EmbeddingConfig):
+class BagEncoderConfig(_ReaderConfig):
     """Embeddings alone; with mean pooling, a bag of words (fastText, Joulin et al. 2017)."""
 
     kind: Literal["bag"] = "bag"
 
-    def build(self, vocabulary: int) -> TextEncoder:
-        return BagEncoder(self, vocabulary)
+    def build_reader(self, inputs: int) -> Reader:
+        return BagReader(inputs)
 
 
-class BagEncoder(TextEncoder):
+class BagReader(Reader):
     """See `BagEncoderConfig`."""
 
-    def __init__(self, config: BagEncoderConfig, vocabulary: int) -> None:
+    def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.embedded = _Embedded(
-            vocabulary, config.embedding, config.dropout, config.token_dropout
-        )
-        self.embedding = self.embedded.tokens
-        self.width = config.embedding
+        self.width = inputs
 
-    def forward(self, tokens: Tensor, valid: Tensor, segments: Tensor | None = None) -> Tensor:
-        return self.embedded(tokens, segments)
+    def forward(self, embedded: Tensor, valid: Tensor) -> Tensor:
+        return embedded
 
 
 TextEncoderConfig = Annotated[

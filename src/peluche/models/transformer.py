@@ -42,7 +42,7 @@ class TransformerConfig(Config):
 def build_stack(
     config: TransformerConfig,
     layers: int,
-    embedding: nn.Embedding,
+    embedding: nn.Embedding | None,
     *,
     bidirectional: bool,
     cross: bool,

@@ -37,7 +37,7 @@ class Stack(nn.Module):
     """Tokens to hidden states.
 
     Args:
-        embedding: of tokens; may be shared with other stacks.
+        embedding: of tokens; may be shared with other stacks; None if embeddings are given.
         scale: what embeddings are multiplied by (√d_model in Vaswani et al. 2017, §3.4).
         positions: gives vectors that are added to embeddings, or None.
         bias: gives biases that are added to self-attention scores, or None.
@@ -49,7 +49,7 @@ class Stack(nn.Module):
     def __init__(
         self,
         *,
-        embedding: nn.Embedding,
+        embedding: nn.Embedding | None,
         scale: float,
         positions: nn.Module | None,
         bias: nn.Module | None,
@@ -68,18 +68,15 @@ class Stack(nn.Module):
 
     def forward(
         self,
-        tokens: Int[Tensor, "batch length"],
+        tokens: Int[Tensor, "batch length"] | Float[Tensor, "batch length d_model"],
         positions: Int[Tensor, "length"],
         mask: PreparedMask | None,
         memory: Memory | None = None,
         state: State | None = None,
-        added: Float[Tensor, "batch length d_model"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
-        """`added` joins the embeddings, e.g. which of two texts a token belongs to."""
-        hidden = self.embedding(tokens) * self.scale
+        """Reads tokens, or embeddings of the caller's own, which are taken as they are."""
+        hidden = tokens if tokens.is_floating_point() else self.embed(tokens)
         record("embedding", hidden)
-        if added is not None:
-            hidden = hidden + added
         if self.positions is not None:
             places = self.positions(positions)
             record("positions", places)
@@ -108,6 +105,11 @@ class Stack(nn.Module):
         hidden = self.norm(hidden)
         record("output", hidden)
         return hidden
+
+    def embed(self, tokens: Int[Tensor, "batch length"]) -> Float[Tensor, "batch length d_model"]:
+        """What the first layer reads of tokens, without positions."""
+        assert self.embedding is not None, "this stack is given embeddings"
+        return self.embedding(tokens) * self.scale
 
     @torch.no_grad()
     def scale_branches(self) -> None:

@@ -80,7 +80,7 @@ class TextClassifier:
         found = torch.empty(len(texts), len(self.labels), dtype=torch.float64)
         with evaluating(self.model):
             for rows in window.plan(self.batch_tokens, None):
-                batch = window.batch(rows, self.tokenizer).to(device)
+                batch = window.batch(rows).to(device)
                 hidden = self.model.hidden(batch.tokens, batch.valid, batch.segments)
                 found[torch.from_numpy(rows)] = self.model.logits(hidden).double().cpu()
         return found
