@@ -15,6 +15,8 @@ VERBS = [
     "train",
     "translate",
     "classify",
+    "tag",
+    "parse",
     "tokenize",
     "data",
     "score",

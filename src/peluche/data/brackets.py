@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from peluche.data.readers import display_name, read_lines
 from peluche.data.selection import Selection, SkipReport
+from peluche.data.sentences import Sentence
 from peluche.data.sources import Encoding
 from peluche.errors import DataError
+from peluche.metrics.parsing import Bracket
 
 TOKENS = re.compile(r"[()]|[^()\s]+")
 EMPTY_ELEMENT = "-NONE-"
+# Joins the names of constituents of the same tokens, the outer one first: S+VP.
+CHAIN = "+"
+PUNCTUATION = frozenset((",", ":", "``", "''", "."))
 
 
 class Tree(NamedTuple):
@@ -42,18 +47,6 @@ class Tree(NamedTuple):
         return f"({self.label} {' '.join(map(str, self.children))})"
 
 
-class BracketedSentence(NamedTuple):
-    """A tree and where it stands."""
-
-    tree: Tree
-    where: str
-
-    @property
-    def texts(self) -> tuple[str]:
-        """The sentence, its tokens apart."""
-        return (" ".join(word for word, _ in self.tree.leaves()),)
-
-
 class BracketedTrees(Selection):
     """Files of bracketed trees: one file, or those in a folder or a zip archive that match.
 
@@ -70,20 +63,20 @@ class BracketedTrees(Selection):
     clean: bool = True
     encoding: Encoding = "utf-8"
 
-    def read(self, skipped: SkipReport | None = None) -> Iterator[BracketedSentence]:
-        """The trees, streaming.
+    def read(self, skipped: SkipReport | None = None) -> Iterator[Sentence]:
+        """Sentences with tags and constituents, streaming; `tree_of` gives back their trees.
 
         Raises:
             DataError: at the first thing that is wrong, with its place; or if nothing is left.
         """
         return self.select(self._trees(), skipped)
 
-    def _trees(self) -> Iterator[BracketedSentence]:
+    def _trees(self) -> Iterator[Sentence]:
         for name, lines in self._files():
             for tree, where in parse_trees(lines, name):
                 kept = clean_tree(tree) if self.clean else tree
                 if kept is not None:
-                    yield BracketedSentence(kept, where)
+                    yield sentence_of(kept, where)
 
     def _files(self) -> Iterator[tuple[str, Iterator[str]]]:
         if self.path.is_dir():
@@ -113,6 +106,92 @@ class BracketedTrees(Selection):
                 where=member,
                 remedy="copy the archive again, or say which encoding it has",
             ) from None
+
+
+def sentence_of(tree: Tree, where: str = "") -> Sentence:
+    """Tokens, tags and constituents of a tree; a chain of constituents of the same tokens is one.
+
+    The tags of words are no constituents. `tree_of` is the inverse.
+    """
+    leaves = tree.leaves()
+    spans: list[tuple[int, int, str]] = []
+
+    def walk(node: Tree, start: int) -> int:
+        if node.word is not None:
+            return start + 1
+        names = [node.label]
+        children = [child for child in node.children if isinstance(child, Tree)]
+        while len(children) == 1 and children[0].word is None:
+            names.append(children[0].label)
+            children = [child for child in children[0].children if isinstance(child, Tree)]
+        place = len(spans)
+        end = start
+        for child in children:
+            end = walk(child, end)
+        spans.insert(place, (start, end, CHAIN.join(names)))
+        return end
+
+    walk(tree, 0)
+    return Sentence(
+        tokens=[word for word, _ in leaves],
+        tags=[tag for _, tag in leaves],
+        spans=spans,
+        where=where,
+    )
+
+
+def tree_of(
+    tokens: Sequence[str], tags: Sequence[str], spans: Sequence[tuple[int, int, str]]
+) -> Tree:
+    """The tree of constituents that nest; without one of the whole sentence, S is put around.
+
+    Raises:
+        DataError: constituents overlap, or there are no tokens.
+    """
+    if not tokens:
+        raise DataError("a tree needs at least one token")
+    parts: list[tuple[int, int, Tree]] = [
+        (place, place + 1, Tree(tag, (token,)))
+        for place, (token, tag) in enumerate(zip(tokens, tags, strict=True))
+    ]
+    for start, end, label in sorted(spans, key=lambda span: span[1] - span[0]):
+        places = [n for n, part in enumerate(parts) if start <= part[0] and part[1] <= end]
+        inside = [parts[n] for n in places]
+        if not inside or inside[0][0] != start or inside[-1][1] != end:
+            raise DataError(
+                f"the constituent {label} at {start}:{end} overlaps another",
+                remedy="constituents of a tree lie inside one another or apart",
+            )
+        names = label.split(CHAIN)
+        node = Tree(names[-1], tuple(tree for _, _, tree in inside))
+        for name in reversed(names[:-1]):
+            node = Tree(name, (node,))
+        parts[places[0] : places[-1] + 1] = [(start, end, node)]
+    if len(parts) == 1:
+        return parts[0][2]
+    return Tree("S", tuple(tree for _, _, tree in parts))
+
+
+def brackets_of(tree: Tree) -> list[Bracket]:
+    """The constituents that are scored: all but tags, over words without punctuation.
+
+    Punctuation is told by its Penn tag, as in the parameters of Collins for the program evalb.
+    """
+    found: list[Bracket] = []
+
+    def walk(node: Tree, start: int) -> int:
+        if node.word is not None:
+            return start + (node.label not in PUNCTUATION)
+        place, end = len(found), start
+        for child in node.children:
+            if isinstance(child, Tree):
+                end = walk(child, end)
+        if end > start:
+            found.insert(place, Bracket(start, end, node.label))
+        return end
+
+    walk(tree, 0)
+    return found
 
 
 def parse_trees(lines: Iterator[str], name: str) -> Iterator[tuple[Tree, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -28,6 +28,7 @@ class Sentence(NamedTuple):
         heads: the place of each token's head, 1 being the first token and 0 the root; empty if
             there is no tree.
         relations: the name of each token's relation to its head.
+        spans: constituents: first token, end (excluded, both counted from 0) and name.
         where: of the first token, e.g. ``train.conllu:17``.
     """
 
@@ -36,6 +37,7 @@ class Sentence(NamedTuple):
     tags: Sequence[str] = ()
     heads: Sequence[int] = ()
     relations: Sequence[str] = ()
+    spans: Sequence[tuple[int, int, str]] = ()
 
     @property
     def texts(self) -> tuple[str]:
@@ -155,9 +157,6 @@ class ConlluSentences(_SentenceSource):
                 relations=[row[RELATION] for row, _ in rows] if self.trees else (),
                 where=rows[0][1],
             )
-
-
-SentenceSource = Annotated[ConllSentences | ConlluSentences, Field(discriminator="kind")]
 
 
 def check_tree(heads: Sequence[int], where: str) -> None:

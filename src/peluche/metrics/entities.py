@@ -9,7 +9,7 @@ and wherever the type changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +49,12 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
             start = place
         before = tag
     return spans
+
+
+def is_entity_tags(tags: Iterable[str]) -> bool:
+    """Whether all of a model's tags are such as mark entities, and some do."""
+    prefixes = {tag if tag == OUTSIDE else tag[:2] for tag in tags}
+    return OUTSIDE in prefixes and prefixes <= {OUTSIDE, "B-", "I-", "E-", "S-"}
 
 
 def tags_of(spans: Sequence[Span], length: int, scheme: Scheme = "bio") -> list[str]:

@@ -45,6 +45,10 @@ class Reader(nn.Module):
 class TextEncoder(nn.Module):
     """Embeddings of tokens and segments, whole tokens and single features dropped, then a reader.
 
+    Args:
+        width: of the embeddings.
+        reader: reads the embeddings, followed by any further features of the tokens.
+
     Attributes:
         embedding: of tokens; `[PAD]` is number 0.
     """
@@ -67,8 +71,13 @@ class TextEncoder(nn.Module):
         tokens: Int[Tensor, "batch length"],
         valid: Bool[Tensor, "batch length"],
         segments: Int[Tensor, "batch length"] | None = None,
+        features: Float[Tensor, "batch length features"] | None = None,
     ) -> Float[Tensor, "batch length width"]:
-        """Vectors of the tokens; `segments` tells the texts of a pair apart (0 and 1)."""
+        """Vectors of the tokens.
+
+        `segments` tells the texts of a pair apart (0 and 1); `features` are what else is known of
+        tokens, such as their spelling, and stay where a token is dropped.
+        """
         hidden = self.embedding(tokens)
         if segments is not None:
             hidden = hidden + self.segments(segments)
@@ -76,6 +85,8 @@ class TextEncoder(nn.Module):
             # Gal & Ghahramani (2016) drop words; the others are not scaled up.
             kept = torch.rand(tokens.shape, device=tokens.device) >= self.token_dropout
             hidden = hidden * kept[:, :, None]
+        if features is not None:
+            hidden = torch.cat([hidden, features], -1)
         return self.reader(self.dropout(hidden), valid)
 
 
@@ -86,12 +97,12 @@ class _ReaderConfig(Config):
     dropout: float = Field(0.3, ge=0, lt=1, description="of embeddings, and between layers")
     token_dropout: float = Field(0.0, ge=0, lt=1, description="of whole tokens")
 
-    def build(self, vocabulary: int) -> TextEncoder:
-        """A freshly initialised encoder of so many different tokens."""
+    def build(self, vocabulary: int, features: int = 0) -> TextEncoder:
+        """A freshly initialised encoder of so many different tokens, with so many features each."""
         return TextEncoder(
             vocabulary,
             self.embedding,
-            self.build_reader(self.embedding),
+            self.build_reader(self.embedding + features),
             dropout=self.dropout,
             token_dropout=self.token_dropout,
         )
@@ -176,12 +187,12 @@ class TransformerEncoderConfig(TransformerConfig):
     kind: Literal["transformer"] = "transformer"
     token_dropout: float = Field(0.0, ge=0, lt=1, description="of whole tokens")
 
-    def build(self, vocabulary: int) -> TextEncoder:
-        """A freshly initialised encoder of so many different tokens."""
+    def build(self, vocabulary: int, features: int = 0) -> TextEncoder:
+        """A freshly initialised encoder of so many different tokens, with so many features each."""
         return TextEncoder(
             vocabulary,
             self.d_model,
-            self.build_reader(self.d_model),
+            self.build_reader(self.d_model + features),
             dropout=0.0,  # the reader has its own
             token_dropout=self.token_dropout,
         )

@@ -13,11 +13,15 @@ import yaml
 from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
+from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.translation import TranslationRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
     "translation": TranslationRecipe,
     "classification": ClassificationRecipe,
+    "tagging": TaggingRecipe,
+    "dependency_parsing": DependencyRecipe,
+    "constituency_parsing": ConstituencyRecipe,
 }
 DEFAULT_TASK = "translation"
 

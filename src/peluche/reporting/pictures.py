@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from peluche import files
+from peluche.errors import ConfigError
 from peluche.reporting.explanation import Explanation, Head, Matrix, Stack, Token
 
 # The scales of the page: lightness changes evenly, so that they work without colour vision.
@@ -36,21 +37,37 @@ def write_pictures(explanation: Explanation, folder: Path) -> list[Path]:
         The files. A character that matplotlib's font lacks is drawn as a box.
     """
     written = []
+    for name, figure in draw_pictures(explanation):
+        for kind in FORMATS:
+            path = folder / f"{name}.{kind}"
+            save_figure(figure, path)
+            written.append(path)
+    return written
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture in the format of its suffix; the same numbers give the same file.
+
+    A character that matplotlib's font lacks is drawn as a box.
+
+    Raises:
+        ConfigError: the suffix is not that of a format.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise ConfigError(
+            f"pictures cannot be written as '{path.suffix}'",
+            where=path,
+            remedy="name a file that ends in .svg, .png or .pdf",
+        )
     with (
         warnings.catch_warnings(),
         mpl.rc_context({"svg.hashsalt": "peluche", "svg.fonttype": "none"}),
+        files.replacing(path) as temporary,
     ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        for name, figure in draw_pictures(explanation):
-            for kind in FORMATS:
-                path = folder / f"{name}.{kind}"
-                with files.replacing(path) as temporary:
-                    metadata = {"Date": None} if kind == "svg" else None
-                    figure.savefig(
-                        temporary, format=kind, dpi=150, bbox_inches="tight", metadata=metadata
-                    )
-                written.append(path)
-    return written
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(temporary, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
 
 
 def draw_pictures(explanation: Explanation) -> Iterator[tuple[str, Figure]]:

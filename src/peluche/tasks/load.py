@@ -10,20 +10,29 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from peluche.config import parse_as
+from peluche.data.annotation import Coding
 from peluche.errors import CheckpointError, ConfigError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.resolve import resolve
 from peluche.hub.run import RunDirectory
 from peluche.inference.decoding import PackedDecoder
 from peluche.models.classifier import ClassifierConfig
+from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.registry import parse_model
+from peluche.models.span_parser import SpanParserConfig
+from peluche.models.tagger import TaggerConfig
 from peluche.tasks.classify import TextClassifier
+from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
+from peluche.tasks.sentences import SentenceTask
+from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
 from peluche.text.labels import Labels
+from peluche.text.lexicon import Lexicon
 
 M = TypeVar("M", bound=nn.Module)
-Task = Translator | TextClassifier
+T = TypeVar("T")
+Task = Translator | TextClassifier | SentenceTask[Any, Any]
 
 
 def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> Any:
@@ -48,7 +57,7 @@ def load_translator(model: str | Path, *, weights: str = "model", **decoding: An
     Raises:
         ConfigError: it does something else.
     """
-    return _load_as(Translator, "translation", "translate", model, weights, decoding)
+    return _load_as(Translator, "translate", model, weights, decoding)
 
 
 def load_classifier(model: str | Path, *, weights: str = "model", **options: Any) -> TextClassifier:
@@ -57,29 +66,56 @@ def load_classifier(model: str | Path, *, weights: str = "model", **options: Any
     Raises:
         ConfigError: it does something else.
     """
-    return _load_as(TextClassifier, "classification", "classify", model, weights, options)
+    return _load_as(TextClassifier, "classify", model, weights, options)
 
 
-T = TypeVar("T")
+def load_tagger(model: str | Path, *, weights: str = "model", **options: Any) -> SentenceTagger:
+    """`load_task` for a model that tags.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(SentenceTagger, "tag", model, weights, options)
+
+
+def load_parser(
+    model: str | Path, *, weights: str = "model", **options: Any
+) -> SentenceTask[Any, Any]:
+    """`load_task` for a model that parses, into whichever kind of tree.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(SentenceTask, "parse", model, weights, options)
 
 
 def _load_as(
-    kind: type[T], task: str, verb: str, model: str | Path, weights: str, options: Mapping[str, Any]
+    kind: type[T],
+    verb: str,
+    model: str | Path,
+    weights: str,
+    options: Mapping[str, Any],
 ) -> T:
     run = resolve(model)
     found = task_of(run)
-    if found != task:
+    if VERBS[found] != verb:
         raise ConfigError(
             f"this model is made for {found}, it does not {verb}",
             where=run.path,
             remedy=f"use: peluche {VERBS[found]} {run.path}",
         )
-    loaded = LOADERS[task](run, weights, options)
+    loaded = LOADERS[found](run, weights, options)
     assert isinstance(loaded, kind)
     return loaded
 
 
-VERBS = {"translation": "translate", "classification": "classify"}
+VERBS = {
+    "translation": "translate",
+    "classification": "classify",
+    "tagging": "tag",
+    "dependency_parsing": "parse",
+    "constituency_parsing": "parse",
+}
 
 
 def task_of(run: RunDirectory) -> str:
@@ -124,9 +160,49 @@ def _classifier(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> 
     return TextClassifier(model, tokenizer, labels, **settings)
 
 
-LOADERS: dict[str, Callable[[RunDirectory, str, Mapping[str, Any]], Task]] = {
+CODING = ("tags", "relations", "constituents")
+
+
+def save_coding(run: RunDirectory, coding: Coding) -> None:
+    """Keep the words and labels that a tagger or parser knows in its run directory."""
+    for kind in CODING:
+        labels: Labels | None = getattr(coding, kind)
+        if labels is not None:
+            run.save_part(f"{kind}.json", labels.save)
+    run.save_part("lexicon.json", coding.lexicon.save)
+
+
+def load_coding(run: RunDirectory) -> Coding:
+    """What `save_coding` kept.
+
+    Raises:
+        CheckpointError: something of it is missing or damaged.
+    """
+    labels = {
+        kind: Labels.load(run.part(f"{kind}.json"))
+        for kind in CODING
+        if (run.path / f"{kind}.json").exists()
+    }
+    return Coding(Lexicon.load(run.part("lexicon.json")), **labels)
+
+
+def _sentence_loader(config: Any, task: Callable[..., Task]) -> Loader:
+    def load(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
+        coding = load_coding(run)
+        where = str(run.path / "config.yaml")
+        model = parse_as(config, _model_values(run), where=where).build(coding)
+        return task(_filled(model, run, weights), coding, **options)
+
+    return load
+
+
+Loader = Callable[[RunDirectory, str, Mapping[str, Any]], Task]
+LOADERS: dict[str, Loader] = {
     "translation": _translator,
     "classification": _classifier,
+    "tagging": _sentence_loader(TaggerConfig, SentenceTagger),
+    "dependency_parsing": _sentence_loader(DependencyParserConfig, DependencyAnnotator),
+    "constituency_parsing": _sentence_loader(SpanParserConfig, ConstituencyAnnotator),
 }
 
 

@@ -1,0 +1,212 @@
+"""Sentences with tags and trees → batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from peluche.data.batching import BatchingConfig, BatchStream, Ragged, Window
+from peluche.data.sentences import Sentence
+from peluche.errors import DataError
+from peluche.text.labels import Labels
+from peluche.text.lexicon import Lexicon
+
+NO_CONSTITUENT = 0
+
+
+@dataclass(frozen=True)
+class SentenceBatch:
+    """Sentences padded on the right, and what is known of their tokens.
+
+    Attributes:
+        words: (B, T) numbers of the lexicon.
+        forms: (B, T) the row of `spellings` that a token has.
+        spellings: (U, C) characters of the U different tokens of the batch, padded on the right.
+        valid: (B, T), True for tokens, False for padding.
+        tags: (B, T).
+        heads: (B, T) the place of each token's head, 1 being the first token and 0 the root.
+        relations: (B, T).
+        spans: (B, T, T) what the tokens from the second index to the third, both included, form;
+            0 where they form nothing.
+    """
+
+    words: Int[Tensor, "batch length"]
+    forms: Int[Tensor, "batch length"]
+    spellings: Int[Tensor, "forms characters"]
+    valid: Bool[Tensor, "batch length"]
+    tags: Int[Tensor, "batch length"] | None = None
+    heads: Int[Tensor, "batch length"] | None = None
+    relations: Int[Tensor, "batch length"] | None = None
+    spans: Int[Tensor, "batch length length"] | None = None
+
+    @property
+    def target_tokens(self) -> int:
+        """Tokens read."""
+        return int(self.valid.sum())
+
+    def to(self, device: torch.device) -> SentenceBatch:
+        """The same batch on a device."""
+        moved = {
+            name: tensor.to(device, non_blocking=True)
+            for name, tensor in vars(self).items()
+            if tensor is not None
+        }
+        return SentenceBatch(**moved)
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What turns sentences into numbers. What has no labels here is not encoded.
+
+    Attributes:
+        lexicon: of words and characters.
+        tags: names of tags.
+        relations: names of relations between a token and its head.
+        constituents: names of constituents; number 0 says that there is none.
+    """
+
+    lexicon: Lexicon
+    tags: Labels | None = None
+    relations: Labels | None = None
+    constituents: Labels | None = None
+
+    def known(self, kind: Literal["tags", "relations", "constituents"]) -> Labels:
+        """The names of a kind, which have to be there."""
+        labels: Labels | None = getattr(self, kind)
+        assert labels is not None, f"this coding has no {kind}"
+        return labels
+
+    def encode(self, sentences: Sequence[Sentence]) -> SentenceWindow:
+        """Numbers of everything.
+
+        Raises:
+            DataError: a sentence lacks what is to be encoded, or has a label never seen.
+        """
+        return SentenceWindow(
+            self.lexicon,
+            [sentence.tokens for sentence in sentences],
+            tags=self._numbers(self.tags, "tags", sentences),
+            heads=None if self.relations is None else [s.heads for s in sentences],
+            relations=self._numbers(self.relations, "relations", sentences),
+            spans=self._spans(sentences),
+        )
+
+    def _numbers(
+        self, labels: Labels | None, kind: str, sentences: Sequence[Sentence]
+    ) -> list[list[int]] | None:
+        if labels is None:
+            return None
+        found = []
+        for sentence in sentences:
+            names = getattr(sentence, kind)
+            if len(names) != len(sentence.tokens):
+                raise DataError(
+                    f"the sentence has {len(sentence.tokens)} tokens and {len(names)} {kind}",
+                    where=sentence.where,
+                    remedy=f"this model needs {kind}: read a file that has them",
+                )
+            found.append([labels.number(name, sentence.where) for name in names])
+        return found
+
+    def _spans(self, sentences: Sequence[Sentence]) -> list[list[tuple[int, int, int]]] | None:
+        if self.constituents is None:
+            return None
+        return [
+            [
+                (start, end - 1, self.constituents.number(label, sentence.where))
+                for start, end, label in sentence.spans
+            ]
+            for sentence in sentences
+        ]
+
+
+class SentenceWindow(Window):
+    """Encoded sentences; see `SentenceBatch` for what is in them."""
+
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        sentences: Sequence[Sequence[str]],
+        *,
+        tags: Sequence[Sequence[int]] | None = None,
+        heads: Sequence[Sequence[int]] | None = None,
+        relations: Sequence[Sequence[int]] | None = None,
+        spans: Sequence[Sequence[tuple[int, int, int]]] | None = None,
+    ) -> None:
+        forms: dict[str, int] = {}
+        numbers = [[forms.setdefault(token, len(forms)) for token in one] for one in sentences]
+        self.forms = Ragged(numbers)
+        self.spellings = Ragged([lexicon.spelling(form) for form in forms])
+        self.words = np.array([lexicon.word(form) for form in forms], dtype=np.int64)
+        given = {"tags": tags, "heads": heads, "relations": relations}
+        self.annotations = {
+            name: Ragged(values) for name, values in given.items() if values is not None
+        }
+        self.spans = spans
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return self.forms.lengths
+
+    def batch(self, rows: NDArray[np.int64]) -> SentenceBatch:
+        padded, valid = self.forms.padded(rows)
+        # Each form of the batch once: its characters are read once, however often it occurs.
+        present, places = np.unique(padded[valid], return_inverse=True)
+        forms = np.zeros_like(padded)
+        forms[valid] = places
+        words = np.where(valid, self.words[padded], 0)
+        spellings, _ = self.spellings.padded(present)
+        annotations = {
+            name: torch.from_numpy(values.padded(rows)[0])
+            for name, values in self.annotations.items()
+        }
+        return SentenceBatch(
+            words=torch.from_numpy(words),
+            forms=torch.from_numpy(forms),
+            spellings=torch.from_numpy(spellings),
+            valid=torch.from_numpy(valid),
+            spans=self._charts(rows, valid.shape[1]),
+            **annotations,
+        )
+
+    def _charts(self, rows: NDArray[np.int64], length: int) -> Tensor | None:
+        if self.spans is None:
+            return None
+        charts = np.full((len(rows), length, length), NO_CONSTITUENT, dtype=np.int64)
+        for chart, row in zip(charts, rows.tolist(), strict=True):
+            for start, last, number in self.spans[row]:
+                chart[start, last] = number
+        return torch.from_numpy(charts)
+
+
+class SentenceStream(BatchStream):
+    """Batches of annotated sentences; those that are too long are left out."""
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Sentence]],
+        coding: Coding,
+        config: BatchingConfig,
+        seed: int = 0,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        super().__init__(read, config, seed, say)
+        self.coding = coding
+
+    def encode(self, examples: list[Sentence]) -> SentenceWindow:
+        limit = min(self.config.max_length, self.config.tokens)
+        kept = [sentence for sentence in examples if len(sentence.tokens) <= limit]
+        if len(kept) < len(examples) and not self._told:
+            self._told = True
+            self.say(
+                f"left out {len(examples) - len(kept)} of {len(examples)} sentences with more than "
+                f"{limit} tokens (batching.max_length sets the limit)"
+            )
+        return self.coding.encode(kept)

@@ -1,0 +1,48 @@
+"""Taggers: a label for every word of a sentence."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from peluche.data.annotation import Coding, SentenceBatch
+from peluche.models.word_reader import WordReader, WordReaderConfig
+from peluche.nn.crf import LinearChain
+
+
+class TaggerConfig(WordReaderConfig):
+    """A reader of words and what chooses tags: each by itself, or all of a sentence together."""
+
+    kind: Literal["tagger"] = "tagger"
+    crf: bool = False
+
+    def build(self, coding: Coding) -> Tagger:
+        """A freshly initialised model for these words and labels."""
+        return Tagger(self, coding)
+
+
+class Tagger(nn.Module):
+    """Scores tags of words; with a CRF also what may follow what (Lample et al. 2016, §2.2)."""
+
+    def __init__(self, config: TaggerConfig, coding: Coding) -> None:
+        super().__init__()
+        tags = len(coding.known("tags"))
+        self.config = config
+        self.reader = WordReader(config, coding.lexicon)
+        self.head = nn.Linear(self.reader.width, tags)
+        self.chain = LinearChain(tags) if config.crf else None
+
+    def logits(self, batch: SentenceBatch) -> Float[Tensor, "batch length tags"]:
+        """Scores of each word's tags, without regard to its neighbours' tags."""
+        return self.head(self.reader(batch))
+
+    @torch.no_grad()
+    def decode(self, batch: SentenceBatch) -> Int[Tensor, "batch length"]:
+        """The best tags; 0 at padding."""
+        logits = self.logits(batch)
+        if self.chain is not None:
+            return self.chain.decode(logits, batch.valid)
+        return logits.argmax(-1).masked_fill(~batch.valid, 0)

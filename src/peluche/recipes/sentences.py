@@ -1,0 +1,237 @@
+"""The recipes of taggers and parsers: sentences with given words, and what is said of each."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from peluche.config import Config
+from peluche.data.annotation import Coding, SentenceStream
+from peluche.data.batching import BatchingConfig
+from peluche.data.selection import SkipReport
+from peluche.data.sentences import Sentence
+from peluche.data.treebanks import SentenceSource
+from peluche.errors import DataError
+from peluche.hub.run import RunDirectory
+from peluche.metrics import Score
+from peluche.models.dependency_parser import DependencyParserConfig
+from peluche.models.span_parser import SpanParserConfig
+from peluche.models.tagger import TaggerConfig
+from peluche.objectives.base import Objective
+from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
+from peluche.objectives.tagging import TaggingConfig
+from peluche.recipes.base import Assembly, Recipe, Say, phase
+from peluche.tasks.load import load_coding, save_coding
+from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
+from peluche.tasks.sentences import SentenceTask
+from peluche.tasks.tag import SentenceTagger
+from peluche.text.labels import Labels
+from peluche.text.lexicon import Lexicon, LexiconConfig
+from peluche.training.evaluators import mean_losses
+from peluche.training.events import EvaluateEvent
+
+
+class SentenceData(Config):
+    """Annotated sentences; `test` is scored once, at the end."""
+
+    train: SentenceSource
+    validation: SentenceSource
+    test: SentenceSource | None = None
+
+
+class SentenceRecipe(Recipe):
+    """What recipes of taggers and parsers share."""
+
+    data: SentenceData
+    lexicon: LexiconConfig = LexiconConfig()
+    batching: BatchingConfig = BatchingConfig(tokens=1024)
+    objective: Any
+    # What the validation measures beside the losses.
+    figures: ClassVar[tuple[str, ...]]
+
+    def measured(self) -> set[str]:
+        return set(self.figures)
+
+    @abstractmethod
+    def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
+        """The names that occur in training."""
+
+    @abstractmethod
+    def model_of(self, coding: Coding) -> nn.Module:
+        """A fresh model."""
+
+    @abstractmethod
+    def task_of(self, model: Any, coding: Coding) -> SentenceTask[Any, Any]:
+        """What a model of this recipe does."""
+
+    def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        with phase(run, "read the sentences", say):
+            train = read_sentences(self.data.train, say)
+            validation = read_sentences(self.data.validation, say)
+        with phase(run, "learn the vocabulary", say):
+            if not (run.path / "lexicon.json").exists():
+                lexicon = self.lexicon.build(sentence.tokens for sentence in train)
+                save_coding(run, self.coding(lexicon, train))
+            coding = load_coding(run)
+        torch.manual_seed(self.training.seed)
+        model = self.model_of(coding).to(device)
+        objective: Objective = self.objective.build()
+        stream = SentenceStream(lambda: train, coding, self.batching, self.training.seed, say)
+        with phase(run, "encode the sentences", say):
+            stream.warm()
+        whole = self.batching.model_copy(update={"max_length": 10**9})
+        evaluator = SentenceEvaluator(
+            model,
+            objective,
+            SentenceStream(lambda: validation, coding, whole),
+            validation,
+            self.task_of(model, coding),
+            self.figures,
+        )
+        facts = {"words": coding.lexicon.words, "characters": coding.lexicon.characters}
+        return Assembly(model, objective, stream, evaluator, facts)
+
+    def evaluate(
+        self, run: RunDirectory, task: Any, say: Say
+    ) -> tuple[list[Score], list[dict[str, Any]]]:
+        """Annotate and score the test set."""
+        source = self.data.test or self.data.validation
+        sentences = read_sentences(source, say)
+        started = time.perf_counter()
+        scores, said = task.score(sentences)
+        run.log(
+            {
+                "event": "test",
+                "data": source.model_dump(mode="json"),
+                "scores": [item.as_json() for item in scores],
+                "examples": len(sentences),
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        examples = [
+            {
+                "source": " ".join(sentence.tokens),
+                "reference": str(task.gold(sentence)),
+                "output": str(one),
+            }
+            for sentence, one in zip(sentences, said, strict=True)
+        ]
+        return scores, examples
+
+
+class TaggingRecipe(SentenceRecipe):
+    """From tagged sentences to a tagger: parts of speech, or named entities."""
+
+    task: Literal["tagging"] = "tagging"
+    model: TaggerConfig = TaggerConfig()
+    objective: TaggingConfig = TaggingConfig()
+    figures: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "f1_micro")
+
+    def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
+        return Coding(lexicon, tags=tags_in(sentences))
+
+    def model_of(self, coding: Coding) -> nn.Module:
+        return self.model.build(coding)
+
+    def task_of(self, model: Any, coding: Coding) -> SentenceTagger:
+        return SentenceTagger(model, coding)
+
+
+class DependencyRecipe(SentenceRecipe):
+    """From dependency trees to a parser that also tags."""
+
+    task: Literal["dependency_parsing"] = "dependency_parsing"
+    model: DependencyParserConfig = DependencyParserConfig()
+    objective: DependencyConfig = DependencyConfig()
+    figures: ClassVar[tuple[str, ...]] = (
+        *("heads", "relations", "tags"),
+        *("uas", "las", "accuracy"),
+    )
+
+    def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
+        relations = Labels.of(name for sentence in sentences for name in sentence.relations)
+        return Coding(lexicon, tags=tags_in(sentences), relations=relations)
+
+    def model_of(self, coding: Coding) -> nn.Module:
+        return self.model.build(coding)
+
+    def task_of(self, model: Any, coding: Coding) -> DependencyAnnotator:
+        return DependencyAnnotator(model, coding)
+
+
+class ConstituencyRecipe(SentenceRecipe):
+    """From bracketed trees to a parser that also tags."""
+
+    task: Literal["constituency_parsing"] = "constituency_parsing"
+    model: SpanParserConfig = SpanParserConfig()
+    objective: ConstituencyConfig = ConstituencyConfig()
+    figures: ClassVar[tuple[str, ...]] = ("spans", "tags", "f1_micro", "exact_match", "accuracy")
+
+    def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
+        names = {label for sentence in sentences for _, _, label in sentence.spans}
+        # Number 0 is no constituent; the empty name sorts first.
+        return Coding(lexicon, tags=tags_in(sentences), constituents=Labels.of({"", *names}))
+
+    def model_of(self, coding: Coding) -> nn.Module:
+        return self.model.build(coding)
+
+    def task_of(self, model: Any, coding: Coding) -> ConstituencyAnnotator:
+        return ConstituencyAnnotator(model, coding)
+
+
+class SentenceEvaluator:
+    """Losses on the validation set, and the scores that are chosen by."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        stream: SentenceStream,
+        sentences: Sequence[Sentence],
+        task: SentenceTask[Any, Any],
+        figures: Sequence[str],
+    ) -> None:
+        self.model, self.objective, self.task, self.figures = model, objective, task, figures
+        self.batches = list(stream.once())
+        self.sentences = sentences
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> EvaluateEvent:
+        metrics = mean_losses(self.model, self.objective, self.batches)
+        scores, _ = self.task.score(self.sentences, bootstrap=0)
+        metrics |= {one.metric: one.score for one in scores if one.metric in self.figures}
+        return EvaluateEvent(step, metrics, ())
+
+
+def tags_in(sentences: Sequence[Sentence]) -> Labels:
+    """All tags that occur.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = {tag for sentence in sentences for tag in sentence.tags}
+    if not found:
+        raise DataError(
+            "the sentences have no tags",
+            where="the training data",
+            remedy="read a file with tags: CoNLL columns or CoNLL-U",
+        )
+    return Labels.of(found)
+
+
+def read_sentences(source: SentenceSource, say: Say) -> list[Sentence]:
+    """All sentences of a source; says how many were skipped because they are empty.
+
+    Raises:
+        DataError: there is none, or something is wrong with one.
+    """
+    skipped = SkipReport()
+    sentences = list(source.read(skipped))
+    if skipped.empty:
+        say(str(skipped))
+    return sentences

@@ -1,0 +1,140 @@
+"""Parsing: sentences in, dependency trees or constituency trees out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from peluche.data.annotation import SentenceBatch
+from peluche.data.brackets import Tree, brackets_of, tree_of
+from peluche.data.sentences import Sentence, write_conllu
+from peluche.generation.trees import best_constituents, spanning_tree
+from peluche.metrics import Score
+from peluche.metrics.entities import tagging_scores
+from peluche.metrics.parsing import Attachments, attachment_scores, bracket_scores
+from peluche.models.dependency_parser import DependencyParser
+from peluche.models.span_parser import SpanParser
+from peluche.tasks.sentences import SentenceTask, lengths_of, names_of
+
+
+class DependencyTree(NamedTuple):
+    """A sentence, its tags, and for each token its head (0 is the root) and its relation to it."""
+
+    tokens: Sequence[str]
+    tags: Sequence[str]
+    heads: Sequence[int]
+    relations: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `peluche parse --json` prints."""
+        return {name: list(values) for name, values in self._asdict().items()}
+
+    def __str__(self) -> str:
+        return write_conllu([Sentence(self.tokens, "", self.tags, self.heads, self.relations)])
+
+
+class DependencyAnnotator(SentenceTask[DependencyParser, DependencyTree]):
+    """Parses sentences into dependency trees with one root each."""
+
+    def _batch(self, batch: SentenceBatch, sentences: list[Sequence[str]]) -> list[DependencyTree]:
+        coding = self.coding
+        read = self.model.read(batch)
+        lengths = lengths_of(batch)
+        scores = read.arcs.double().log_softmax(-1).cpu().numpy()
+        heads = torch.zeros_like(batch.words)
+        trees = []
+        for row, length in enumerate(lengths):
+            tree = spanning_tree(scores[row, :length, : length + 1])
+            heads[row, :length] = torch.tensor(tree)
+            trees.append(tree)
+        numbers = torch.zeros_like(heads)
+        numbers[batch.valid] = self.model.relations(read, batch, heads).argmax(-1)
+        tags = names_of(read.tags.argmax(-1), coding.known("tags"), lengths)
+        relations = names_of(numbers, coding.known("relations"), lengths)
+        return [
+            DependencyTree(*parts) for parts in zip(sentences, tags, trees, relations, strict=True)
+        ]
+
+    def gold(self, sentence: Sentence) -> DependencyTree:
+        return DependencyTree(sentence.tokens, sentence.tags, sentence.heads, sentence.relations)
+
+    def score(
+        self, sentences: Sequence[Sentence], *, bootstrap: int = 1000
+    ) -> tuple[list[Score], list[DependencyTree]]:
+        """UAS, LAS and accuracy of tags against the sentences' own trees, and the trees said."""
+        said = self.annotate([sentence.tokens for sentence in sentences])
+        attachments = attachment_scores(
+            [Attachments(tree.heads, tree.relations) for tree in said],
+            [Attachments(sentence.heads, sentence.relations) for sentence in sentences],
+            bootstrap=bootstrap,
+        )
+        tags = tagging_scores(
+            [tree.tags for tree in said],
+            [sentence.tags for sentence in sentences],
+            bootstrap=bootstrap,
+        )
+        return [*attachments, tags[0]], said
+
+
+class ConstituencyTree(NamedTuple):
+    """A sentence and its tree."""
+
+    tokens: Sequence[str]
+    tree: Tree
+
+    def as_json(self) -> dict[str, Any]:
+        """What `peluche parse --json` prints."""
+        tags = [tag for _, tag in self.tree.leaves()]
+        return {"tokens": list(self.tokens), "tags": tags, "tree": str(self.tree)}
+
+    def __str__(self) -> str:
+        return f"{self.tree}\n"
+
+
+class ConstituencyAnnotator(SentenceTask[SpanParser, ConstituencyTree]):
+    """Parses sentences into constituency trees."""
+
+    def _batch(
+        self, batch: SentenceBatch, sentences: list[Sequence[str]]
+    ) -> list[ConstituencyTree]:
+        coding = self.coding
+        scores = self.model(batch)
+        lengths = lengths_of(batch)
+        gains = np.asarray(self.model.gains(scores).cpu())
+        tags = names_of(scores.tags.argmax(-1), coding.known("tags"), lengths)
+        names = coding.known("constituents")
+        trees = []
+        for row, (tokens, marks) in enumerate(zip(sentences, tags, strict=True)):
+            spans = [
+                (first, end, names[number])
+                for first, end, number in best_constituents(
+                    gains[row, : len(tokens), : len(tokens)]
+                )
+            ]
+            trees.append(ConstituencyTree(tokens, tree_of(tokens, marks, spans)))
+        return trees
+
+    def gold(self, sentence: Sentence) -> ConstituencyTree:
+        return ConstituencyTree(
+            sentence.tokens, tree_of(sentence.tokens, sentence.tags, sentence.spans)
+        )
+
+    def score(
+        self, sentences: Sequence[Sentence], *, bootstrap: int = 1000
+    ) -> tuple[list[Score], list[ConstituencyTree]]:
+        """Scores of brackets and tags against the sentences' own trees, and the trees said."""
+        said = self.annotate([sentence.tokens for sentence in sentences])
+        brackets = bracket_scores(
+            [brackets_of(tree.tree) for tree in said],
+            [brackets_of(self.gold(sentence).tree) for sentence in sentences],
+            bootstrap=bootstrap,
+        )
+        tags = tagging_scores(
+            [[tag for _, tag in tree.tree.leaves()] for tree in said],
+            [sentence.tags for sentence in sentences],
+            bootstrap=bootstrap,
+        )
+        return [*brackets, tags[0]], said

@@ -1,0 +1,96 @@
+"""What tagging and parsing have in common: sentences in, batches through a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Generic, TypeVar
+
+import torch
+from torch import nn
+
+from peluche.data.annotation import Coding, SentenceBatch, SentenceWindow
+from peluche.data.sentences import Sentence
+from peluche.errors import DataError
+from peluche.metrics import Score
+from peluche.tasks.modes import evaluating
+from peluche.text.words import split_words
+
+A = TypeVar("A")
+M = TypeVar("M", bound=nn.Module)
+
+
+class SentenceTask(Generic[M, A]):
+    """Says something of each token of sentences with a model.
+
+    Args:
+        coding: turns sentences into numbers, and numbers into names.
+        batch_tokens: padded tokens read at a time.
+    """
+
+    def __init__(self, model: M, coding: Coding, *, batch_tokens: int = 4096) -> None:
+        self.model, self.coding, self.batch_tokens = model, coding, batch_tokens
+
+    def annotate(self, sentences: Sequence[Sequence[str]]) -> list[A]:
+        """What the model says of each sentence; its tokens are given.
+
+        Raises:
+            DataError: a sentence has no tokens.
+        """
+        for number, tokens in enumerate(sentences, 1):
+            if not tokens:
+                raise DataError("the sentence is empty", where=f"sentence {number}")
+        window = SentenceWindow(self.coding.lexicon, sentences)
+        device = next(self.model.parameters()).device
+        found: dict[int, A] = {}
+        with evaluating(self.model), torch.no_grad():
+            for rows in window.plan(self.batch_tokens, None):
+                batch = window.batch(rows).to(device)
+                numbers = rows.tolist()
+                said = self._batch(batch, [sentences[row] for row in numbers])
+                found.update(zip(numbers, said, strict=True))
+        return [found[row] for row in range(len(sentences))]
+
+    def _batch(self, batch: SentenceBatch, sentences: list[Sequence[str]]) -> list[A]:
+        """What the model says of a batch."""
+        raise NotImplementedError
+
+    def gold(self, sentence: Sentence) -> A:
+        """What is said of a sentence by its own annotation."""
+        raise NotImplementedError
+
+    def score(
+        self, sentences: Sequence[Sentence], *, bootstrap: int = 1000
+    ) -> tuple[list[Score], list[A]]:
+        """Scores against the sentences' own annotation, and what the model says."""
+        raise NotImplementedError
+
+    def stream(self, lines: Iterable[str], *, split: bool = True, block: int = 256) -> Iterator[A]:
+        """`annotate` over any number of lines, one sentence each; blank lines are left out.
+
+        Args:
+            split: part punctuation and clitics from words; otherwise tokens stand apart already.
+        """
+        sentences = (
+            tokens for line in lines if (tokens := split_words(line) if split else line.split())
+        )
+        size = min(16, block)
+        while some := list(islice(sentences, size)):
+            yield from self.annotate(some)
+            size = min(2 * size, block)
+
+
+def lengths_of(batch: SentenceBatch) -> list[int]:
+    """Tokens of each sentence of a batch."""
+    lengths: list[int] = batch.valid.sum(1).tolist()
+    return lengths
+
+
+def names_of(
+    numbers: torch.Tensor, names: Sequence[str], lengths: Sequence[int]
+) -> list[list[str]]:
+    """(B, T) numbers as names, without padding."""
+    return [
+        [names[number] for number in row[:length]]
+        for row, length in zip(numbers.tolist(), lengths, strict=True)
+    ]
