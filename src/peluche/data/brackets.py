@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import zipfile
+from abc import abstractmethod
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from pydantic import Field
+
+from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.readers import display_name, read_lines
 from peluche.data.selection import Selection, SkipReport
 from peluche.data.sources import Encoding
@@ -53,8 +57,35 @@ class BracketedSentence(NamedTuple):
         """The sentence, its tokens apart."""
         return (" ".join(word for word, _ in self.tree.leaves()),)
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels of all constituents but words' tags."""
+        return list(_categories(self.tree))
 
-class BracketedTrees(Selection):
+
+def _categories(tree: Tree) -> Iterator[str]:
+    if tree.word is None:
+        yield tree.label
+        for child in tree.children:
+            if isinstance(child, Tree):
+                yield from _categories(child)
+
+
+class _TreeSource(Selection):
+    def read(self, skipped: SkipReport | None = None) -> Iterator[BracketedSentence]:
+        """The trees, streaming.
+
+        Raises:
+            DataError: at the first thing that is wrong, with its place; or if nothing is left.
+        """
+        return self.select(self.examples(), skipped)
+
+    @abstractmethod
+    def examples(self) -> Iterator[BracketedSentence]:
+        """All trees, before selection."""
+
+
+class BracketedTrees(_TreeSource):
     """Files of bracketed trees: one file, or those in a folder or a zip archive that match.
 
     Attributes:
@@ -70,15 +101,7 @@ class BracketedTrees(Selection):
     clean: bool = True
     encoding: Encoding = "utf-8"
 
-    def read(self, skipped: SkipReport | None = None) -> Iterator[BracketedSentence]:
-        """The trees, streaming.
-
-        Raises:
-            DataError: at the first thing that is wrong, with its place; or if nothing is left.
-        """
-        return self.select(self._trees(), skipped)
-
-    def _trees(self) -> Iterator[BracketedSentence]:
+    def examples(self) -> Iterator[BracketedSentence]:
         for name, lines in self._files():
             for tree, where in parse_trees(lines, name):
                 kept = clean_tree(tree) if self.clean else tree
@@ -113,6 +136,18 @@ class BracketedTrees(Selection):
                 where=member,
                 remedy="copy the archive again, or say which encoding it has",
             ) from None
+
+
+class CatalogueTrees(FromCatalogue, _TreeSource):
+    """Bracketed trees of the catalogue."""
+
+    gives = "trees"
+
+    def examples(self) -> Iterator[BracketedSentence]:
+        return self.of_file(BracketedTrees)
+
+
+TreeSource = Annotated[BracketedTrees | CatalogueTrees, Field(discriminator="kind")]
 
 
 def parse_trees(lines: Iterator[str], name: str) -> Iterator[tuple[Tree, str]]:

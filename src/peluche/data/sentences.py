@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.readers import display_name, read_lines
 from peluche.data.selection import Selection, SkipReport
 from peluche.data.sources import Encoding
@@ -42,22 +43,29 @@ class Sentence(NamedTuple):
         """The sentence, its tokens apart."""
         return (" ".join(self.tokens),)
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """The tags."""
+        return self.tags
+
 
 class _SentenceSource(Selection):
-    path: Path
-    encoding: Encoding = "utf-8"
-
     def read(self, skipped: SkipReport | None = None) -> Iterator[Sentence]:
         """The sentences, streaming.
 
         Raises:
             DataError: at the first thing that is wrong, with its place; or if nothing is left.
         """
-        return self.select(self._sentences(), skipped)
+        return self.select(self.examples(), skipped)
 
     @abstractmethod
-    def _sentences(self) -> Iterator[Sentence]:
+    def examples(self) -> Iterator[Sentence]:
         """All sentences, before selection."""
+
+
+class _SentenceFile(_SentenceSource):
+    path: Path
+    encoding: Encoding = "utf-8"
 
     def _blocks(self) -> Iterator[list[tuple[str, str]]]:
         """Lines and their places, a block per sentence; blank lines part sentences."""
@@ -73,7 +81,7 @@ class _SentenceSource(Selection):
             yield block
 
 
-class ConllSentences(_SentenceSource):
+class ConllSentences(_SentenceFile):
     """One token a line with its tag in another column, a blank line after each sentence.
 
     Attributes:
@@ -87,7 +95,7 @@ class ConllSentences(_SentenceSource):
     tag: int = -1
     separator: str | None = None
 
-    def _sentences(self) -> Iterator[Sentence]:
+    def examples(self) -> Iterator[Sentence]:
         for block in self._blocks():
             rows = [(line.split(self.separator), where) for line, where in block]
             if rows[0][0][0] == "-DOCSTART-":
@@ -115,7 +123,7 @@ class ConllSentences(_SentenceSource):
             )
 
 
-class ConlluSentences(_SentenceSource):
+class ConlluSentences(_SentenceFile):
     """CoNLL-U: ten columns separated by tabs (https://universaldependencies.org/format.html).
 
     Words of contractions (ranges such as 3-4) and empty nodes (such as 8.1) are left out.
@@ -129,7 +137,7 @@ class ConlluSentences(_SentenceSource):
     tag: Literal["upos", "xpos"] = "upos"
     trees: bool = True
 
-    def _sentences(self) -> Iterator[Sentence]:
+    def examples(self) -> Iterator[Sentence]:
         column = UPOS if self.tag == "upos" else XPOS
         for block in self._blocks():
             rows = [(line.split("\t"), where) for line, where in block if not line.startswith("#")]
@@ -157,7 +165,21 @@ class ConlluSentences(_SentenceSource):
             )
 
 
-SentenceSource = Annotated[ConllSentences | ConlluSentences, Field(discriminator="kind")]
+FileSentences = Annotated[ConllSentences | ConlluSentences, Field(discriminator="kind")]
+
+
+class CatalogueSentences(FromCatalogue, _SentenceSource):
+    """Annotated sentences of the catalogue."""
+
+    gives = "sentences"
+
+    def examples(self) -> Iterator[Sentence]:
+        return self.of_file(FileSentences)
+
+
+SentenceSource = Annotated[
+    ConllSentences | ConlluSentences | CatalogueSentences, Field(discriminator="kind")
+]
 
 
 def check_tree(heads: Sequence[int], where: str) -> None:
