@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from peluche.cli.data import register
 from peluche.data.catalogue import find_entry
-from peluche.errors import DataError, DownloadError
+from peluche.errors import ConfigError, DataError, DownloadError
 
 
 @pytest.fixture(autouse=True)
@@ -36,19 +36,20 @@ def objects(*arguments):
 
 
 def test_list():
-    header, builtin, multi30k, tatoeba = run("list").stdout.splitlines()
+    header, builtin, multi30k, tatoeba, *others = run("list").stdout.splitlines()
     assert header.split()[:2] == ["name", "what"]
     assert "built in" in builtin
     assert "non-commercial" in multi30k
     assert "0 of 22" in multi30k
-    assert "142,787" in tatoeba
+    assert "142,787 pairs" in tatoeba
+    assert any("wnut17" in row and "4,403 sentences" in row for row in others)
 
 
 def test_list_sees_what_is_here(folder, monkeypatch):
     monkeypatch.setenv("PELUCHE_DATA", str(folder))
     (folder / "multi30k").mkdir()
     (folder / "multi30k" / "val.en.gz").touch()
-    assert [row["files_here"] for row in objects("list")] == [0, 1, 0]
+    assert [row["files_here"] for row in objects("list")][:3] == [0, 1, 0]
 
 
 def test_show():
@@ -84,6 +85,60 @@ def test_show_a_split_of_a_catalogue_entry(folder, monkeypatch):
 
 def test_show_the_builtin_corpus():
     assert len(objects("show", "builtin", "-n", "3", "--split", "test")) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "lines", "labels"),
+    [
+        ("sst2", "train.tsv", "a soft bear\t1\n", ["[positive]", "a soft bear"], {"positive": 1}),
+        (
+            "wnut17",
+            "train.conll",
+            "in\tO\nParis\tB-location\n",
+            ["in/O Paris/B-location"],
+            {"O": 1, "B-location": 1},
+        ),
+        (
+            "ud-english-ewt",
+            "en_ewt-ud-train.conllu",
+            "1\tHi\t_\tINTJ\t_\t_\t0\troot\t_\t_\n",
+            ["Hi/INTJ", "root:0"],
+            {"INTJ": 1},
+        ),
+        ("word-similarity", "EN-WS-353-ALL.txt", "tiger\tcat\t7.3\n", ["tiger\tcat\t7.3"], {}),
+    ],
+)
+def test_show_and_stats_of_every_kind(folder, monkeypatch, name, file, content, lines, labels):
+    monkeypatch.setenv("PELUCHE_DATA", str(folder))
+    (folder / name).mkdir()
+    (folder / name / file).write_text(content, encoding="utf-8")
+    place, *rest = run("show", name).stdout.splitlines()
+    assert place == f"{file}:1"
+    assert [line.strip(" ") for line in rest] == lines
+    (found,) = objects("stats", name)
+    assert (found["examples"], found["labels"]) == (1, labels)
+    assert ["examples", "1"] in [row.split() for row in run("stats", name).stdout.splitlines()]
+
+
+def test_show_trees(folder):
+    (folder / "a.mrg").write_text("(S (NP-SBJ (PRP I)) (VP (VBP am)))", encoding="utf-8")
+    assert objects("show", "a.mrg") == [
+        {"tree": "(S (NP (PRP I)) (VP (VBP am)))", "where": "a.mrg:1"}
+    ]
+    assert objects("stats", "a.mrg")[0]["labels"] == {"S": 1, "NP": 1, "VP": 1}
+
+
+def test_options_for_pairs_alone():
+    with pytest.raises(ConfigError, match="--languages is for pairs"):
+        run("show", "sst2", "--languages", "en-fr")
+
+
+def test_stats_count_texts_with_two_labels(folder, monkeypatch):
+    monkeypatch.setenv("PELUCHE_DATA", str(folder))
+    (folder / "sst2").mkdir()
+    (folder / "sst2" / "dev.tsv").write_text("soft\t1\nsoft\t0\nsoft\t1\n", encoding="utf-8")
+    (found,) = objects("stats", "sst2", "--split", "validation")
+    assert (found["examples"], found["duplicates"], found["contradictions"]) == (3, 2, 1)
 
 
 def test_stats():

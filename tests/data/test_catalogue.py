@@ -14,12 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from peluche.config import parse_as
 from peluche.data import catalogue as module
+from peluche.data.brackets import tree_of
 from peluche.data.catalogue import Entry, catalogue, find_entry
+from peluche.data.from_catalogue import FromCatalogue
+from peluche.data.labelled import LabelledText, TextSource
 from peluche.data.locate import cache_folder, data_folders, describe, get_file, locate, provide
-from peluche.data.sources import CatalogueSource
+from peluche.data.sources import CatalogueSource, Source
+from peluche.data.treebanks import CatalogueSentences, SentenceSource
 from peluche.errors import ConfigError, DataError, DownloadError
 
+KINDS = {"pairs": Source, "texts": TextSource, "sentences": SentenceSource}
 ENGLISH = gzip.compress(b"a bear\na cat\n", mtime=0)
 FRENCH = gzip.compress(b"un ours\nun chat\n", mtime=0)
 TOKENISED = b"a bear .\na cat .\n"
@@ -40,12 +46,12 @@ ENTRY = {
         "raw": {
             "kind": "lines",
             "splits": {
-                "train": {"pairs": 2, "path": "train.{language}.gz", "languages": ["en", "fr"]}
+                "train": {"examples": 2, "path": "train.{language}.gz", "languages": ["en", "fr"]}
             },
         },
         "tok": {
             "kind": "lines",
-            "splits": {"train": {"pairs": 2, "path": "tok/{language}", "languages": ["en"]}},
+            "splits": {"train": {"examples": 2, "path": "tok/{language}", "languages": ["en"]}},
         },
         "table": {
             "kind": "table",
@@ -53,8 +59,8 @@ ENTRY = {
             "columns": {"en": 0, "fr": 1},
             "key": "en",
             "splits": {
-                "train": {"pairs": 800, "slice": [0.2, 1]},
-                "test": {"pairs": 200, "slice": [0, 0.2]},
+                "train": {"examples": 800, "slice": [0.2, 1]},
+                "test": {"examples": 200, "slice": [0, 0.2]},
             },
         },
     },
@@ -115,13 +121,82 @@ def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_the_entries() -> None:
-    assert list(catalogue()) == ["multi30k", "tatoeba-en-fr"]
-    for entry in catalogue().values():
+    for name, entry in catalogue().items():
         assert entry.citation.lstrip().startswith("@")
         for file in entry.files:
             # Only what upstream remakes may go without a checksum.
             assert file.sha256 is not None or file.member is not None
             assert file.bytes is not None or file.member is not None
+        for variant_name, variant in entry.variants.items():
+            for split in variant.splits:
+                if variant.gives in KINDS:
+                    values = {"kind": "catalogue", "name": name, "variant": variant_name}
+                    if variant.gives == "pairs":
+                        values["languages"] = variant.languages(split)[:2]
+                    source = parse_as(KINDS[variant.gives], values | {"split": split})
+                    assert isinstance(source, FromCatalogue)
+
+
+def test_what_a_corpus_gives_must_be_what_the_task_reads() -> None:
+    values = {"kind": "catalogue", "name": "ud-english-ewt"}
+    with pytest.raises(ConfigError, match="the variant 'upos' gives sentences, not texts"):
+        parse_as(TextSource, values)
+    with pytest.raises(ConfigError, match="gives texts, not pairs"):
+        CatalogueSource.parse({"name": "sst2", "languages": ["en", "fr"]})
+    with pytest.raises(ConfigError, match="no split 'test' here"):
+        parse_as(TextSource, {"kind": "catalogue", "name": "sst2", "split": "test"})
+
+
+def test_a_file_that_has_to_be_put_in_place_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PELUCHE_CACHE", str(tmp_path))
+    monkeypatch.delenv("PELUCHE_DATA", raising=False)
+    source = parse_as(TextSource, {"kind": "catalogue", "name": "imdb", "split": "validation"})
+    with pytest.raises(DownloadError, match="cannot be downloaded") as caught:
+        list(source.read())
+    assert caught.value.where == str(tmp_path / "data" / "imdb" / "val.jsonl")
+    assert "aclImdb_v1.tar.gz" in str(caught.value.remedy)
+
+
+def test_labelled_texts_and_their_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PELUCHE_DATA", str(tmp_path))
+    (tmp_path / "trec").mkdir()
+    lines = "".join(f"NUM:count How many bears are {n}{mark}\n" for n in range(99) for mark in "?!")
+    (tmp_path / "trec" / "train.txt").write_bytes(lines.encode() + b"LOC:city O\xf9 ?\n\n")
+
+    def read(**values: object) -> list[LabelledText]:
+        source = parse_as(TextSource, {"kind": "catalogue", "name": "trec", **values})
+        return list(source.read())
+
+    train, validation = read(), read(split="validation", empty="skip")
+    assert len(train) + len(validation) == 199
+    assert 4 <= len(validation) < 40
+    assert {text.label for text in train + validation} == {"NUM", "LOC"}
+    assert "Où ?" in {text.text for text in train + validation}
+    # Both marks of a question are on one side; a slice of a split is not the split again.
+    assert not {text.text[:-1] for text in train} & {text.text[:-1] for text in validation}
+    assert 0 < len(read(slice=[0, 0.1])) < 40
+    assert {text.label for text in read(variant="fine", limit=3)} <= {"NUM:count", "LOC:city"}
+    assert read(names={"NUM": "number"}, limit=1)[0].label == "number"
+
+
+def test_sentences_and_trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PELUCHE_DATA", str(tmp_path))
+    for name in ("wnut17", "ptb-sample"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "wnut17" / "dev.conll").write_text("in\tO\nNew York\tB-location\n\n")
+    with zipfile.ZipFile(tmp_path / "ptb-sample" / "treebank.zip", "w") as archive:
+        archive.writestr("treebank/combined/a.mrg", "( (S (NP-SBJ (PRP I)) (VP (VBP am))))\n" * 20)
+    values = {"kind": "catalogue", "name": "wnut17", "split": "validation"}
+    (sentence,) = parse_as(SentenceSource, values).read()
+    assert list(sentence.tokens) == ["in", "New York"]
+    whole = [
+        str(tree_of(one.tokens, one.tags, one.spans))
+        for split in ("train", "validation", "test")
+        for one in CatalogueSentences(name="ptb-sample", split=split).examples()
+    ]
+    assert whole == ["(S (NP (PRP I)) (VP (VBP am)))"] * 20
 
 
 def test_unknown_entry() -> None:
@@ -243,6 +318,11 @@ def test_the_real_corpora() -> None:
                 get_file(name, file)
         for variant_name, variant in entry.variants.items():
             for split, size in variant.splits.items():
+                read_here = variant.gives in ("texts", "sentences")
+                if read_here and locate(name, variant.paths(split, ())[0]):
+                    values = {"kind": "catalogue", "name": name, "variant": variant_name}
+                    source = parse_as(KINDS[variant.gives], values | {"split": split})
+                    assert sum(1 for _ in source.read()) == size.examples
                 languages = variant.languages(split)
                 pairs = [(languages[0], language) for language in languages[1:]]
                 for pair in pairs:
@@ -250,4 +330,4 @@ def test_the_real_corpora() -> None:
                         source = CatalogueSource(
                             name=name, variant=variant_name, split=split, languages=pair
                         )
-                        assert sum(1 for _ in source.read()) == size.pairs
+                        assert sum(1 for _ in source.read()) == size.examples

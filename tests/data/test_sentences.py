@@ -1,12 +1,22 @@
 """CoNLL columns, CoNLL-U and bracketed trees, and their bad input."""
 
+import os
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peluche.data.brackets import BracketedTrees, Tree, parse_trees
+from peluche.data.brackets import (
+    BracketedTrees,
+    Tree,
+    brackets_of,
+    clean_tree,
+    parse_trees,
+    sentence_of,
+    tree_of,
+)
 from peluche.data.sentences import ConllSentences, ConlluSentences, check_tree, write_conllu
 from peluche.errors import DataError
 
@@ -134,13 +144,63 @@ def test_bad_conllu(tmp_path, line, message):
 def test_penn_trees(tmp_path):
     path = write(tmp_path, "t.mrg", PENN)
     first, second = BracketedTrees(path=path).read()
-    assert str(first.tree) == "(S (NP (DT The) (NN bear)) (VP (VBZ reads)) (. .))"
-    assert str(second.tree) == "(NP (-LRB- -LRB-) (NN book))"
+    assert str(tree(first)) == "(S (NP (DT The) (NN bear)) (VP (VBZ reads)) (. .))"
+    assert str(tree(second)) == "(NP (-LRB- -LRB-) (NN book))"
     assert first.where == "t.mrg:2"
     assert first.texts == ("The bear reads .",)
     (whole, _) = BracketedTrees(path=path, clean=False).read()
-    assert "NP-SBJ-1" in str(whole.tree)
-    assert "-NONE-" in str(whole.tree)
+    assert "NP-SBJ-1" in str(tree(whole))
+    assert "-NONE-" in str(tree(whole))
+
+
+def tree(sentence):
+    return tree_of(sentence.tokens, sentence.tags, sentence.spans)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(S (NP (DT The) (NN bear)) (VP (VBZ reads)) (. .))",
+        "(S (VP (VB Read)))",
+        "(UH Oh)",
+        "(FRAG (NP (NP (NN bear)) (, ,) (NP (NN toy))) (. .))",
+    ],
+)
+def test_a_tree_becomes_spans_and_a_tree_again(text):
+    ((parsed, _),) = parse_trees(iter([text]), "t")
+    assert str(tree(sentence_of(parsed))) == text
+
+
+def test_chains_of_constituents_are_one_span():
+    ((parsed, _),) = parse_trees(iter(["(S (VP (VB Read) (NP (NNS books))))"]), "t")
+    sentence = sentence_of(parsed)
+    assert sentence.spans == [(0, 2, "S+VP"), (1, 2, "NP")]
+    assert sentence.labels == ["S", "VP", "NP"]
+
+
+def test_punctuation_and_tags_are_no_brackets():
+    text = "(S (`` ``) (NP (DT A) (NN bear)) (, ,) (VP (VBZ reads)) (PRN (: --)) (. .))"
+    ((parsed, _),) = parse_trees(iter([text]), "t")
+    assert brackets_of(parsed) == [(0, 3, "S"), (0, 2, "NP"), (2, 3, "VP")]
+
+
+def test_spans_that_are_no_tree():
+    with pytest.raises(DataError, match="overlaps another"):
+        tree_of(list("abc"), list("XXX"), [(0, 2, "NP"), (1, 3, "VP")])
+    with pytest.raises(DataError, match="at least one token"):
+        tree_of([], [], [])
+    assert str(tree_of(["a", "b"], ["X", "Y"], [])) == "(S (X a) (Y b))"
+
+
+@pytest.mark.data
+@pytest.mark.skipif("PELUCHE_DATA" not in os.environ, reason="PELUCHE_DATA names no folder")
+def test_every_tree_of_the_penn_sample_survives():
+    source = BracketedTrees(path=Path(os.environ["PELUCHE_DATA"]) / "ptb-sample" / "treebank.zip")
+    for name, lines in source._files():
+        for parsed, _ in parse_trees(lines, name):
+            cleaned = clean_tree(parsed)
+            if cleaned is not None:
+                assert str(tree(sentence_of(cleaned))) == str(cleaned)
 
 
 def test_penn_trees_of_folders_and_archives(tmp_path):

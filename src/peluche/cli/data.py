@@ -11,7 +11,10 @@ from typing import Annotated, Any
 import typer
 
 Names = Annotated[
-    list[str], typer.Argument(help="builtin, a catalogue name, a TSV or JSONL file, or two files")
+    list[str],
+    typer.Argument(
+        help="builtin, a catalogue name, a TSV, JSONL, CoNLL or tree file, or two files"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, one object a line")]
 Split = Annotated[str | None, typer.Option(help="train, validation or test")]
@@ -34,12 +37,14 @@ def list_(json_: Json = False) -> None:
     if json_:
         _print_json(*rows)
         return
-    table = [("name", "what", "languages", "pairs", "licence", "files here")]
+    table = [("name", "what", "languages", "examples", "licence", "files here")]
     for row in rows:
-        pairs = f"{sum(row['pairs'].values()):,}" if row["pairs"] else "any number"
+        count = f"{sum(row['examples'].values()):,}" if row["examples"] else "any number of"
         here = f"{row['files_here']} of {row['files']}" if row["files"] else "built in"
         languages = " ".join(row["languages"])
-        table.append((row["name"], row["what"], languages, pairs, row["licence"], here))
+        table.append(
+            (row["name"], row["what"], languages, f"{count} {row['gives']}", row["licence"], here)
+        )
     _print_table(table)
 
 
@@ -69,7 +74,7 @@ def get(
 @data.command()
 def show(
     names: Names,
-    count: Annotated[int, typer.Option("--limit", "-n", min=1, help="pairs to print")] = 10,
+    count: Annotated[int, typer.Option("--limit", "-n", min=1, help="examples to print")] = 10,
     split: Split = None,
     languages: Languages = None,
     variant: Variant = None,
@@ -77,16 +82,17 @@ def show(
     columns: Columns = None,
     json_: Json = False,
 ) -> None:
-    """Print the first pairs of a corpus."""
-    from peluche.data.sources import SkipReport, source_from
+    """Print the first examples of a corpus."""
+    from peluche.data.corpora import as_json, corpus_from, shown
+    from peluche.data.selection import SkipReport
 
     skipped = SkipReport()
-    source = source_from(names, split, languages, variant, encoding, columns, limit=count)
-    for pair in source.read(skipped):
+    source = corpus_from(names, split, languages, variant, encoding, columns, limit=count)
+    for example in source.read(skipped):
         if json_:
-            _print_json(pair._asdict())
+            _print_json(as_json(example))
         else:
-            print(f"{pair.where}\n  {pair.source}\n  {pair.target}")
+            print(example.where, *shown(example), sep="\n  ")
     if skipped.empty:
         print(skipped, file=sys.stderr)
 
@@ -94,7 +100,9 @@ def show(
 @data.command()
 def stats(
     names: Names,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="pairs to read")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="examples to read")
+    ] = None,
     split: Split = None,
     languages: Languages = None,
     variant: Variant = None,
@@ -102,14 +110,13 @@ def stats(
     columns: Columns = None,
     json_: Json = False,
 ) -> None:
-    """Count lines, words, lengths, duplicates, vocabulary and empty lines of a corpus."""
-    from peluche.data.sources import source_from
-    from peluche.data.statistics import statistics, statistics_table
+    """Count lines, words, lengths, duplicates, vocabulary, labels and empty lines of a corpus."""
+    from peluche.data.corpora import corpus_from, describe_corpus
 
     options = {"limit": limit, "empty": "keep"}
-    source = source_from(names, split, languages, variant, encoding, columns, **options)
-    found = statistics(source.read())
-    _print_json(found) if json_ else _print_table(statistics_table(found))
+    source = corpus_from(names, split, languages, variant, encoding, columns, **options)
+    found, table = describe_corpus(source.read())
+    _print_json(found) if json_ else _print_table(table)
 
 
 def _print_json(*records: Any) -> None:

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from peluche.data.readers import display_name, read_lines
-from peluche.data.selection import Selection, SkipReport
-from peluche.data.sentences import Sentence
+from peluche.data.sentences import CHAIN, Sentence, SentenceSelection
 from peluche.data.sources import Encoding
 from peluche.errors import DataError
 from peluche.metrics.parsing import Bracket
 
 TOKENS = re.compile(r"[()]|[^()\s]+")
 EMPTY_ELEMENT = "-NONE-"
-# Joins the names of constituents of the same tokens, the outer one first: S+VP.
-CHAIN = "+"
 PUNCTUATION = frozenset((",", ":", "``", "''", "."))
 
 
@@ -47,8 +44,10 @@ class Tree(NamedTuple):
         return f"({self.label} {' '.join(map(str, self.children))})"
 
 
-class BracketedTrees(Selection):
+class BracketedTrees(SentenceSelection):
     """Files of bracketed trees: one file, or those in a folder or a zip archive that match.
+
+    They are read as sentences with tags and constituents; `tree_of` gives back the trees.
 
     Attributes:
         path: of a file, a folder or a .zip.
@@ -63,15 +62,7 @@ class BracketedTrees(Selection):
     clean: bool = True
     encoding: Encoding = "utf-8"
 
-    def read(self, skipped: SkipReport | None = None) -> Iterator[Sentence]:
-        """Sentences with tags and constituents, streaming; `tree_of` gives back their trees.
-
-        Raises:
-            DataError: at the first thing that is wrong, with its place; or if nothing is left.
-        """
-        return self.select(self._trees(), skipped)
-
-    def _trees(self) -> Iterator[Sentence]:
+    def examples(self) -> Iterator[Sentence]:
         for name, lines in self._files():
             for tree, where in parse_trees(lines, name):
                 kept = clean_tree(tree) if self.clean else tree

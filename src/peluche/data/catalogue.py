@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,8 +13,13 @@ from pydantic import Field, model_validator
 
 from peluche.config import Config
 from peluche.data.pairs import Pair, aligned_pairs, tsv_pairs
-from peluche.data.selection import position
+from peluche.data.selection import E, position
 from peluche.errors import ConfigError, did_you_mean
+
+Gives = Literal["pairs", "texts", "sentences", "lines"]
+
+# Keeps the splits of an entry independent of the `slice` that a source may take of one.
+SALT = "catalogue"
 
 
 class RemoteFile(Config):
@@ -22,14 +27,15 @@ class RemoteFile(Config):
 
     Attributes:
         path: below the entry's folder.
-        url: what to download, relative to the entry's `url`.
+        url: what to download, relative to the entry's `url`; None for a file that has to be put in
+            place by hand, as the entry's note says.
         bytes: length of the download.
         sha256: of the download; None where upstream changes it.
         member: the file inside a downloaded zip archive that becomes `path`.
     """
 
     path: str
-    url: str
+    url: str | None = None
     bytes: int | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     member: str | None = None
@@ -38,7 +44,7 @@ class RemoteFile(Config):
 class LinesSplit(Config):
     """A split that is one file a language; `path` contains ``{language}``."""
 
-    pairs: int
+    examples: int
     path: str
     languages: tuple[str, ...]
 
@@ -47,6 +53,7 @@ class LinesVariant(Config):
     """Aligned files."""
 
     kind: Literal["lines"]
+    gives: Literal["pairs"] = "pairs"
     splits: dict[str, LinesSplit]
 
     def languages(self, split: str) -> tuple[str, ...]:
@@ -65,7 +72,7 @@ class LinesVariant(Config):
 class TableSplit(Config):
     """The rows whose key sentence has its `position` in `slice`."""
 
-    pairs: int
+    examples: int
     slice: tuple[float, float]
 
 
@@ -73,6 +80,7 @@ class TableVariant(Config):
     """One tab-separated file, split by a hash of the sentence in the language `key`."""
 
     kind: Literal["table"]
+    gives: Literal["pairs"] = "pairs"
     path: str
     columns: dict[str, int]
     key: str
@@ -91,9 +99,51 @@ class TableVariant(Config):
         low, high = self.splits[split].slice
         key = languages.index(self.key)
         for pair in tsv_pairs(paths[0], [self.columns[language] for language in languages]):
-            # The salt keeps this split independent of the `slice` that a source may take of it.
-            if low <= position(pair[key], salt="catalogue") < high:
+            if low <= position(pair[key], SALT) < high:
                 yield pair
+
+
+class FileSplit(Config):
+    """The examples of one file, or those whose first text has its `position` in `slice`."""
+
+    examples: int
+    path: str
+    slice: tuple[float, float] = (0.0, 1.0)
+
+
+class FileVariant(Config):
+    """One file a split, read by a source of another room.
+
+    Attributes:
+        gives: labelled texts, annotated sentences, or lines of another form.
+        source: the source's configuration without its `path`.
+    """
+
+    kind: Literal["file"]
+    gives: Literal["texts", "sentences", "lines"]
+    source: Mapping[str, Any] = Field(default_factory=dict)
+    splits: dict[str, FileSplit]
+
+    def languages(self, split: str) -> tuple[str, ...]:
+        """None to choose from."""
+        return ()
+
+    def paths(self, split: str, languages: Sequence[str] = ()) -> list[str]:
+        """The file that holds a split."""
+        return [self.splits[split].path]
+
+    def of_split(self, split: str, examples: Iterable[E]) -> Iterator[E]:
+        """Those of a file's examples that are in the split."""
+        low, high = self.splits[split].slice
+        whole = (low, high) == (0.0, 1.0)
+        return (
+            example
+            for example in examples
+            if whole or low <= position(example.texts[0], SALT) < high
+        )
+
+
+Variant = LinesVariant | TableVariant | FileVariant
 
 
 class Entry(Config):
@@ -107,7 +157,7 @@ class Entry(Config):
     note: str
     citation: str
     url: str
-    variants: dict[str, Annotated[LinesVariant | TableVariant, Field(discriminator="kind")]]
+    variants: dict[str, Annotated[Variant, Field(discriminator="kind")]]
     files: tuple[RemoteFile, ...]
 
     @model_validator(mode="after")
@@ -121,14 +171,32 @@ class Entry(Config):
         return self
 
     def variant(
-        self, name: str | None, split: str, languages: Sequence[str]
-    ) -> LinesVariant | TableVariant:
-        """The variant called `name` (None: the first), once it is sure that it has what is asked.
+        self,
+        name: str | None,
+        split: str,
+        languages: Sequence[str] = (),
+        gives: Gives | None = None,
+    ) -> Variant:
+        """The variant called `name`, once it is sure that it has what is asked.
+
+        Args:
+            name: None for the first that gives what is wanted.
+            split, languages: that it has to have.
+            gives: the kind of examples that is wanted; None for any.
 
         Raises:
-            ConfigError: if there is no such variant, split or language.
+            ConfigError: if there is no such variant, split or language, or if it gives examples
+                of another kind.
         """
-        chosen = self.variants[_known("variant", name or next(iter(self.variants)), self.variants)]
+        if name is None:
+            fitting = [key for key, one in self.variants.items() if gives in (None, one.gives)]
+            name = next(iter(fitting or self.variants))
+        chosen = self.variants[_known("variant", name, self.variants)]
+        if gives not in (None, chosen.gives):
+            raise ConfigError(
+                f"the variant '{name}' gives {chosen.gives}, not {gives}",
+                remedy="choose a corpus for this task: peluche data list says what each gives",
+            )
         _known("split", split, chosen.splits)
         for language in languages:
             _known("language", language, chosen.languages(split))

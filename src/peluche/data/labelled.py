@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.readers import display_name, read_lines
 from peluche.data.rows import READERS
 from peluche.data.selection import Selection, SkipReport
@@ -38,6 +39,11 @@ class LabelledText(NamedTuple):
         """The text, and the second of a pair."""
         return (self.text,) if self.second is None else (self.text, self.second)
 
+    @property
+    def labels(self) -> tuple[str]:
+        """The label."""
+        return (self.label,)
+
 
 class _TextSource(Selection):
     """What every source of labelled texts has.
@@ -57,18 +63,23 @@ class _TextSource(Selection):
         Raises:
             DataError: at the first thing that is wrong, with its place; or if nothing is left.
         """
-        for example in self.select(self._texts(), skipped):
+        for example in self.select(self.examples(), skipped):
             if not example.label.strip():
                 raise DataError(
                     "the text has no label",
                     where=example.where,
                     remedy="give it one, or leave the line out",
                 )
+            yield example
+
+    def examples(self) -> Iterator[LabelledText]:
+        """All texts, before selection."""
+        for example in self._texts():
             yield example._replace(label=self.names.get(example.label, example.label))
 
     @abstractmethod
     def _texts(self) -> Iterator[LabelledText]:
-        """All texts, before selection."""
+        """All texts, labelled as the file says."""
 
 
 class TableTexts(_TextSource):
@@ -165,4 +176,18 @@ class FolderTexts(_TextSource):
                     yield LabelledText("\n".join(lines), folder.name, where)
 
 
-TextSource = Annotated[TableTexts | LabelFirstTexts | FolderTexts, Field(discriminator="kind")]
+FileTexts = Annotated[TableTexts | LabelFirstTexts | FolderTexts, Field(discriminator="kind")]
+
+
+class CatalogueTexts(FromCatalogue, _TextSource):
+    """Labelled texts of the catalogue."""
+
+    gives = "texts"
+
+    def _texts(self) -> Iterator[LabelledText]:
+        return self.of_file(FileTexts)
+
+
+TextSource = Annotated[
+    TableTexts | LabelFirstTexts | FolderTexts | CatalogueTexts, Field(discriminator="kind")
+]

@@ -25,7 +25,8 @@ BUILTIN: dict[str, Any] = {
     "name": "builtin",
     "what": "a controlled language, generated",
     "languages": ["en", "fr"],
-    "pairs": {},
+    "gives": "pairs",
+    "examples": {},
     "variants": [],
     "licence": "Apache-2.0",
     "files": 0,
@@ -80,16 +81,22 @@ def provide(name: str, path: str, *, to: Path | None = None, base_url: str | Non
         return found
     entry = find_entry(name)
     file = next(file for file in entry.files if file.path == path)
-    url = _address(entry, file, base_url)
     folder = (cache_folder() / "data" if to is None else to) / name
+    url = _address(entry, file, base_url)
+    if url is None or file.url is None:
+        raise DownloadError(
+            f"{path} of '{name}' cannot be downloaded, and is not here",
+            where=folder / path,
+            remedy=f"put it there, or in $PELUCHE_DATA/{name}. {entry.note}",
+        )
     if file.member is None:
         return download(url, folder / path, sha256=file.sha256)
     archive = download(url, folder / Path(file.url).name, sha256=file.sha256)
     return _extract(archive, file.member, folder / path)
 
 
-def _address(entry: Entry, file: RemoteFile, base_url: str | None) -> str:
-    return f"{(base_url or entry.url).rstrip('/')}/{file.url}"
+def _address(entry: Entry, file: RemoteFile, base_url: str | None) -> str | None:
+    return None if file.url is None else f"{(base_url or entry.url).rstrip('/')}/{file.url}"
 
 
 def _extract(archive: Path, member: str, destination: Path) -> Path:
@@ -123,8 +130,8 @@ def get_file(
         file: of the entry.
 
     Returns:
-        `name`, `path`, `url`, `sha256` (None where upstream's cannot be known), and `state`:
-        ``"downloaded"`` or ``"here"``.
+        `name`, `path`, `url` (None for a file that is put in place by hand), `sha256` (None where
+        upstream's cannot be known), and `state`: ``"downloaded"`` or ``"here"``.
 
     Raises:
         DownloadError: as `provide`, and if the file that is here is not upstream's.
@@ -155,8 +162,9 @@ def describe() -> list[dict[str, Any]]:
             "name": name,
             "what": entry.about,
             "languages": list(entry.languages),
-            "pairs": {
-                split: size.pairs
+            "gives": next(iter(entry.variants.values())).gives,
+            "examples": {
+                split: size.examples
                 for split, size in next(iter(entry.variants.values())).splits.items()
             },
             "variants": list(entry.variants),

@@ -17,6 +17,8 @@ from peluche.errors import DataError
 CONLLU_COLUMNS = 10
 FORM, UPOS, XPOS, HEAD, RELATION = 1, 3, 4, 6, 7
 ROOT = 0
+# Joins the names of constituents of the same tokens, the outer one first: S+VP.
+CHAIN = "+"
 
 
 class Sentence(NamedTuple):
@@ -44,10 +46,16 @@ class Sentence(NamedTuple):
         """The sentence, its tokens apart."""
         return (" ".join(self.tokens),)
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """The tags, or the names of constituents where there are any."""
+        if self.spans:
+            return [name for _, _, label in self.spans for name in label.split(CHAIN)]
+        return self.tags
 
-class _SentenceSource(Selection):
-    path: Path
-    encoding: Encoding = "utf-8"
+
+class SentenceSelection(Selection):
+    """What every source of annotated sentences has."""
 
     def read(self, skipped: SkipReport | None = None) -> Iterator[Sentence]:
         """The sentences, streaming.
@@ -55,11 +63,16 @@ class _SentenceSource(Selection):
         Raises:
             DataError: at the first thing that is wrong, with its place; or if nothing is left.
         """
-        return self.select(self._sentences(), skipped)
+        return self.select(self.examples(), skipped)
 
     @abstractmethod
-    def _sentences(self) -> Iterator[Sentence]:
+    def examples(self) -> Iterator[Sentence]:
         """All sentences, before selection."""
+
+
+class _SentenceFile(SentenceSelection):
+    path: Path
+    encoding: Encoding = "utf-8"
 
     def _blocks(self) -> Iterator[list[tuple[str, str]]]:
         """Lines and their places, a block per sentence; blank lines part sentences."""
@@ -75,7 +88,7 @@ class _SentenceSource(Selection):
             yield block
 
 
-class ConllSentences(_SentenceSource):
+class ConllSentences(_SentenceFile):
     """One token a line with its tag in another column, a blank line after each sentence.
 
     Attributes:
@@ -89,7 +102,7 @@ class ConllSentences(_SentenceSource):
     tag: int = -1
     separator: str | None = None
 
-    def _sentences(self) -> Iterator[Sentence]:
+    def examples(self) -> Iterator[Sentence]:
         for block in self._blocks():
             rows = [(line.split(self.separator), where) for line, where in block]
             if rows[0][0][0] == "-DOCSTART-":
@@ -117,7 +130,7 @@ class ConllSentences(_SentenceSource):
             )
 
 
-class ConlluSentences(_SentenceSource):
+class ConlluSentences(_SentenceFile):
     """CoNLL-U: ten columns separated by tabs (https://universaldependencies.org/format.html).
 
     Words of contractions (ranges such as 3-4) and empty nodes (such as 8.1) are left out.
@@ -131,7 +144,7 @@ class ConlluSentences(_SentenceSource):
     tag: Literal["upos", "xpos"] = "upos"
     trees: bool = True
 
-    def _sentences(self) -> Iterator[Sentence]:
+    def examples(self) -> Iterator[Sentence]:
         column = UPOS if self.tag == "upos" else XPOS
         for block in self._blocks():
             rows = [(line.split("\t"), where) for line, where in block if not line.startswith("#")]

@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from peluche.config import parse_as
-from peluche.data.catalogue import catalogue, find_entry
+from peluche.data.catalogue import LinesVariant, TableVariant, catalogue, find_entry
+from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.locate import provide
 from peluche.data.pairs import Pair, aligned_pairs, jsonl_pairs, tsv_pairs
 from peluche.data.readers import check_encoding
 from peluche.data.selection import Selection, SkipReport
-from peluche.errors import ConfigError, DataError, did_you_mean
+from peluche.errors import DataError, did_you_mean
 
 __all__ = [
     "BuiltinSource",
@@ -123,32 +124,25 @@ class BuiltinSource(_PairSource):
             yield Pair(source, target, f"builtin {self.split}:{number}")
 
 
-class CatalogueSource(_PairSource):
-    """A corpus of the catalogue, found on this machine or downloaded.
+class CatalogueSource(FromCatalogue, _PairSource):
+    """A corpus of the catalogue.
 
     Attributes:
-        name: of the entry.
         languages: of the source and the target side, e.g. ``[en, fr]``.
-        split: train, validation or test.
-        variant: of the entry's files; the entry's first without it.
     """
 
-    kind: Literal["catalogue"] = "catalogue"
-    name: str
-    languages: tuple[str, str]
-    split: str = "train"
-    variant: str | None = None
+    gives = "pairs"
 
-    @model_validator(mode="after")
-    def _the_catalogue_has_it(self) -> Self:
-        try:
-            find_entry(self.name).variant(self.variant, self.split, self.languages)
-        except ConfigError as error:
-            raise ValueError(f"{error.what}; {error.remedy}") from None
-        return self
+    languages: tuple[str, str]
+
+    def chosen(self) -> LinesVariant | TableVariant:
+        """The variant, once it is sure that it has the languages."""
+        entry = find_entry(self.name)
+        variant = entry.variant(self.variant, self.split, self.languages, self.gives)
+        return cast(LinesVariant | TableVariant, variant)
 
     def _pairs(self) -> Iterator[Pair]:
-        variant = find_entry(self.name).variant(self.variant, self.split, self.languages)
+        variant = self.chosen()
         paths = [provide(self.name, path) for path in variant.paths(self.split, self.languages)]
         return variant.pairs(paths, self.split, self.languages)
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from peluche.data.pairs import Pair
+
+
+class Labelled(Protocol):
+    """A text with one or more labels."""
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def texts(self) -> tuple[str, ...]: ...
+
+    @property
+    def labels(self) -> Sequence[str]: ...
 
 
 class Lengths:
@@ -120,6 +133,46 @@ def statistics(pairs: Iterable[Pair]) -> dict[str, Any]:
     }
 
 
+def example_statistics(examples: Iterable[Labelled]) -> dict[str, Any]:
+    """Describe labelled texts, annotated sentences or trees.
+
+    Returns:
+        `examples`; `duplicates` (first texts that occurred before); `contradictions` (those that
+        occurred before with another label); `text`, as `SideStatistics.as_json`; `labels`, how
+        often each occurs: of texts, of tokens (their tags), or of constituents.
+    """
+    text, labels = SideStatistics(), Counter[str]()
+    hashes = array("q")
+    said: dict[int, str] = {}
+    contradictions = 0
+    for example in examples:
+        first = example.texts[0]
+        text.add(first, example.where)
+        hashes.append(hash(first))
+        found = example.labels
+        labels.update(found)
+        if len(found) == 1:
+            contradictions += said.setdefault(hash(first), found[0]) != found[0]
+    return {
+        "examples": len(hashes),
+        "duplicates": _repeated(hashes),
+        "contradictions": contradictions,
+        "text": text.as_json(),
+        "labels": dict(labels.most_common()),
+    }
+
+
+def example_table(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The rows of a table for people out of what `example_statistics` returns."""
+    total = max(1, sum(found["labels"].values()))
+    rows = [(name, f"{found[name]:,}", "") for name in ("examples", "duplicates", "contradictions")]
+    rows += _side_rows([found["text"]])
+    rows.append(("labels", f"{len(found['labels']):,}", ""))
+    for label, count in found["labels"].items():
+        rows.append((f"  {label}", f"{count:,}", f"{100 * count / total:.1f} %"))
+    return rows
+
+
 def _repeated(hashes: array[int]) -> int:
     return len(hashes) - len(np.unique(np.asarray(hashes)))
 
@@ -135,13 +188,22 @@ def statistics_table(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("", "source", "target"),
         ("repeated lines", f"{found['repeated_sources']:,}", f"{found['repeated_targets']:,}"),
     ]
-    sides = found["source"], found["target"]
-    for name in ("empty", "words", "vocabulary", "characters"):
-        first, second = (f"{side[name]:,}" for side in sides)
-        rows.append((f"{name} lines" if name == "empty" else name, first, second))
+    return rows + _side_rows([found["source"], found["target"]])
+
+
+def _side_rows(sides: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """What is counted of one or two sides."""
+
+    def row(title: str, values: Sequence[str]) -> tuple[str, str, str]:
+        return title, values[0], values[1] if len(values) > 1 else ""
+
+    rows = [
+        row(f"{name} lines" if name == "empty" else name, [f"{side[name]:,}" for side in sides])
+        for name in ("empty", "words", "vocabulary", "characters")
+    ]
     for unit in ("words", "characters"):
         for name in ("mean", "median", "p95", "p99", "max"):
-            first, second = (f"{side[f'{unit}_per_line'][name]:,}" for side in sides)
-            rows.append((f"{unit} per line, {name}", first, second))
-    rows.append(("the line with most words", sides[0]["longest"] or "", sides[1]["longest"] or ""))
+            values = [f"{side[f'{unit}_per_line'][name]:,}" for side in sides]
+            rows.append(row(f"{unit} per line, {name}", values))
+    rows.append(row("the line with most words", [side["longest"] or "" for side in sides]))
     return rows

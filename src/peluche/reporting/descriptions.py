@@ -9,13 +9,13 @@ Values = Mapping[str, Any]
 
 
 def describe_source(source: Values) -> str:
-    """A source of pairs, from its config."""
+    """A source, from its config."""
     described = _origin(source)
     low, high = source.get("slice") or (0, 1)
     if (low, high) != (0, 1):
         described += f", {high - low:.3g} of it"
     if source.get("limit"):
-        described += f", the first {source['limit']:,} pairs"
+        described += f", the first {source['limit']:,} examples"
     return described
 
 
@@ -25,7 +25,8 @@ def _origin(source: Values) -> str:
         return f"built-in English–French corpus, {source['split']}, {source['size']:,} pairs"
     if kind == "catalogue":
         variant = f" ({source['variant']})" if source.get("variant") else ""
-        return f"{source['name']} {'–'.join(source['languages'])}, {source['split']}{variant}"
+        languages = f" {'–'.join(source['languages'])}" if source.get("languages") else ""
+        return f"{source['name']}{languages}, {source['split']}{variant}"
     if kind == "lines":
         return f"{source['source']} and {source['target']}"
     return str(source.get("path", kind))
