@@ -1,5 +1,6 @@
 """The loop: sums over the whole step, resumes bit for bit, and survives what goes wrong."""
 
+import copy
 import json
 import os
 import random
@@ -315,15 +316,22 @@ def test_epochs_and_minutes_become_steps(tiny_values, tmp_path):
     assert recorder.steps[0].rate > 0
 
 
-def test_timing_a_step_changes_nothing(tiny_values, tmp_path):
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_timing_a_step_changes_nothing(tiny_values, tmp_path, kind):
     recorder = Recorder(stop_at=5)
-    train_recipe(changed(tiny_values), tmp_path / "run", hooks=[recorder])
+    recipe = changed(tiny_values, optimizer={"kind": kind})
+    train_recipe(recipe, tmp_path / "run", hooks=[recorder])
     trainer = recorder.trainer
     random_state = torch.get_rng_state()
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-    seconds_per_step(trainer)
+    optimizer = copy.deepcopy(trainer.optimizer.state_dict())
+    assert optimizer["state"]
+    assert seconds_per_step(trainer) > 0
     assert torch.equal(torch.get_rng_state(), random_state)
     assert_same(before, dict(trainer.model.state_dict()))
+    after = trainer.optimizer.state_dict()
+    torch.testing.assert_close(after["state"], optimizer["state"], rtol=0, atol=0)
+    assert after["param_groups"] == optimizer["param_groups"]
 
 
 def test_streaming_windows_train_like_any_corpus(tiny_values, tmp_path):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from peluche.data.batching import BatchingConfig, BatchStream, Ragged, Window
-from peluche.data.sentences import Sentence
+from peluche.data.sentences import CHAIN, Sentence
 from peluche.errors import DataError
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon
@@ -87,7 +87,8 @@ class Coding:
         """Numbers of everything.
 
         Raises:
-            DataError: a sentence lacks what is to be encoded, or has a label never seen.
+            DataError: a sentence lacks what is to be encoded, or has a tag or a relation that was
+                never seen.
         """
         return SentenceWindow(
             self.lexicon,
@@ -118,11 +119,16 @@ class Coding:
     def _spans(self, sentences: Sequence[Sentence]) -> list[list[tuple[int, int, int]]] | None:
         if self.constituents is None:
             return None
+        numbers = {name: number for number, name in enumerate(self.constituents)}
+
+        def number(label: str) -> int:
+            # A chain of constituents never seen is taken for the inner ones that were seen.
+            while label not in numbers and CHAIN in label:
+                label = label.split(CHAIN, 1)[1]
+            return numbers.get(label, NO_CONSTITUENT)
+
         return [
-            [
-                (start, end - 1, self.constituents.number(label, sentence.where))
-                for start, end, label in sentence.spans
-            ]
+            [(start, end - 1, number(label)) for start, end, label in sentence.spans]
             for sentence in sentences
         ]
 

@@ -38,6 +38,33 @@ class Losses:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
+class Means:
+    """Means over batches of every term and metric, each weighted by its count."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, float] = {}
+        self._counts: dict[str, float] = {}
+        self._weights: dict[str, float] = {}
+
+    def add(self, losses: Losses) -> None:
+        """Count one more batch."""
+        for name, term in losses.terms.items():
+            self._weights[name] = term.weight
+            self._add(name, float(term.total.detach()), term.count)
+        for name, metric in losses.metrics.items():
+            self._add(name, metric.total, metric.count)
+
+    def _add(self, name: str, total: float, count: float) -> None:
+        self._totals[name] = self._totals.get(name, 0.0) + total
+        self._counts[name] = self._counts.get(name, 0.0) + count
+
+    def values(self) -> dict[str, float]:
+        """The means by name, and `loss`: the weighted sum of the terms, which is minimised."""
+        means = {name: total / self._counts[name] for name, total in self._totals.items()}
+        loss = sum(weight * means[name] for name, weight in self._weights.items())
+        return {"loss": loss, **means}
+
+
 class Objective(Protocol):
     """Scores a batch; never generates."""
 

@@ -93,7 +93,7 @@ class SentenceRecipe(Recipe):
             self.task_of(model, coding),
             self.figures,
         )
-        facts = {"words": coding.lexicon.words, "characters": coding.lexicon.characters}
+        facts = {"vocabulary": coding.lexicon.words, "characters": coding.lexicon.characters}
         return Assembly(model, objective, stream, evaluator, facts)
 
     def evaluate(
@@ -133,7 +133,7 @@ class TaggingRecipe(SentenceRecipe):
     figures: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "f1_micro")
 
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
-        return Coding(lexicon, tags=tags_in(sentences))
+        return Coding(lexicon, tags=labels_in(sentences, "tags"))
 
     def model_of(self, coding: Coding) -> nn.Module:
         return self.model.build(coding)
@@ -149,13 +149,16 @@ class DependencyRecipe(SentenceRecipe):
     model: DependencyParserConfig = DependencyParserConfig()
     objective: DependencyConfig = DependencyConfig()
     figures: ClassVar[tuple[str, ...]] = (
-        *("heads", "relations", "tags"),
+        *("loss", "heads", "relations", "tags"),
         *("uas", "las", "accuracy"),
     )
 
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
-        relations = Labels.of(name for sentence in sentences for name in sentence.relations)
-        return Coding(lexicon, tags=tags_in(sentences), relations=relations)
+        return Coding(
+            lexicon,
+            tags=labels_in(sentences, "tags"),
+            relations=labels_in(sentences, "relations"),
+        )
 
     def model_of(self, coding: Coding) -> nn.Module:
         return self.model.build(coding)
@@ -170,12 +173,23 @@ class ConstituencyRecipe(SentenceRecipe):
     task: Literal["constituency_parsing"] = "constituency_parsing"
     model: SpanParserConfig = SpanParserConfig()
     objective: ConstituencyConfig = ConstituencyConfig()
-    figures: ClassVar[tuple[str, ...]] = ("spans", "tags", "f1_micro", "exact_match", "accuracy")
+    figures: ClassVar[tuple[str, ...]] = (
+        *("loss", "spans", "tags"),
+        *("f1_micro", "exact_match", "accuracy"),
+    )
 
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
         names = {label for sentence in sentences for _, _, label in sentence.spans}
+        if not names:
+            raise DataError(
+                "the sentences have no constituents",
+                where="the training data",
+                remedy="read bracketed trees (kind: brackets)",
+            )
         # Number 0 is no constituent; the empty name sorts first.
-        return Coding(lexicon, tags=tags_in(sentences), constituents=Labels.of({"", *names}))
+        return Coding(
+            lexicon, tags=labels_in(sentences, "tags"), constituents=Labels.of({"", *names})
+        )
 
     def model_of(self, coding: Coding) -> nn.Module:
         return self.model.build(coding)
@@ -208,18 +222,18 @@ class SentenceEvaluator:
         return EvaluateEvent(step, metrics, ())
 
 
-def tags_in(sentences: Sequence[Sentence]) -> Labels:
-    """All tags that occur.
+def labels_in(sentences: Sequence[Sentence], kind: Literal["tags", "relations"]) -> Labels:
+    """All names of a kind that occur.
 
     Raises:
         DataError: there are none.
     """
-    found = {tag for sentence in sentences for tag in sentence.tags}
+    found = {name for sentence in sentences for name in getattr(sentence, kind)}
     if not found:
         raise DataError(
-            "the sentences have no tags",
+            f"the sentences have no {kind}",
             where="the training data",
-            remedy="read a file with tags: CoNLL columns or CoNLL-U",
+            remedy=f"read a file that has {kind}, and the columns that they are in",
         )
     return Labels.of(found)
 

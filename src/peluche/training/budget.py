@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ def total_steps(trainer: Trainer) -> int:
 
 
 def seconds_per_step(trainer: Trainer) -> float:
-    """Mean seconds of a step, measured without changing anything."""
+    """Mean seconds of a step, optimizer included, measured without changing anything."""
+    optimizer = trainer.optimizer
+    before = copy.deepcopy(optimizer.state_dict())
     with kept_random_state():
         batches = trainer.stream.batches(trainer.position)
         times = []
@@ -37,6 +40,10 @@ def seconds_per_step(trainer: Trainer) -> float:
             started = time.perf_counter()
             step = [next(batches)[0].to(trainer.device) for _ in range(trainer.config.accumulate)]
             trainer.gradients(step)
+            for group in optimizer.param_groups:
+                group["lr"] = 0.0
+            optimizer.step()
             times.append(time.perf_counter() - started)
-    trainer.optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
+    optimizer.load_state_dict(before)
     return sum(times[WARM:]) / TIMED

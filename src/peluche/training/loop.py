@@ -15,7 +15,7 @@ from peluche.data.batching import Position
 from peluche.errors import CheckpointError, NumericsError
 from peluche.hub.checkpoint import SavedState
 from peluche.hub.run import RunDirectory
-from peluche.objectives.base import Objective
+from peluche.objectives.base import Means, Objective
 from peluche.training.averaging import Averaging
 from peluche.training.budget import total_steps
 from peluche.training.config import TrainingConfig
@@ -183,23 +183,16 @@ class Trainer:
         for batch in micro_batches:
             for name, count in self.objective.counts(batch).items():
                 counts[name] = counts.get(name, 0.0) + count
-        totals: dict[str, float] = {}
-        metric_counts: dict[str, float] = {}
+        means = Means()
         for batch in micro_batches:
             with self._autocast():
                 losses = self.objective(self.model, batch)
             loss = torch.zeros((), device=self.device)
             for name, term in losses.terms.items():
                 loss = loss + term.total * (term.weight / counts[name])
-                totals[name] = totals.get(name, 0.0) + float(term.total.detach())
             loss.backward()
-            for name, metric in losses.metrics.items():
-                totals[name] = totals.get(name, 0.0) + metric.total
-                metric_counts[name] = metric_counts.get(name, 0.0) + metric.count
-        values = {
-            name: total / (counts.get(name) or metric_counts[name])
-            for name, total in totals.items()
-        }
+            means.add(losses)
+        values = means.values()
         limit = math.inf if self.config.clip is None else self.config.clip
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True))
         if not all(map(math.isfinite, [*values.values(), norm])):
