@@ -82,6 +82,16 @@ def test_tokens_may_hold_spaces_between_tabs(tmp_path):
     assert sentence.tokens == ["teddy bear", "reads"]
 
 
+def test_entities_in_another_scheme(tmp_path):
+    path = write(tmp_path, "t.conll", "Ada I-person\nB. I-person\nin O\nBonn I-place\n")
+    (sentence,) = ConllSentences(path=path, scheme="bioes").read()
+    assert sentence.tags == ["B-person", "E-person", "O", "S-place"]
+    path = write(tmp_path, "t.conll", "The O\n\nbear NOUN\n")
+    with pytest.raises(DataError, match="'NOUN' is not a tag of an entity") as caught:
+        list(ConllSentences(path=path, scheme="bio").read())
+    assert "t.conll:3" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [

@@ -1,5 +1,7 @@
 """Entities: reading and writing tags, and equality with seqeval."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from peluche.metrics.entities import (
     Span,
     convert_tags,
     entity_scores,
+    may_follow,
     spans_of,
     tagging_scores,
     tags_of,
@@ -110,3 +113,14 @@ def test_unequal_sentences_are_named():
         tagging_scores([["O"]], [["O"], ["O"]])
     with pytest.raises(DataError, match="no sentences"):
         entity_scores([], [])
+
+
+@pytest.mark.parametrize("scheme", ["bio", "bioes"])
+def test_what_may_follow_is_what_conversion_gives(scheme):
+    tags = ["O", "B-a", "I-a", "B-b", "I-b"]
+    if scheme == "bioes":
+        tags += ["E-a", "S-a", "E-b", "S-b"]
+    for sequence in itertools.product(tags, repeat=3):
+        moves = itertools.pairwise([None, *sequence, None])
+        allowed = all(may_follow(*move, bioes=scheme == "bioes") for move in moves)
+        assert allowed == (convert_tags(sequence, scheme) == list(sequence)), sequence

@@ -12,6 +12,7 @@ import peluche
 from peluche.data.brackets import tree_of
 from peluche.data.sentences import ConlluSentences, Sentence, check_tree, write_conllu
 from peluche.errors import CheckpointError, ConfigError, DataError
+from peluche.metrics.entities import convert_tags
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import evaluate_run, resume_run, train_recipe
 from peluche.reporting.report import save_examples, write_report
@@ -205,6 +206,28 @@ def test_what_a_task_is_asked_that_it_cannot_do(runs):
         load_classifier(runs("tagging").path)
     with pytest.raises(DataError, match="sentence 2"):
         load_tagger(runs("tagging").path).annotate([["a"], []])
+
+
+def test_a_crf_that_keeps_to_its_scheme(folder, tmp_path):
+    def recipe(scheme):
+        source = {"kind": "conll", "path": str(tmp_path / "loose.conll"), "scheme": scheme}
+        model = values(folder, "entities")["model"] | {"well_formed": True}
+        data = {"train": source, "validation": source}
+        return parse_recipe(
+            values(folder, "entities", data=data, model=model, training={"steps": 2})
+        )
+
+    (tmp_path / "loose.conll").write_text("soft O\nteddy I-toy\nbear I-toy\n", encoding="utf-8")
+    with pytest.raises(DataError, match="'soft teddy bear' are not well-formed") as caught:
+        train_recipe(recipe(None), tmp_path / "refused")
+    assert "loose.conll:1" in str(caught.value)
+    run, _ = train_recipe(recipe("bioes"), tmp_path / "mended")
+    tagger = load_tagger(run.path)
+    assert list(tagger.coding.tags) == ["B-toy", "E-toy", "O"]
+    for found in tagger.annotate([["bear"] * length for length in range(1, 9)]):
+        assert convert_tags(found.tags, "bioes") == list(found.tags)
+    with pytest.raises(ConfigError, match="well_formed needs crf"):
+        parse_recipe(values(folder, "tagging", model={"well_formed": True}))
 
 
 def test_a_damaged_lexicon(folder, tmp_path):

@@ -13,6 +13,7 @@ from peluche.data.readers import display_name, read_lines
 from peluche.data.selection import Selection, SkipReport
 from peluche.data.sources import Encoding
 from peluche.errors import DataError
+from peluche.metrics.entities import Scheme, convert_tags
 
 CONLLU_COLUMNS = 10
 FORM, UPOS, XPOS, HEAD, RELATION = 1, 3, 4, 6, 7
@@ -55,7 +56,14 @@ class Sentence(NamedTuple):
 
 
 class SentenceSelection(Selection):
-    """What every source of annotated sentences has."""
+    """What every source of annotated sentences has.
+
+    Attributes:
+        scheme: how tags mark entities once they are read (see `peluche.metrics.entities`),
+            whichever scheme the file has; None leaves tags as they are.
+    """
+
+    scheme: Scheme | None = None
 
     def read(self, skipped: SkipReport | None = None) -> Iterator[Sentence]:
         """The sentences, streaming.
@@ -63,7 +71,8 @@ class SentenceSelection(Selection):
         Raises:
             DataError: at the first thing that is wrong, with its place; or if nothing is left.
         """
-        return self.select(self.examples(), skipped)
+        for sentence in self.select(self.examples(), skipped):
+            yield sentence if self.scheme is None else _in_scheme(sentence, self.scheme)
 
     @abstractmethod
     def examples(self) -> Iterator[Sentence]:
@@ -170,6 +179,13 @@ class ConlluSentences(_SentenceFile):
                 relations=[row[RELATION] for row, _ in rows] if self.trees else (),
                 where=rows[0][1],
             )
+
+
+def _in_scheme(sentence: Sentence, scheme: Scheme) -> Sentence:
+    try:
+        return sentence._replace(tags=convert_tags(sentence.tags, scheme))
+    except DataError as error:
+        raise DataError(error.what, where=sentence.where, remedy=error.remedy) from None
 
 
 def check_tree(heads: Sequence[int], where: str) -> None:

@@ -81,6 +81,22 @@ def tags_of(spans: Sequence[Span], length: int, scheme: Scheme = "bio") -> list[
     return tags
 
 
+def may_follow(before: str | None, tag: str | None, *, bioes: bool) -> bool:
+    """Whether one tag may follow another in a well-formed sequence of BIO or BIOES.
+
+    Args:
+        before: None before the first tag.
+        tag: None after the last.
+        bioes: whether entities have to be closed by E or S.
+    """
+    left, kind = _parts(OUTSIDE if before is None else before)
+    right, same = _parts(OUTSIDE if tag is None else tag)
+    inside = left in "BI" and kind == same
+    if right in ("I", "E"):
+        return inside
+    return not (bioes and left in ("B", "I"))
+
+
 def convert_tags(tags: Sequence[str], scheme: Scheme) -> list[str]:
     """The same entities in another scheme."""
     return tags_of(spans_of(tags), len(tags), scheme)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from peluche.data.annotation import Coding, SentenceBatch
+from peluche.metrics.entities import may_follow
 from peluche.models.word_reader import WordReader, WordReaderConfig
 from peluche.nn.crf import LinearChain
 
@@ -18,6 +21,15 @@ class TaggerConfig(WordReaderConfig):
 
     kind: Literal["tagger"] = "tagger"
     crf: bool = False
+    well_formed: bool = Field(
+        False, description="the CRF keeps to BIO or BIOES; so must the tags it learns from"
+    )
+
+    @model_validator(mode="after")
+    def _the_crf_sees_sequences(self) -> TaggerConfig:
+        if self.well_formed and not self.crf:
+            raise ValueError("well_formed needs crf: true, which knows what follows what")
+        return self
 
     def build(self, coding: Coding) -> Tagger:
         """A freshly initialised model for these words and labels."""
@@ -33,7 +45,8 @@ class Tagger(nn.Module):
         self.config = config
         self.reader = WordReader(config, coding.lexicon)
         self.head = nn.Linear(self.reader.width, tags)
-        self.chain = LinearChain(tags) if config.crf else None
+        forbidden = forbidden_moves(coding.known("tags")) if config.well_formed else None
+        self.chain = LinearChain(tags, forbidden) if config.crf else None
 
     def logits(self, batch: SentenceBatch) -> Float[Tensor, "batch length tags"]:
         """Scores of each word's tags, without regard to its neighbours' tags."""
@@ -46,3 +59,15 @@ class Tagger(nn.Module):
         if self.chain is not None:
             return self.chain.decode(logits, batch.valid)
         return logits.argmax(-1).masked_fill(~batch.valid, 0)
+
+
+def forbidden_moves(tags: Sequence[str]) -> Bool[Tensor, "tags_and_2 tags_and_2"]:
+    """Which tags may not follow which, as `LinearChain` wants it.
+
+    Raises:
+        DataError: tags do not mark entities.
+    """
+    bioes = any(tag[:2] in ("E-", "S-") for tag in tags)
+    names = [*tags, None, None]
+    moves = [[not may_follow(before, tag, bioes=bioes) for tag in names] for before in names]
+    return torch.tensor(moves)

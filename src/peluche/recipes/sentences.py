@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -19,6 +20,7 @@ from peluche.data.treebanks import SentenceSource
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
+from peluche.metrics.entities import may_follow
 from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
@@ -133,7 +135,19 @@ class TaggingRecipe(SentenceRecipe):
     figures: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "f1_micro")
 
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
-        return Coding(lexicon, tags=labels_in(sentences, "tags"))
+        tags = labels_in(sentences, "tags")
+        if self.model.well_formed:
+            bioes = any(tag[:2] in ("E-", "S-") for tag in tags)
+            for sentence in sentences:
+                around = [None, *sentence.tags, None]
+                if not all(may_follow(*two, bioes=bioes) for two in pairwise(around)):
+                    raise DataError(
+                        f"the tags of '{' '.join(sentence.tokens)}' are not well-formed",
+                        where=sentence.where,
+                        remedy="set scheme: bio (or bioes) on the sources, which mends them, or "
+                        "model.well_formed=false",
+                    )
+        return Coding(lexicon, tags=tags)
 
     def model_of(self, coding: Coding) -> nn.Module:
         return self.model.build(coding)

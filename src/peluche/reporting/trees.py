@@ -99,8 +99,11 @@ def _draw_branches(tree: ConstituencyTree) -> Figure:
             return x, 0.0
         ends = [branch(child) for child in node.children if isinstance(child, Tree)]
         x, y = (ends[0][0] + ends[-1][0]) / 2, float(_height(node))
+        # Straight down and across: slanted lines would run through the names of lower branches.
+        bar = y - 0.4
+        axes.plot([x, x], [y, bar], color=FAINT, linewidth=0.9, zorder=1)
         for end in ends:
-            axes.plot([x, end[0]], [y, end[1]], color=FAINT, linewidth=0.8, zorder=1)
+            axes.plot([x, end[0], end[0]], [bar, bar, end[1]], color=FAINT, linewidth=0.9, zorder=1)
         _label(axes, x, y, node.label, MARK)
         return x, y
 
@@ -118,7 +121,7 @@ def _height(tree: Tree) -> int:
 def _places(words: Sequence[str], others: Sequence[str]) -> list[float]:
     """Middles of columns wide enough for the words and for what stands beside them."""
     widths = [
-        max(0.6, 0.13 * len(word), *(0.1 * len(other) for other in others[n :: len(words)]))
+        max(0.6, 0.13 * len(word), *(0.13 * len(other) for other in others[n :: len(words)]))
         for n, word in enumerate(words)
     ]
     middles, right = [], 0.5
