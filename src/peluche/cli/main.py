@@ -15,6 +15,7 @@ VERBS = [
     "train",
     "translate",
     "classify",
+    "evaluate",
     "tokenize",
     "data",
     "score",

@@ -8,7 +8,7 @@ import numpy as np
 
 from peluche.errors import DataError
 from peluche.metrics.base import Array, Score
-from peluche.metrics.counts import Share, measure_counts
+from peluche.metrics.counts import FIGURES, Share, measure_counts
 from peluche.metrics.scoring import Measurement
 
 
@@ -48,6 +48,13 @@ def measure_classification(
     shares = np.stack([right, np.ones_like(right)], 1)
     accuracy = Measurement(Share("accuracy", "example"), shares)
     return [accuracy, *measure_counts(counts, labels, "example", averages=("macro",))]
+
+
+def split_averages(
+    measured: Sequence[Measurement],
+) -> tuple[Sequence[Measurement], Sequence[Measurement]]:
+    """What `measure_classification` gives: accuracy and means over labels, and each label's."""
+    return measured[: 1 + len(FIGURES)], measured[1 + len(FIGURES) :]
 
 
 def label_counts(predicted: Sequence[str], gold: Sequence[str], labels: Sequence[str]) -> Array:

@@ -19,6 +19,7 @@ from peluche.models.classifier import ClassifierConfig
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.registry import parse_model
 from peluche.tasks.classify import TextClassifier
+from peluche.tasks.evaluation import EvaluationSettings
 from peluche.tasks.translate import Translator
 from peluche.text.labels import Labels
 
@@ -38,8 +39,7 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
         CheckpointError: if there is no such model, or it is damaged.
         ConfigError: for settings that are not known or do not go together.
     """
-    run = resolve(model)
-    return LOADERS[task_of(run)](run, weights, options)
+    return _loaded(resolve(model), weights, options)
 
 
 def load_translator(model: str | Path, *, weights: str = "model", **decoding: Any) -> Translator:
@@ -74,9 +74,15 @@ def _load_as(
             where=run.path,
             remedy=f"use: peluche {VERBS[found]} {run.path}",
         )
-    loaded = LOADERS[task](run, weights, options)
+    loaded = _loaded(run, weights, options)
     assert isinstance(loaded, kind)
     return loaded
+
+
+def _loaded(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
+    task = LOADERS[task_of(run)](run, weights, options)
+    task.settings = EvaluationSettings.of(run.config)
+    return task
 
 
 VERBS = {"translation": "translate", "classification": "classify"}
