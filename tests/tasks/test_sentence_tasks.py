@@ -230,6 +230,25 @@ def test_a_crf_that_keeps_to_its_scheme(folder, tmp_path):
         parse_recipe(values(folder, "tagging", model={"well_formed": True}))
 
 
+def test_measured_on_other_files(folder, runs, tmp_path):
+    tagger = load_tagger(runs("entities").path)
+    own = tagger.evaluate().scores(bootstrap=0)
+    assert [one.metric for one in own][:3] == ["precision_micro", "recall_micro", "f1_micro"]
+    text = (folder / "test.conll").read_text(encoding="utf-8").replace(" ", "\tX\t")
+    (tmp_path / "other.txt").write_text(text, encoding="utf-8")
+    again = tagger.evaluate(tmp_path / "other.txt", columns="0,2").scores(bootstrap=0)
+    assert [one.score for one in again] == [one.score for one in own]
+    parser = load_parser(runs("dependency_parsing").path)
+    found = parser.evaluate(folder / "test.conllu", limit=5)
+    assert len(found.examples) == 5
+    with pytest.raises(DataError, match="the sentence has no heads"):
+        parser.evaluate(folder / "test.conll")
+    with pytest.raises(DataError, match="no such file: absent"):
+        parser.evaluate("absent.conllu2")
+    with pytest.raises(ConfigError, match="columns of a token and a tag"):
+        tagger.evaluate(folder / "test.conll", columns="one,two")
+
+
 def test_a_damaged_lexicon(folder, tmp_path):
     recipe = values(folder, "tagging")
     run, _ = train_recipe(parse_recipe(recipe | {"training": {"steps": 1}}), tmp_path / "run")

@@ -17,6 +17,7 @@ VERBS = [
     "classify",
     "tag",
     "parse",
+    "evaluate",
     "tokenize",
     "data",
     "score",

@@ -95,6 +95,11 @@ def print_table(rows: Sequence[dict[str, Any]], against: str | None = None) -> N
         if test := row.get("against"):
             cells += [f"{test['difference']:+.2f}", _interval(test), f"{test['p_value']:.4f}"]
         table.append([*cells, row["signature"]])
+    print_columns(table)
+
+
+def print_columns(table: Sequence[Sequence[str]]) -> None:
+    """Rows of cells, a line each, aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         print("  ".join(map(str.ljust, line, widths)).rstrip())

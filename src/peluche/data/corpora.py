@@ -24,11 +24,9 @@ from peluche.data.statistics import (
     statistics,
     statistics_table,
 )
-from peluche.data.treebanks import SentenceSource
+from peluche.data.treebanks import SentenceSource, kind_of_file
 from peluche.errors import ConfigError
 
-# Files that can be nothing else; a .tsv may hold pairs or labelled texts, and is read as pairs.
-FILE_KINDS = {".conllu": "conllu", ".conll": "conll", ".mrg": "brackets", ".zip": "brackets"}
 UNIONS = {"texts": TextSource, "sentences": SentenceSource}
 
 
@@ -73,7 +71,8 @@ def corpus_from(
     """
     given = {"split": split, "variant": variant, "encoding": encoding, **options}
     values = {key: value for key, value in given.items() if value is not None}
-    kind = FILE_KINDS.get(Path(names[0].removesuffix(".gz")).suffix.lower())
+    # A .tsv may hold pairs or labelled texts, and is read as pairs.
+    kind = kind_of_file(Path(names[0]))
     if names[0] in catalogue():
         entry = find_entry(names[0])
         chosen = entry.variants.get(variant or next(iter(entry.variants)))

@@ -9,12 +9,14 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from peluche.data.catalogue import LinesVariant, find_entry
 from peluche.data.from_catalogue import FromCatalogue
+from peluche.data.locate import provide
 from peluche.data.readers import display_name, read_lines
 from peluche.data.rows import READERS
 from peluche.data.selection import Selection, SkipReport
 from peluche.data.sources import Encoding
-from peluche.errors import DataError
+from peluche.errors import ConfigError, DataError
 
 TEXT_FILES = (".txt", ".text", ".md")
 
@@ -176,7 +178,24 @@ class FolderTexts(_TextSource):
                     yield LabelledText("\n".join(lines), folder.name, where)
 
 
-FileTexts = Annotated[TableTexts | LabelFirstTexts | FolderTexts, Field(discriminator="kind")]
+class LinesTexts(_TextSource):
+    """Files of which every line has the same label.
+
+    Attributes:
+        files: the file of each label.
+    """
+
+    kind: Literal["lines"] = "lines"
+    files: Mapping[str, Path]
+    encoding: Encoding = "utf-8"
+
+    def _texts(self) -> Iterator[LabelledText]:
+        return _labelled_lines(self.files, self.encoding)
+
+
+FileTexts = Annotated[
+    TableTexts | LabelFirstTexts | FolderTexts | LinesTexts, Field(discriminator="kind")
+]
 
 
 class CatalogueTexts(FromCatalogue, _TextSource):
@@ -188,6 +207,58 @@ class CatalogueTexts(FromCatalogue, _TextSource):
         return self.of_file(FileTexts)
 
 
+class LanguageTexts(_TextSource):
+    """The sentences of aligned files of the catalogue, labelled by their language.
+
+    Attributes:
+        name: of the entry.
+        languages: which of them; all that the split has if not given.
+        split: train, validation or test.
+        variant: of the entry; its first without it.
+    """
+
+    kind: Literal["languages"] = "languages"
+    name: str
+    languages: tuple[str, ...] = ()
+    split: str = "train"
+    variant: str | None = None
+
+    @model_validator(mode="after")
+    def _the_catalogue_has_it(self) -> Self:
+        try:
+            self._variant()
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; {error.remedy}") from None
+        return self
+
+    def _variant(self) -> LinesVariant:
+        entry = find_entry(self.name)
+        variant = entry.variant(self.variant, self.split, self.languages, "pairs")
+        if not isinstance(variant, LinesVariant):
+            raise ConfigError(
+                f"{self.name} has no file for each language", remedy="choose another corpus"
+            )
+        return variant
+
+    def _texts(self) -> Iterator[LabelledText]:
+        variant = self._variant()
+        languages = self.languages or variant.languages(self.split)
+        paths = variant.paths(self.split, languages)
+        files = {
+            language: provide(self.name, path)
+            for language, path in zip(languages, paths, strict=True)
+        }
+        return _labelled_lines(files, "utf-8")
+
+
 TextSource = Annotated[
-    TableTexts | LabelFirstTexts | FolderTexts | CatalogueTexts, Field(discriminator="kind")
+    TableTexts | LabelFirstTexts | FolderTexts | LinesTexts | CatalogueTexts | LanguageTexts,
+    Field(discriminator="kind"),
 ]
+
+
+def _labelled_lines(files: Mapping[str, Path], encoding: str) -> Iterator[LabelledText]:
+    for label, path in files.items():
+        name = display_name(path)
+        for number, line in enumerate(read_lines(path, encoding), start=1):
+            yield LabelledText(line, label, f"{name}:{number}")

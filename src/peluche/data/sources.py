@@ -7,7 +7,7 @@ directory.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "TsvSource",
     "source_from",
+    "source_like",
 ]
 
 
@@ -196,6 +197,34 @@ def source_from(
     if values["kind"] == "jsonl" and "columns" in values:
         values["fields"] = values.pop("columns")
     return cast(Source, parse_as(Source, values, where=" ".join(names)))
+
+
+def source_like(names: Sequence[str], like: Mapping[str, Any], **options: Any) -> Source:
+    """`source_from`, read as a run's own source where nothing else is said.
+
+    Args:
+        names: as for `source_from`; none for the source `like` itself.
+        like: the configuration of a run's source. Another corpus of the catalogue is read in its
+            languages, the same corpus in its variant and split too; a file of the same kind with
+            its columns and encoding.
+        options: as for `source_from`.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if not names:
+        if isinstance(given.get("languages"), str):
+            given["languages"] = given["languages"].split("-")
+        return cast(Source, parse_as(Source, {**like, **given}, where="the run's data"))
+    inherited: dict[str, Any] = {}
+    if names[0] in catalogue() and like.get("kind") == "catalogue":
+        inherited["languages"] = "-".join(like["languages"])
+        if names[0] == like["name"]:
+            inherited |= {key: like[key] for key in ("split", "variant") if key in like}
+    plain = source_from(names, **(inherited | given))
+    keys = {"columns", "fields", "encoding"} - given.keys()
+    if plain.kind != like.get("kind") or "columns" in given or plain.kind == "catalogue":
+        return plain
+    own = {key: value for key, value in like.items() if key in keys}
+    return cast(Source, parse_as(Source, {**plain.model_dump(), **own}, where=" ".join(names)))
 
 
 def _kind_of_file(path: Path) -> str:

@@ -5,9 +5,12 @@ from peluche.metrics.perplexity import Perplexity, perplexity
 from peluche.metrics.registry import METRICS, MetricOptions
 from peluche.metrics.scoring import (
     Comparison,
+    Measurement,
     SentenceScores,
     compare,
+    compare_measurements,
     compare_statistics,
+    measure,
     score,
     score_statistics,
     sentence_scores,
@@ -16,6 +19,7 @@ from peluche.metrics.scoring import (
 __all__ = [
     "METRICS",
     "Comparison",
+    "Measurement",
     "Metric",
     "MetricOptions",
     "Perplexity",
@@ -23,7 +27,9 @@ __all__ = [
     "SentenceScores",
     "TextMetric",
     "compare",
+    "compare_measurements",
     "compare_statistics",
+    "measure",
     "perplexity",
     "score",
     "score_statistics",

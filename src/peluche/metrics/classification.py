@@ -8,8 +8,8 @@ import numpy as np
 
 from peluche.errors import DataError
 from peluche.metrics.base import Array, Score
-from peluche.metrics.counts import Share, count_scores
-from peluche.metrics.scoring import score_statistics
+from peluche.metrics.counts import FIGURES, Share, measure_counts
+from peluche.metrics.scoring import Measurement
 
 
 def classification_scores(
@@ -20,6 +20,17 @@ def classification_scores(
     bootstrap: int = 1000,
     seed: int = 12345,
 ) -> list[Score]:
+    """The scores of what `measure_classification` measures, with 95 % bootstrap intervals.
+
+    Arguments and errors as there.
+    """
+    measured = measure_classification(predicted, gold, labels)
+    return [measurement.score(bootstrap, seed) for measurement in measured]
+
+
+def measure_classification(
+    predicted: Sequence[str], gold: Sequence[str], labels: Sequence[str] | None = None
+) -> list[Measurement]:
     """Accuracy, then precision, recall and F1: their mean over labels, and of each label.
 
     With one label per example the micro averages all are the accuracy, and are left out.
@@ -34,16 +45,16 @@ def classification_scores(
     labels = _labels(predicted, gold, labels)
     counts = label_counts(predicted, gold, labels)
     right = np.array([p == g for p, g in zip(predicted, gold, strict=True)], dtype=np.float64)
-    accuracy = score_statistics(
-        Share("accuracy", "example"),
-        np.stack([right, np.ones_like(right)], 1),
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-    rest = count_scores(
-        counts, labels, "example", averages=("macro",), bootstrap=bootstrap, seed=seed
-    )
-    return [accuracy, *rest]
+    shares = np.stack([right, np.ones_like(right)], 1)
+    accuracy = Measurement(Share("accuracy", "example"), shares)
+    return [accuracy, *measure_counts(counts, labels, "example", averages=("macro",))]
+
+
+def split_averages(
+    measured: Sequence[Measurement],
+) -> tuple[Sequence[Measurement], Sequence[Measurement]]:
+    """What `measure_classification` gives: accuracy and means over labels, and each label's."""
+    return measured[: 1 + len(FIGURES)], measured[1 + len(FIGURES) :]
 
 
 def label_counts(predicted: Sequence[str], gold: Sequence[str], labels: Sequence[str]) -> Array:

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from peluche.metrics.base import Array, Metric, Score
-from peluche.metrics.scoring import score_statistics
+from peluche.metrics.base import Array, Metric
+from peluche.metrics.scoring import Measurement
 
 Figure = Literal["precision", "recall", "f1"]
 FIGURES: tuple[Figure, ...] = ("precision", "recall", "f1")
@@ -56,15 +56,13 @@ class CountScore(Metric):
         return {"average": self.average, "unit": self.unit, "kinds": len(self.kinds)}
 
 
-def count_scores(
+def measure_counts(
     counts: Array,
     kinds: Sequence[str],
     unit: str,
     *,
     averages: Sequence[str] = ("micro", "macro"),
-    bootstrap: int = 1000,
-    seed: int = 12345,
-) -> list[Score]:
+) -> list[Measurement]:
     """Precision, recall and F1 of each average, then of each kind where there are several.
 
     Args:
@@ -72,9 +70,7 @@ def count_scores(
     """
     wanted = [*averages, *(kinds if len(kinds) > 1 else [])]
     return [
-        score_statistics(
-            CountScore(figure, average, kinds, unit), counts, bootstrap=bootstrap, seed=seed
-        )
+        Measurement(CountScore(figure, average, kinds, unit), counts)
         for average in wanted
         for figure in FIGURES
     ]

@@ -16,8 +16,8 @@ import numpy as np
 
 from peluche.errors import DataError
 from peluche.metrics.base import Array, Score
-from peluche.metrics.counts import Share, count_scores
-from peluche.metrics.scoring import score_statistics
+from peluche.metrics.counts import Share, measure_counts
+from peluche.metrics.scoring import Measurement
 
 OUTSIDE = "O"
 Scheme = Literal["iob1", "bio", "bioes"]
@@ -109,26 +109,37 @@ def entity_scores(
     bootstrap: int = 1000,
     seed: int = 12345,
 ) -> list[Score]:
+    """The scores of what `measure_entities` measures, with 95 % bootstrap intervals.
+
+    Arguments and errors as there.
+    """
+    return [found.score(bootstrap, seed) for found in measure_entities(predicted, gold)]
+
+
+def measure_entities(
+    predicted: Sequence[Sequence[str]],
+    gold: Sequence[Sequence[str]],
+    types: Sequence[str] = (),
+) -> list[Measurement]:
     """Precision, recall and F1 of whole entities (micro, macro, each type), and token accuracy.
 
     An entity is right if its bounds and its type are (Tjong Kim Sang & De Meulder 2003). Equal to
     seqeval in its default mode.
+
+    Args:
+        types: that the means are over as well, besides those that occur; two systems compare if
+            both are measured over the same.
 
     Raises:
         DataError: not as many sentences or tokens, or something that is not a tag.
     """
     check_sentences(predicted, gold)
     said, true = ([spans_of(tags) for tags in sentences] for sentences in (predicted, gold))
-    types = sorted({span.type for spans in (*said, *true) for span in spans})
-    types = types or ["entity"]
+    found = {span.type for spans in (*said, *true) for span in spans}
+    types = sorted({*found, *types}) or ["entity"]
     counts = _entity_counts(said, true, types)
-    accuracy = score_statistics(
-        Share("token_accuracy", "token"),
-        token_counts(predicted, gold),
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-    return [*count_scores(counts, types, "entity", bootstrap=bootstrap, seed=seed), accuracy]
+    accuracy = Measurement(Share("token_accuracy", "token"), token_counts(predicted, gold))
+    return [*measure_counts(counts, types, "entity"), accuracy]
 
 
 def tagging_scores(
@@ -138,13 +149,29 @@ def tagging_scores(
     bootstrap: int = 1000,
     seed: int = 12345,
 ) -> list[Score]:
+    """The scores of what `measure_tagging` measures, with 95 % bootstrap intervals.
+
+    Arguments and errors as there.
+    """
+    return [found.score(bootstrap, seed) for found in measure_tagging(predicted, gold)]
+
+
+def measure_tagging(
+    predicted: Sequence[Sequence[str]],
+    gold: Sequence[Sequence[str]],
+    tags: Sequence[str] = (),
+) -> list[Measurement]:
     """Token accuracy, and precision, recall and F1 over tokens: macro and of each tag.
+
+    Args:
+        tags: that the means are over as well, besides those that occur; two systems compare if
+            both are measured over the same.
 
     Raises:
         DataError: not as many sentences or tokens.
     """
     check_sentences(predicted, gold)
-    tags = sorted({tag for sentence in (*predicted, *gold) for tag in sentence})
+    tags = sorted({tag for sentence in (*predicted, *gold, tags) for tag in sentence})
     numbers = {tag: number for number, tag in enumerate(tags)}
     counts = np.zeros((len(gold), len(tags), 3))
     for row, (said, true) in enumerate(zip(predicted, gold, strict=True)):
@@ -153,12 +180,9 @@ def tagging_scores(
             counts[row, numbers[other], 2] += 1
             if one == other:
                 counts[row, numbers[one], 0] += 1
-    accuracy = score_statistics(
-        Share("accuracy", "token"), token_counts(predicted, gold), bootstrap=bootstrap, seed=seed
-    )
+    accuracy = Measurement(Share("accuracy", "token"), token_counts(predicted, gold))
     flat = counts.reshape(len(gold), -1)
-    rest = count_scores(flat, tags, "token", averages=("macro",), bootstrap=bootstrap, seed=seed)
-    return [accuracy, *rest]
+    return [accuracy, *measure_counts(flat, tags, "token", averages=("macro",))]
 
 
 def token_counts(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> Array:

@@ -12,7 +12,7 @@ from peluche.errors import DataError
 from peluche.metrics.base import Score
 from peluche.metrics.counts import FIGURES, CountScore, Share
 from peluche.metrics.entities import check_sentences
-from peluche.metrics.scoring import score_statistics
+from peluche.metrics.scoring import Measurement
 
 
 class Attachments(NamedTuple):
@@ -43,6 +43,17 @@ def attachment_scores(
     bootstrap: int = 1000,
     seed: int = 12345,
 ) -> list[Score]:
+    """The scores of what `measure_attachments` measures, with 95 % bootstrap intervals.
+
+    Arguments and errors as there.
+    """
+    measured = measure_attachments(predicted, gold, subtypes=subtypes)
+    return [measurement.score(bootstrap, seed) for measurement in measured]
+
+
+def measure_attachments(
+    predicted: Sequence[Attachments], gold: Sequence[Attachments], *, subtypes: bool = False
+) -> list[Measurement]:
     """UAS and LAS: tokens with the right head, and with the right head and relation.
 
     All tokens count, punctuation too, and subtypes of relations do not, as in the CoNLL 2018
@@ -64,7 +75,7 @@ def attachment_scores(
     counts = np.array(rows, dtype=np.float64)
     unit = "token" if subtypes else "token, relations without subtypes"
     return [
-        score_statistics(Share(name, unit), counts[:, [column, 2]], bootstrap=bootstrap, seed=seed)
+        Measurement(Share(name, unit), counts[:, [column, 2]])
         for column, name in enumerate(("uas", "las"))
     ]
 
@@ -76,6 +87,16 @@ def bracket_scores(
     bootstrap: int = 1000,
     seed: int = 12345,
 ) -> list[Score]:
+    """The scores of what `measure_brackets` measures, with 95 % bootstrap intervals.
+
+    Arguments and errors as there.
+    """
+    return [found.score(bootstrap, seed) for found in measure_brackets(predicted, gold)]
+
+
+def measure_brackets(
+    predicted: Sequence[Sequence[Bracket]], gold: Sequence[Sequence[Bracket]]
+) -> list[Measurement]:
     """Labelled precision, recall and F1 of brackets, and the share of sentences all right.
 
     A bracket that a tree has twice counts twice (PARSEVAL, Black et al. 1991). Callers leave out
@@ -95,14 +116,8 @@ def bracket_scores(
         rows.append(((ours & theirs).total(), ours.total(), theirs.total()))
         whole.append((float(ours == theirs), 1.0))
     counts = np.array(rows, dtype=np.float64)
-    scores = [
-        score_statistics(
-            CountScore(figure, "micro", ["bracket"], "bracket"),
-            counts,
-            bootstrap=bootstrap,
-            seed=seed,
-        )
+    figures = [
+        Measurement(CountScore(figure, "micro", ["bracket"], "bracket"), counts)
         for figure in FIGURES
     ]
-    exact = Share("exact_match", "sentence")
-    return [*scores, score_statistics(exact, np.array(whole), bootstrap=bootstrap, seed=seed)]
+    return [*figures, Measurement(Share("exact_match", "sentence"), np.array(whole))]

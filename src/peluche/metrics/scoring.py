@@ -49,6 +49,47 @@ class Comparison:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """One metric of one system on N segments, before any resampling.
+
+    Attributes:
+        statistics: (N, K), see `Metric`.
+        references: how many there are of each segment, for the signature; None where that makes no
+            sense.
+    """
+
+    metric: Metric
+    statistics: Array
+    references: int | None = None
+
+    def score(self, bootstrap: int = 1000, seed: int = 12345) -> Score:
+        """The score with its 95 % bootstrap interval; without one if `bootstrap` is 0.
+
+        Raises:
+            ConfigError: if `bootstrap` is negative.
+        """
+        return score_statistics(
+            self.metric,
+            self.statistics,
+            bootstrap=bootstrap,
+            seed=seed,
+            references=self.references,
+        )
+
+
+def measure(
+    names: Sequence[str], hypotheses: Sequence[str], references: References, **options: Any
+) -> list[Measurement]:
+    """What `score` scores; arguments and errors as there."""
+    metrics = build_metrics(names, options)
+    streams = _streams(hypotheses, references)
+    return [
+        Measurement(metric, metric.statistics(hypotheses, streams), len(streams))
+        for metric in metrics
+    ]
+
+
 def score(
     names: Sequence[str],
     hypotheses: Sequence[str],
@@ -72,18 +113,8 @@ def score(
         ConfigError: for an unknown metric or option, or a negative `bootstrap`.
         DataError: if there are no hypotheses, or not as many references.
     """
-    metrics = build_metrics(names, options)
-    streams = _streams(hypotheses, references)
-    return [
-        score_statistics(
-            metric,
-            metric.statistics(hypotheses, streams),
-            bootstrap=bootstrap,
-            seed=seed,
-            references=len(streams),
-        )
-        for metric in metrics
-    ]
+    measured = measure(names, hypotheses, references, **options)
+    return [measurement.score(bootstrap, seed) for measurement in measured]
 
 
 def score_statistics(
@@ -205,6 +236,54 @@ def compare_statistics(
         p_value=p_value,
         signature=metric.signature(counts),
     )
+
+
+def compare_measurements(
+    baseline: tuple[str, Sequence[Measurement]],
+    system: tuple[str, Sequence[Measurement]],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 12345,
+    test: Test = "bootstrap",
+) -> list[Comparison]:
+    """`compare` for what was measured of two systems on the same segments, metric by metric.
+
+    A metric that only one of them has (the F1 of a label that the other does not know) is left out.
+
+    Raises:
+        ConfigError: if `bootstrap` is under 1.
+        DataError: if the two have not as many segments, or no metric in common.
+    """
+    others = {one.metric.name: one for one in baseline[1]}
+    found = []
+    for one in system[1]:
+        other = others.get(one.metric.name)
+        if other is None:
+            continue
+        if len(one.statistics) != len(other.statistics):
+            raise DataError(
+                f"{system[0]} was measured on {len(one.statistics)} segments and {baseline[0]} on "
+                f"{len(other.statistics)}",
+                remedy="measure both on the same data",
+            )
+        if one.statistics.shape == other.statistics.shape:
+            found.append(
+                compare_statistics(
+                    one.metric,
+                    (baseline[0], other.statistics),
+                    (system[0], one.statistics),
+                    bootstrap=bootstrap,
+                    seed=seed,
+                    test=test,
+                    references=one.references,
+                )
+            )
+    if not found:
+        raise DataError(
+            f"{system[0]} and {baseline[0]} have no metric in common",
+            remedy="compare models of one task, with the same labels",
+        )
+    return found
 
 
 def _check_resamples(bootstrap: int, least: int) -> None:

@@ -14,10 +14,12 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from peluche.config import Config
+from peluche.data.selection import Selection
 from peluche.errors import did_you_mean
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.objectives.base import Objective
+from peluche.tasks.evaluation import Evaluable, read_examples
 from peluche.training.config import TrainingConfig
 from peluche.training.loop import Evaluator, Stream
 from peluche.training.optimizers import OptimizerConfig
@@ -38,6 +40,29 @@ def phase(run: RunDirectory, name: str, say: Say) -> Iterator[None]:
     seconds = time.perf_counter() - started
     say(f"{name}: {seconds:.1f} s")
     run.log({"event": "phase", "name": name, "seconds": seconds})
+
+
+def log_test(
+    run: RunDirectory, source: Selection, task: Evaluable, say: Say, **facts: Any
+) -> tuple[list[Score], list[dict[str, Any]]]:
+    """Measure a task on a source and log the scores, with further facts.
+
+    Returns:
+        The scores, and what was said of each example.
+    """
+    found = task.measure(read_examples(source, say))
+    scores = found.scores()
+    run.log(
+        {
+            "event": "test",
+            "data": source.model_dump(mode="json"),
+            **facts,
+            "scores": [item.as_json() for item in scores],
+            "examples": len(found.examples),
+            "seconds": found.seconds,
+        }
+    )
+    return scores, [dict(example) for example in found.examples]
 
 
 class Expected(Config):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,15 +13,15 @@ from peluche.config import Config
 from peluche.data.batching import BatchingConfig
 from peluche.data.classification import ClassificationStream
 from peluche.data.labelled import LabelledText, TextSource
-from peluche.data.selection import SkipReport
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.metrics.classification import classification_scores
 from peluche.models.classifier import Classifier, ClassifierConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
-from peluche.recipes.base import Assembly, Recipe, Say, phase
+from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.tasks.classify import TextClassifier, fit_temperature
+from peluche.tasks.evaluation import read_examples
 from peluche.text.labels import Labels
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 from peluche.training.evaluators import mean_losses
@@ -54,8 +53,8 @@ class ClassificationRecipe(Recipe):
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the texts", say):
-            train = read_texts(self.data.train, say)
-            validation = read_texts(self.data.validation, say)
+            train = read_examples(self.data.train, say)
+            validation = read_examples(self.data.validation, say)
         with phase(run, "learn the vocabulary", say):
             if not (run.path / LABELS).exists():
                 texts = (text for example in train for text in example.texts)
@@ -107,28 +106,7 @@ class ClassificationRecipe(Recipe):
         self, run: RunDirectory, task: TextClassifier, say: Say
     ) -> tuple[list[Score], list[dict[str, Any]]]:
         """Classify and score the test set."""
-        source = self.data.test or self.data.validation
-        texts = read_texts(source, say)
-        others = [example.second or "" for example in texts] if task.pairs else None
-        started = time.perf_counter()
-        found = task.classify([example.text for example in texts], others)
-        seconds = time.perf_counter() - started
-        gold = [example.label for example in texts]
-        scores = classification_scores([one.label for one in found], gold, labels=task.labels)
-        run.log(
-            {
-                "event": "test",
-                "data": source.model_dump(mode="json"),
-                "scores": [item.as_json() for item in scores],
-                "examples": len(texts),
-                "seconds": seconds,
-            }
-        )
-        examples = [
-            {"source": "\t".join(example.texts), "reference": example.label, "output": one.label}
-            for example, one in zip(texts, found, strict=True)
-        ]
-        return scores, examples
+        return log_test(run, self.data.test or self.data.validation, task, say)
 
 
 class ClassificationEvaluator:
@@ -165,16 +143,3 @@ class ClassificationEvaluator:
             if item.metric in ("accuracy", "f1_macro"):
                 metrics[item.metric] = item.score
         return EvaluateEvent(step, metrics, ())
-
-
-def read_texts(source: TextSource, say: Say) -> list[LabelledText]:
-    """All texts of a source; says how many were skipped because they are empty.
-
-    Raises:
-        DataError: there is none, or something is wrong with one.
-    """
-    skipped = SkipReport()
-    texts = list(source.read(skipped))
-    if skipped.empty:
-        say(str(skipped))
-    return texts

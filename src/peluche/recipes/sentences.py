@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,7 +13,6 @@ from torch import nn
 from peluche.config import Config
 from peluche.data.annotation import Coding, SentenceStream
 from peluche.data.batching import BatchingConfig
-from peluche.data.selection import SkipReport
 from peluche.data.sentences import Sentence
 from peluche.data.treebanks import SentenceSource
 from peluche.errors import DataError
@@ -27,7 +25,8 @@ from peluche.models.tagger import TaggerConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
-from peluche.recipes.base import Assembly, Recipe, Say, phase
+from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.tasks.evaluation import read_examples
 from peluche.tasks.load import load_coding, save_coding
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
@@ -73,8 +72,8 @@ class SentenceRecipe(Recipe):
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the sentences", say):
-            train = read_sentences(self.data.train, say)
-            validation = read_sentences(self.data.validation, say)
+            train = read_examples(self.data.train, say)
+            validation = read_examples(self.data.validation, say)
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "lexicon.json").exists():
                 lexicon = self.lexicon.build(sentence.tokens for sentence in train)
@@ -102,28 +101,7 @@ class SentenceRecipe(Recipe):
         self, run: RunDirectory, task: Any, say: Say
     ) -> tuple[list[Score], list[dict[str, Any]]]:
         """Annotate and score the test set."""
-        source = self.data.test or self.data.validation
-        sentences = read_sentences(source, say)
-        started = time.perf_counter()
-        scores, said = task.score(sentences)
-        run.log(
-            {
-                "event": "test",
-                "data": source.model_dump(mode="json"),
-                "scores": [item.as_json() for item in scores],
-                "examples": len(sentences),
-                "seconds": time.perf_counter() - started,
-            }
-        )
-        examples = [
-            {
-                "source": " ".join(sentence.tokens),
-                "reference": str(task.gold(sentence)),
-                "output": str(one),
-            }
-            for sentence, one in zip(sentences, said, strict=True)
-        ]
-        return scores, examples
+        return log_test(run, self.data.test or self.data.validation, task, say)
 
 
 class TaggingRecipe(SentenceRecipe):
@@ -231,7 +209,7 @@ class SentenceEvaluator:
     @torch.no_grad()
     def __call__(self, step: int) -> EvaluateEvent:
         metrics = mean_losses(self.model, self.objective, self.batches)
-        scores, _ = self.task.score(self.sentences, bootstrap=0)
+        scores = self.task.measure(self.sentences).scores(bootstrap=0)
         metrics |= {one.metric: one.score for one in scores if one.metric in self.figures}
         return EvaluateEvent(step, metrics, ())
 
@@ -250,16 +228,3 @@ def labels_in(sentences: Sequence[Sentence], kind: Literal["tags", "relations"])
             remedy=f"read a file that has {kind}, and the columns that they are in",
         )
     return Labels.of(found)
-
-
-def read_sentences(source: SentenceSource, say: Say) -> list[Sentence]:
-    """All sentences of a source; says how many were skipped because they are empty.
-
-    Raises:
-        DataError: there is none, or something is wrong with one.
-    """
-    skipped = SkipReport()
-    sentences = list(source.read(skipped))
-    if skipped.empty:
-        say(str(skipped))
-    return sentences

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -14,10 +13,10 @@ from peluche.data.sources import Pair, SkipReport, Source
 from peluche.errors import DataError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score, score
+from peluche.metrics import Score
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.objectives.translation import TranslationConfig
-from peluche.recipes.base import Assembly, Recipe, Say, phase, silent
+from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase, silent
 from peluche.tasks.translate import Translator
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 from peluche.training.evaluators import EvaluationConfig, TranslationEvaluator
@@ -74,31 +73,7 @@ class TranslationRecipe(Recipe):
     ) -> tuple[list[Score], list[dict[str, Any]]]:
         """Translate and score the test set as the recipe's protocol says."""
         source = self.data.test or self.data.validation
-        pairs = read_pairs(source, say)
-        started = time.perf_counter()
-        hypotheses = task.translate([pair.source for pair in pairs])
-        seconds = time.perf_counter() - started
-        scores = score(
-            self.evaluation.metrics,
-            hypotheses,
-            [pair.target for pair in pairs],
-            **self.evaluation.score_options(),
-        )
-        run.log(
-            {
-                "event": "test",
-                "data": source.model_dump(mode="json"),
-                "decoding": self.decoding.model_dump(mode="json"),
-                "scores": [item.as_json() for item in scores],
-                "examples": len(pairs),
-                "seconds": seconds,
-            }
-        )
-        examples = [
-            {"source": pair.source, "reference": pair.target, "output": hypothesis}
-            for pair, hypothesis in zip(pairs, hypotheses, strict=True)
-        ]
-        return scores, examples
+        return log_test(run, source, task, say, decoding=self.decoding.model_dump(mode="json"))
 
 
 class _Corpus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from peluche.reporting.examples import choose, is_right, load_examples, save_exa
 from peluche.reporting.rendering import assets, environment
 from peluche.reporting.run_summary import RunSummary, summarise
 from peluche.reporting.verdicts import judge
+from peluche.text.labels import Labels
 
 __all__ = ["render_report", "save_examples", "write_report"]
 
@@ -78,6 +80,7 @@ def render_report(run: RunDirectory, examples: Sequence[Mapping[str, str]], expl
         right=right,
         right_count=sum(map(is_right, examples)),
         example_count=len(examples),
+        confusion=_confusion(run, examples),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         run=shlex.quote(str(run.path)),
         config_file=shlex.quote(str(run.path / "config.yaml")),
@@ -86,6 +89,17 @@ def render_report(run: RunDirectory, examples: Sequence[Mapping[str, str]], expl
         style=assets("base.css", "report.css"),
         version=peluche.__version__,
     )
+
+
+def _confusion(run: RunDirectory, examples: Sequence[Mapping[str, str]]) -> str | None:
+    """A classifier's table of confusions, as SVG in base64; None for other tasks."""
+    if run.config.get("task") != "classification" or not examples:
+        return None
+    # Drawing takes long to import, and no other report needs it.
+    from peluche.reporting.confusion import confusion_svg
+
+    labels = Labels.load(run.part("labels.json"))
+    return base64.b64encode(confusion_svg(list(labels), examples)).decode()
 
 
 def _about(config: Mapping[str, Any]) -> dict[str, str]:

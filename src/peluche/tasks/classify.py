@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -10,7 +11,13 @@ import numpy as np
 import torch
 
 from peluche.data.classification import TextWindow, encode_texts
+from peluche.data.labelled import LabelledText, TextSource
+from peluche.data.labelled_from import texts_from
+from peluche.errors import DataError
+from peluche.metrics.calibration import measure_probabilities
+from peluche.metrics.classification import measure_classification, split_averages
 from peluche.models.classifier import Classifier
+from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.modes import evaluating
 from peluche.text.labels import Labels
 from peluche.text.tokenizer import Tokenizer
@@ -32,7 +39,7 @@ class Classification(NamedTuple):
         return {"label": self.label, "probabilities": self.probabilities}
 
 
-class TextClassifier:
+class TextClassifier(Evaluable):
     """Classifies with a model and its tokenizer.
 
     Args:
@@ -84,6 +91,47 @@ class TextClassifier:
                 hidden = self.model.hidden(batch.tokens, batch.valid, batch.segments)
                 found[torch.from_numpy(rows)] = self.model.logits(hidden).double().cpu()
         return found
+
+    def source(self, names: Sequence[str], **options: Any) -> TextSource:
+        """See `Evaluable.source` and `texts_from`."""
+        return texts_from(names, self.own_source() if not names else self._like(), **options)
+
+    def _like(self) -> Mapping[str, Any]:
+        return self.settings.source or self.settings.train
+
+    def measure(self, examples: Sequence[LabelledText]) -> Evaluation:
+        """Accuracy, precision, recall and F1, and how good the probabilities are.
+
+        Raises:
+            DataError: a label that the model does not know, or a text without the second that it
+                needs; with its place.
+        """
+        gold = [self.labels.number(example.label, example.where) for example in examples]
+        for example in examples:
+            if self.pairs and example.second is None:
+                raise DataError(
+                    "this model judges pairs of texts, and here is one text",
+                    where=example.where,
+                    remedy="name the columns of both: --columns FIRST,SECOND,LABEL",
+                )
+        started = time.perf_counter()
+        others = [example.second or "" for example in examples] if self.pairs else None
+        logits = self.logits([example.text for example in examples], others)
+        seconds = time.perf_counter() - started
+        probabilities = (logits / self.temperature).softmax(-1).numpy()
+        names = list(self.labels)
+        said = [names[number] for number in probabilities.argmax(1)]
+        true = [example.label for example in examples]
+        averages, by_label = split_averages(measure_classification(said, true, names))
+        return Evaluation(
+            [*averages, *measure_probabilities(probabilities, gold), *by_label],
+            [
+                {"source": "\t".join(example.texts), "reference": example.label, "output": label}
+                for example, label in zip(examples, said, strict=True)
+            ],
+            seconds,
+            names,
+        )
 
     def stream(self, lines: Iterable[str], block: int = 1024) -> Iterator[Classification]:
         """`classify` over any number of lines; a tab parts the texts of a pair."""

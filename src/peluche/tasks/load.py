@@ -23,6 +23,7 @@ from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
 from peluche.tasks.classify import TextClassifier
+from peluche.tasks.evaluation import EvaluationSettings
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
@@ -47,8 +48,7 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
         CheckpointError: if there is no such model, or it is damaged.
         ConfigError: for settings that are not known or do not go together.
     """
-    run = resolve(model)
-    return LOADERS[task_of(run)](run, weights, options)
+    return _loaded(resolve(model), weights, options)
 
 
 def load_translator(model: str | Path, *, weights: str = "model", **decoding: Any) -> Translator:
@@ -104,9 +104,15 @@ def _load_as(
             where=run.path,
             remedy=f"use: peluche {VERBS[found]} {run.path}",
         )
-    loaded = LOADERS[found](run, weights, options)
+    loaded = _loaded(run, weights, options)
     assert isinstance(loaded, kind)
     return loaded
+
+
+def _loaded(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
+    task = LOADERS[task_of(run)](run, weights, options)
+    task.settings = EvaluationSettings.of(run.config)
+    return task
 
 
 VERBS = {

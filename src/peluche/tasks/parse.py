@@ -12,12 +12,13 @@ from peluche.data.annotation import SentenceBatch
 from peluche.data.brackets import Tree, brackets_of, tree_of
 from peluche.data.sentences import Sentence, write_conllu
 from peluche.generation.trees import best_constituents, spanning_tree
-from peluche.metrics import Score
-from peluche.metrics.entities import tagging_scores
-from peluche.metrics.parsing import Attachments, attachment_scores, bracket_scores
+from peluche.metrics import Measurement
+from peluche.metrics.counts import Share
+from peluche.metrics.entities import token_counts
+from peluche.metrics.parsing import Attachments, measure_attachments, measure_brackets
 from peluche.models.dependency_parser import DependencyParser
 from peluche.models.span_parser import SpanParser
-from peluche.tasks.sentences import SentenceTask, lengths_of, names_of
+from peluche.tasks.sentences import SentenceTask, annotation_of, lengths_of, names_of
 
 
 class DependencyTree(NamedTuple):
@@ -59,24 +60,24 @@ class DependencyAnnotator(SentenceTask[DependencyParser, DependencyTree]):
         ]
 
     def gold(self, sentence: Sentence) -> DependencyTree:
-        return DependencyTree(sentence.tokens, sentence.tags, sentence.heads, sentence.relations)
+        return DependencyTree(
+            sentence.tokens,
+            annotation_of(sentence, "tags"),
+            annotation_of(sentence, "heads"),
+            sentence.relations,
+        )
 
-    def score(
-        self, sentences: Sequence[Sentence], *, bootstrap: int = 1000
-    ) -> tuple[list[Score], list[DependencyTree]]:
-        """UAS, LAS and accuracy of tags against the sentences' own trees, and the trees said."""
-        said = self.annotate([sentence.tokens for sentence in sentences])
-        attachments = attachment_scores(
-            [Attachments(tree.heads, tree.relations) for tree in said],
-            [Attachments(sentence.heads, sentence.relations) for sentence in sentences],
-            bootstrap=bootstrap,
-        )
-        tags = tagging_scores(
-            [tree.tags for tree in said],
-            [sentence.tags for sentence in sentences],
-            bootstrap=bootstrap,
-        )
-        return [*attachments, tags[0]], said
+    def compare(
+        self, said: Sequence[DependencyTree], gold: Sequence[DependencyTree]
+    ) -> list[Measurement]:
+        """UAS, LAS and the accuracy of tags."""
+        trees = [
+            [Attachments(tree.heads, tree.relations) for tree in side] for side in (said, gold)
+        ]
+        return [
+            *measure_attachments(*trees),
+            _accuracy([tree.tags for tree in said], [tree.tags for tree in gold]),
+        ]
 
 
 class ConstituencyTree(NamedTuple):
@@ -87,8 +88,12 @@ class ConstituencyTree(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """What `peluche parse --json` prints."""
-        tags = [tag for _, tag in self.tree.leaves()]
-        return {"tokens": list(self.tokens), "tags": tags, "tree": str(self.tree)}
+        return {"tokens": list(self.tokens), "tags": self.tags, "tree": str(self.tree)}
+
+    @property
+    def tags(self) -> list[str]:
+        """Parts of speech."""
+        return [tag for _, tag in self.tree.leaves()]
 
     def __str__(self) -> str:
         return f"{self.tree}\n"
@@ -118,23 +123,18 @@ class ConstituencyAnnotator(SentenceTask[SpanParser, ConstituencyTree]):
         return trees
 
     def gold(self, sentence: Sentence) -> ConstituencyTree:
-        return ConstituencyTree(
-            sentence.tokens, tree_of(sentence.tokens, sentence.tags, sentence.spans)
-        )
+        tags = annotation_of(sentence, "tags")
+        return ConstituencyTree(sentence.tokens, tree_of(sentence.tokens, tags, sentence.spans))
 
-    def score(
-        self, sentences: Sequence[Sentence], *, bootstrap: int = 1000
-    ) -> tuple[list[Score], list[ConstituencyTree]]:
-        """Scores of brackets and tags against the sentences' own trees, and the trees said."""
-        said = self.annotate([sentence.tokens for sentence in sentences])
-        brackets = bracket_scores(
-            [brackets_of(tree.tree) for tree in said],
-            [brackets_of(self.gold(sentence).tree) for sentence in sentences],
-            bootstrap=bootstrap,
-        )
-        tags = tagging_scores(
-            [[tag for _, tag in tree.tree.leaves()] for tree in said],
-            [sentence.tags for sentence in sentences],
-            bootstrap=bootstrap,
-        )
-        return [*brackets, tags[0]], said
+    def compare(
+        self, said: Sequence[ConstituencyTree], gold: Sequence[ConstituencyTree]
+    ) -> list[Measurement]:
+        """F1, precision and recall of brackets, whole sentences, and the accuracy of tags."""
+        ours, theirs = ([brackets_of(tree.tree) for tree in side] for side in (said, gold))
+        precision, recall, f1, exact = measure_brackets(ours, theirs)
+        tags = [[tree.tags for tree in side] for side in (said, gold)]
+        return [f1, precision, recall, exact, _accuracy(*tags)]
+
+
+def _accuracy(said: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> Measurement:
+    return Measurement(Share("accuracy", "token"), token_counts(said, gold))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import nn
 
 from peluche.data.annotation import Coding, SentenceBatch, SentenceWindow
 from peluche.data.sentences import Sentence
+from peluche.data.treebanks import SentenceSource, sentences_from
 from peluche.errors import DataError
-from peluche.metrics import Score
+from peluche.metrics import Measurement
+from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.modes import evaluating
 from peluche.text.words import split_words
 
@@ -20,7 +23,7 @@ A = TypeVar("A")
 M = TypeVar("M", bound=nn.Module)
 
 
-class SentenceTask(Generic[M, A]):
+class SentenceTask(Evaluable, Generic[M, A]):
     """Says something of each token of sentences with a model.
 
     Args:
@@ -55,14 +58,33 @@ class SentenceTask(Generic[M, A]):
         """What the model says of a batch."""
         raise NotImplementedError
 
+    def source(self, names: Sequence[str], **options: Any) -> SentenceSource:
+        """See `Evaluable.source` and `sentences_from`."""
+        like = self.settings.source or self.settings.train
+        return sentences_from(names, like if names else self.own_source(), **options)
+
+    def measure(self, examples: Sequence[Sentence]) -> Evaluation:
+        """Scores of what the model says of sentences against their own annotation.
+
+        Raises:
+            DataError: a sentence lacks what the model says.
+        """
+        gold = [self.gold(sentence) for sentence in examples]
+        started = time.perf_counter()
+        said = self.annotate([sentence.tokens for sentence in examples])
+        seconds = time.perf_counter() - started
+        shown = [
+            {"source": " ".join(sentence.tokens), "reference": str(true), "output": str(one)}
+            for sentence, true, one in zip(examples, gold, said, strict=True)
+        ]
+        return Evaluation(self.compare(said, gold), shown, seconds)
+
     def gold(self, sentence: Sentence) -> A:
         """What is said of a sentence by its own annotation."""
         raise NotImplementedError
 
-    def score(
-        self, sentences: Sequence[Sentence], *, bootstrap: int = 1000
-    ) -> tuple[list[Score], list[A]]:
-        """Scores against the sentences' own annotation, and what the model says."""
+    def compare(self, said: Sequence[A], gold: Sequence[A]) -> list[Measurement]:
+        """How good what is said is, by every metric of the task."""
         raise NotImplementedError
 
     def stream(self, lines: Iterable[str], *, split: bool = True, block: int = 256) -> Iterator[A]:
@@ -78,6 +100,20 @@ class SentenceTask(Generic[M, A]):
         while some := list(islice(sentences, size)):
             yield from self.annotate(some)
             size = min(2 * size, block)
+
+
+def annotation_of(sentence: Sentence, kind: Literal["tags", "heads"]) -> Sequence[Any]:
+    """What a sentence says of its tokens.
+
+    Raises:
+        DataError: it does not.
+    """
+    found: Sequence[Any] = getattr(sentence, kind)
+    if len(found) != len(sentence.tokens):
+        raise DataError(
+            f"the sentence has no {kind}", where=sentence.where, remedy=f"read a file with {kind}"
+        )
+    return found
 
 
 def lengths_of(batch: SentenceBatch) -> list[int]:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from peluche.data.annotation import SentenceBatch
 from peluche.data.sentences import Sentence
-from peluche.metrics import Score
-from peluche.metrics.entities import entity_scores, is_entity_tags, tagging_scores
+from peluche.metrics import Measurement
+from peluche.metrics.entities import is_entity_tags, measure_entities, measure_tagging
 from peluche.models.tagger import Tagger
-from peluche.tasks.sentences import SentenceTask, lengths_of, names_of
+from peluche.tasks.sentences import SentenceTask, annotation_of, lengths_of, names_of
 
 
 class Tagging(NamedTuple):
@@ -37,16 +37,12 @@ class SentenceTagger(SentenceTask[Tagger, Tagging]):
         return [Tagging(*pair) for pair in zip(sentences, tags, strict=True)]
 
     def gold(self, sentence: Sentence) -> Tagging:
-        return Tagging(sentence.tokens, sentence.tags)
+        return Tagging(sentence.tokens, annotation_of(sentence, "tags"))
 
-    def score(
-        self, sentences: Sequence[Sentence], *, bootstrap: int = 1000
-    ) -> tuple[list[Score], list[Tagging]]:
-        """Scores against the sentences' own tags, and the tags said.
-
-        Entities are scored whole where the model's tags mark entities, otherwise tokens.
-        """
-        said = self.annotate([sentence.tokens for sentence in sentences])
-        gold = [sentence.tags for sentence in sentences]
-        scores = entity_scores if is_entity_tags(self.coding.known("tags")) else tagging_scores
-        return scores([one.tags for one in said], gold, bootstrap=bootstrap), said
+    def compare(self, said: Sequence[Tagging], gold: Sequence[Tagging]) -> list[Measurement]:
+        """Entities are scored whole where the model's tags mark entities, otherwise tokens."""
+        known = self.coding.known("tags")
+        ours, theirs = ([one.tags for one in side] for side in (said, gold))
+        if is_entity_tags(known):
+            return measure_entities(ours, theirs, sorted({tag[2:] for tag in known} - {""}))
+        return measure_tagging(ours, theirs, known)
