@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from peluche.errors import ConfigError, DataError, did_you_mean
+from peluche.models.registry import DEFAULT_KIND, KINDS
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.translation import TranslationRecipe
@@ -70,7 +71,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
             )
         path = recipes[name]
     values = _read_yaml(path)
-    for override in overrides:
+    # A model's kind comes first, since a change of it drops the settings of the former one.
+    for override in sorted(overrides, key=lambda text: not text.startswith("model.kind=")):
         _apply(values, override)
     return parse_recipe(values, where=str(path))
 
@@ -118,4 +120,6 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"'{parent}' in '{override}' has no keys inside", where=key)
         place = inner
+    if key == "model.kind" and value in KINDS and place.get("kind", DEFAULT_KIND) != value:
+        place.clear()
     place[last] = value

@@ -16,6 +16,7 @@ from peluche.generation.config import DecodingConfig
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score, score
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.registry import ModelConfig
 from peluche.objectives.translation import TranslationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, phase, silent
 from peluche.tasks.translate import Translator
@@ -37,7 +38,7 @@ class TranslationRecipe(Recipe):
     task: Literal["translation"] = "translation"
     data: DataConfig
     tokenizer: TokenizerConfig = TokenizerConfig()
-    model: EncoderDecoderConfig = EncoderDecoderConfig()
+    model: ModelConfig = EncoderDecoderConfig()
     objective: TranslationConfig = TranslationConfig()
     batching: BatchingConfig = BatchingConfig()
     decoding: DecodingConfig = DecodingConfig()
