@@ -21,6 +21,7 @@ VERBS = [
     "report",
     "explain",
     "export",
+    "study",
     "config",
 ]
 

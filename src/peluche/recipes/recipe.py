@@ -70,11 +70,20 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
                 remedy=f"{did_you_mean(name, recipes)}; or give the path of a .yaml file",
             )
         path = recipes[name]
-    values = _read_yaml(path)
-    # A model's kind comes first, since a change of it drops the settings of the former one.
+    return parse_recipe(changed(_read_yaml(path), overrides), where=str(path))
+
+
+def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values with `a.b.c=value` changes, which are made in place.
+
+    A change of `model.kind` comes first and drops the settings of the former kind.
+
+    Raises:
+        ConfigError: a change is not written like that.
+    """
     for override in sorted(overrides, key=lambda text: not text.startswith("model.kind=")):
         _apply(values, override)
-    return parse_recipe(values, where=str(path))
+    return values
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
