@@ -91,5 +91,5 @@ def test_another_kind_of_model_starts_from_its_own_defaults():
 def test_an_unknown_kind_of_model_is_refused():
     with pytest.raises(ConfigError, match="did you mean 'recurrent_seq2seq'"):
         load_recipe("quickstart", ["model.kind=recurrent_seq2sec"])
-    with pytest.raises(ConfigError, match="unknown key 'model.heads'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.heads'"):
         load_recipe("quickstart", ["model.kind=recurrent_seq2seq", "model.heads=4"])

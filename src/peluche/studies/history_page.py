@@ -187,8 +187,9 @@ def _attention(results: Sequence[RungResult], examples: Sequence[dict[str, str]]
 
 
 def _draw_alignment(weights: Matrix, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    figure = Figure((2 + 0.36 * len(columns), 1.4 + 0.3 * len(rows)), layout="constrained")
-    axes: Axes = figure.subplots()
+    # The axes fill the figure, and what is saved grows by the names around them.
+    figure = Figure((0.33 * len(columns), 0.3 * len(rows)))
+    axes: Axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(weights, cmap=WEIGHTS, vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks(range(len(columns)), columns, rotation="vertical", parse_math=False)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class MemoryConfig(Config):
     which symbol it was. Chance is 1/symbols.
     """
 
-    lengths: tuple[int, ...] = (5, 10, 20, 40, 80)
+    lengths: tuple[Annotated[int, Field(gt=1)], ...] = Field((5, 10, 20, 40, 80), min_length=1)
     symbols: int = Field(8, gt=1)
     noise: int = Field(8, gt=0, description="other tokens, none of which matters")
     width: int = Field(64, gt=0, description="of embeddings and states")
