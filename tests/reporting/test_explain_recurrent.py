@@ -12,6 +12,7 @@ from test_explain_browser import open_page  # noqa: F401  (a fixture)
 from test_explain_page import HOSTILE, Elements
 
 from peluche.models.recurrent_seq2seq import RecurrentSeq2seqConfig
+from peluche.reporting.descriptions import describe_model
 from peluche.reporting.explain import explain
 from peluche.reporting.page import render_page, write_page
 from peluche.reporting.pictures import write_pictures
@@ -141,3 +142,13 @@ def test_the_page_opens_moves_and_complains_of_nothing(tmp_path, scheme, request
         "input => { input.value = 1; input.dispatchEvent(new Event('input')); }"
     )
     assert page.locator("#view-step .bars li.said").count() == 1
+
+
+def test_a_report_says_in_words_what_the_model_is():
+    def said(**settings):
+        return describe_model(RecurrentSeq2seqConfig.parse(settings).model_dump())
+
+    assert said(cell="lstm", layers=2, attention="none") == (
+        "recurrent sequence to sequence, LSTM, 2 + 2 layers of width 256, without attention"
+    )
+    assert said(hidden=64).endswith("GRU, 1 + 1 layers of width 64, bahdanau attention")
