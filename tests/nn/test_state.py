@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from peluche.nn.attention import attention
 from peluche.nn.masks import Causal, prepare
-from peluche.nn.state import State, StaticState
+from peluche.nn.state import KeyValueState, RecurrentState, State, StaticState
 
 LAYERS, ROWS, HEADS, WIDTH, LENGTH = 2, 3, 2, 4, 9
 
@@ -95,5 +95,39 @@ def test_writing_beyond_the_capacity_is_an_error(tensors):
         write(state, keys, values, 0, 5)
 
 
-def test_it_is_a_state():
+def test_they_are_states():
+    assert isinstance(StaticState(1, 1, 1, 2, 3), KeyValueState)
     assert isinstance(StaticState(1, 1, 1, 2, 3), State)
+    assert isinstance(RecurrentState(hidden=torch.zeros(1, 1, 1)), State)
+
+
+@given(
+    moves=st.lists(
+        st.lists(st.integers(0, 2), min_size=3, max_size=3) | st.integers(0, 6), max_size=12
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_a_recurrent_state_goes_back_to_the_rows_that_are_left(moves):
+    """Rows are told apart by their history: a list of rows is a `select`, a number a `truncate`."""
+    state = RecurrentState(hidden=torch.arange(3.0)[None, :, None], fed=torch.zeros(3, 1))
+    rows = [[float(row)] for row in range(3)]
+    for move in moves:
+        if isinstance(move, int):
+            state.truncate(move)
+            rows = [row[: move + 1] for row in rows]
+        else:
+            new = torch.rand(3, 1)
+            state.write(torch.tensor([state.length]), hidden=new[None], fed=-new)
+            rows = [[*row, float(value)] for row, value in zip(rows, new, strict=True)]
+            state.select(torch.tensor(move))
+            rows = [rows[number] for number in move]
+        assert state.length == len(rows[0]) - 1
+        assert state.view()["hidden"][0, :, 0].tolist() == [row[-1] for row in rows]
+        if state.length:
+            assert state.view()["fed"][:, 0].tolist() == [-row[-1] for row in rows]
+
+
+def test_a_recurrent_state_takes_one_position_after_another():
+    state = RecurrentState(hidden=torch.zeros(1, 2, 1))
+    with pytest.raises(ValueError, match="position 0 is next"):
+        state.write(torch.tensor([1]), hidden=torch.ones(1, 2, 1))

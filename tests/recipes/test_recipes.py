@@ -77,3 +77,19 @@ def test_unknown_recipes_are_refused_with_the_nearest(tmp_path):
     broken.write_text("- a\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="keys and values"):
         load_recipe(str(broken))
+
+
+def test_another_kind_of_model_starts_from_its_own_defaults():
+    changes = ["model.attention=luong", "model.kind=recurrent_seq2seq", "model.hidden=64"]
+    recipe = load_recipe("multi30k-de-en", changes)
+    assert recipe.model.kind == "recurrent_seq2seq"
+    assert (recipe.model.attention, recipe.model.hidden) == ("luong", 64)
+    same = load_recipe("multi30k-de-en", ["model.kind=encoder_decoder"])
+    assert same == load_recipe("multi30k-de-en")
+
+
+def test_an_unknown_kind_of_model_is_refused():
+    with pytest.raises(ConfigError, match="did you mean 'recurrent_seq2seq'"):
+        load_recipe("quickstart", ["model.kind=recurrent_seq2sec"])
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.heads'"):
+        load_recipe("quickstart", ["model.kind=recurrent_seq2seq", "model.heads=4"])

@@ -23,15 +23,23 @@ def export(
     weights: Annotated[str, Option(help="Which weights of the run: model, best, ...")] = "model",
 ) -> None:
     """Write a trained model in the form that another tool reads."""
+    from peluche.errors import ConfigError
     from peluche.generation.config import DecodingConfig
     from peluche.hub.ctranslate2 import export_ctranslate2
     from peluche.hub.huggingface import SearchDefaults, export_huggingface
     from peluche.hub.resolve import resolve
+    from peluche.models.encoder_decoder import EncoderDecoder
     from peluche.tasks.load import load_model
 
     opened = resolve(run)
     tokenizer = opened.tokenizer()
     model = load_model(opened, len(tokenizer), weights)
+    if not isinstance(model, EncoderDecoder):
+        raise ConfigError(
+            f"a model of kind '{model.config.kind}' has no form that {to} reads",
+            where=opened.path,
+            remedy="export an encoder_decoder; peluche itself reads the run as it is",
+        )
     parts = model.config, model.state_dict(), tokenizer, output or opened.path / "export" / to
     if to == "ctranslate2":
         reader = f"ctranslate2.{export_ctranslate2(*parts)}"

@@ -24,6 +24,7 @@ VERBS = [
     "report",
     "explain",
     "export",
+    "study",
     "config",
 ]
 

@@ -8,10 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from peluche.models.encoder_decoder import EncoderDecoder
-from peluche.nn.masks import PreparedMask
-from peluche.nn.stack import Memory
-from peluche.nn.state import StaticState
+from peluche.models.translation import SourceMemory, TranslationModel
 
 
 class Decoding(Protocol):
@@ -59,7 +56,7 @@ class ModelDecoder:
 
     parallel = False
 
-    def __init__(self, model: EncoderDecoder) -> None:
+    def __init__(self, model: TranslationModel) -> None:
         self.model = model
 
     def start(
@@ -77,20 +74,14 @@ class ModelDecoder:
 class ModelDecoding:
     """See `Decoding`. Every beam has a copy of its past."""
 
-    def __init__(self, model: EncoderDecoder, memory: Memory, beams: int, capacity: int) -> None:
-        config = model.config
+    def __init__(
+        self, model: TranslationModel, memory: SourceMemory, beams: int, capacity: int
+    ) -> None:
         self.model, self.memory = model, memory
         self.beams = beams
-        self.state = StaticState(
-            config.decoder_layers or config.layers,
-            memory.hidden.shape[0] * beams,
-            config.kv_heads or config.heads,
-            config.d_model // config.heads,
-            capacity,
-            dtype=memory.hidden.dtype,
-            device=memory.hidden.device,
-        )
-        self.position = torch.zeros(1, dtype=torch.int64, device=memory.hidden.device)
+        self.state = model.start_state(memory, beams, capacity)
+        device = model.head.weight.device
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)
 
     def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
         hidden = self.model.hidden(
@@ -110,16 +101,4 @@ class ModelDecoding:
         rows = sentences.to(self.position.device)
         beams = torch.arange(self.beams, device=rows.device)
         self.state.select((rows[:, None] * self.beams + beams).flatten())
-        hidden, valid, mask, pairs = self.memory
-        assert pairs is not None, "the memory was projected at the start"
-        self.memory = Memory(
-            hidden[rows],
-            valid[rows],
-            None if mask is None else _keep_mask(mask, rows),
-            tuple((key[rows], value[rows]) for key, value in pairs),
-        )
-
-
-def _keep_mask(mask: PreparedMask, rows: Tensor) -> PreparedMask:
-    assert mask.dense is not None, "a padding mask is dense"
-    return PreparedMask(mask.dense[rows], None if mask.empty is None else mask.empty[rows])
+        self.memory = self.memory.select(rows)

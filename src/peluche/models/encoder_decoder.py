@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from peluche.models.transformer import TransformerConfig, build_stack
+from peluche.models.translation import TranslationModel
 from peluche.nn.attention import MultiHeadAttention
-from peluche.nn.losses import TokenLoss, fused_cross_entropy
 from peluche.nn.masks import Causal, Padding, prepare
 from peluche.nn.stack import Memory
-from peluche.nn.state import State
+from peluche.nn.state import KeyValueState, StaticState
 from peluche.nn.trace import scope
 
 
@@ -33,7 +33,7 @@ class EncoderDecoderConfig(TransformerConfig):
         return EncoderDecoder(self, vocabulary)
 
 
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(TranslationModel):
     """Reads a source sentence whole, writes the target one token at a time."""
 
     def __init__(self, config: EncoderDecoderConfig, vocabulary: int) -> None:
@@ -69,6 +69,11 @@ class EncoderDecoder(nn.Module):
             self.encoder.scale_branches()
             self.decoder.scale_branches()
 
+    @property
+    def longest(self) -> int | None:
+        """The most tokens of a sentence, [EOS] included: of learned positions there are so many."""
+        return self.config.max_length if self.config.positions == "learned" else None
+
     def encode(
         self, source: Int[Tensor, "batch source"], valid: Bool[Tensor, "batch source"]
     ) -> Memory:
@@ -89,13 +94,26 @@ class EncoderDecoder(nn.Module):
         )
         return memory._replace(keys_and_values=pairs)
 
+    def start_state(self, memory: Memory, beams: int, capacity: int) -> StaticState:
+        """A state for `beams` rows a sentence; every beam has a copy of its past."""
+        config = self.config
+        return StaticState(
+            len(self.decoder.blocks),
+            memory.hidden.shape[0] * beams,
+            config.kv_heads or config.heads,
+            config.d_model // config.heads,
+            capacity,
+            dtype=memory.hidden.dtype,
+            device=memory.hidden.device,
+        )
+
     def hidden(
         self,
         tokens: Int[Tensor, "rows length"],
         *,
         condition: Memory,
         positions: Int[Tensor, "length"] | None = None,
-        state: State | None = None,
+        state: KeyValueState | None = None,
     ) -> Float[Tensor, "rows length d_model"]:
         """The decoder's hidden states after reading `tokens`, looking at `condition`.
 
@@ -109,16 +127,3 @@ class EncoderDecoder(nn.Module):
         mask = prepare(Causal(), 1, positions, positions) if state is None else None
         with scope("decoder"):
             return self.decoder(tokens, positions, mask, condition, state)
-
-    def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocabulary"]:
-        """Scores of every token of the vocabulary."""
-        return self.head(hidden)
-
-    def token_loss(
-        self,
-        hidden: Float[Tensor, "rows d_model"],
-        labels: Int[Tensor, "rows"],
-        smoothing: float = 0.0,
-    ) -> TokenLoss:
-        """Projection and label-smoothed cross-entropy in one, without keeping logits."""
-        return fused_cross_entropy(hidden, self.head.weight, labels, smoothing)

@@ -1,20 +1,40 @@
-"""Every model family's configuration, told apart by `kind`."""
+"""Every translation family's configuration, told apart by `kind`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from peluche.config import parse_as
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.recurrent_seq2seq import RecurrentSeq2seqConfig
 
-ModelConfig = EncoderDecoderConfig
+DEFAULT_KIND = "encoder_decoder"
+KINDS = (DEFAULT_KIND, "recurrent_seq2seq")
 
 
-def parse_model(values: Mapping[str, Any], *, where: str | None = None) -> ModelConfig:
-    """The model configuration that plain values describe.
+def _with_kind(values: Any) -> Any:
+    return {"kind": DEFAULT_KIND, **values} if isinstance(values, Mapping) else values
+
+
+ModelConfig = Annotated[
+    EncoderDecoderConfig | RecurrentSeq2seqConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_with_kind),
+]
+
+
+def parse_model(
+    values: Mapping[str, Any], *, where: str | None = None
+) -> EncoderDecoderConfig | RecurrentSeq2seqConfig:
+    """The model configuration that plain values describe; without a `kind` it is a Transformer.
 
     Raises:
         ConfigError: if they describe none.
     """
-    return parse_as(ModelConfig, values, where=where)
+    model: EncoderDecoderConfig | RecurrentSeq2seqConfig = parse_as(
+        ModelConfig, values, where=where
+    )
+    return model

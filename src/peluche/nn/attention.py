@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peluche.nn.masks import PreparedMask
-from peluche.nn.state import State
+from peluche.nn.state import KeyValueState
 from peluche.nn.trace import is_tracing, record
 
 
@@ -164,7 +164,7 @@ class MultiHeadAttention(nn.Module):
         positions: Tensor,
         mask: PreparedMask | None = None,
         bias: Tensor | None = None,
-        state: State | None = None,
+        state: KeyValueState | None = None,
         layer: int = 0,
     ) -> Float[Tensor, "batch query d_model"]:
         """Self-attention; with a `state`, over everything it remembers of this layer."""

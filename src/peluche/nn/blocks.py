@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.dropout import Dropout
 from peluche.nn.masks import PreparedMask
-from peluche.nn.state import State
+from peluche.nn.state import KeyValueState
 from peluche.nn.trace import record, scope
 
 NormPlacement = Literal["pre", "post", "sandwich"]
@@ -75,7 +75,7 @@ class Block(nn.Module):
         bias: Tensor | None = None,
         memory: tuple[Tensor, Tensor] | None = None,
         memory_mask: PreparedMask | None = None,
-        state: State | None = None,
+        state: KeyValueState | None = None,
         layer: int = 0,
     ) -> Float[Tensor, "batch length d_model"]:
         """`memory` holds the cross-attention's keys and values (see `keys_and_values`)."""

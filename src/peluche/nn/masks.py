@@ -134,6 +134,12 @@ class PreparedMask:
     def causal(self) -> bool:
         return self.dense is None
 
+    def select(self, rows: Int[Tensor, "kept"]) -> PreparedMask:
+        """The mask of these rows of a batch; a mask that is the same for all rows stays."""
+        if self.dense is None or self.dense.shape[0] == 1:
+            return self
+        return PreparedMask(self.dense[rows], None if self.empty is None else self.empty[rows])
+
 
 def prepare(
     mask: Mask | None, batch: int, query: Int[Tensor, "query"], key: Int[Tensor, "key"]

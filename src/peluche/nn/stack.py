@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from peluche.nn.blocks import Block
 from peluche.nn.dropout import Dropout
 from peluche.nn.masks import PreparedMask
-from peluche.nn.state import State
+from peluche.nn.state import KeyValueState
 from peluche.nn.trace import record, scope
 
 
@@ -31,6 +31,16 @@ class Memory(NamedTuple):
     valid: Tensor
     mask: PreparedMask | None
     keys_and_values: tuple[tuple[Tensor, Tensor], ...] | None = None
+
+    def select(self, rows: Tensor) -> Memory:
+        """These rows only."""
+        pairs = self.keys_and_values
+        return Memory(
+            self.hidden[rows],
+            self.valid[rows],
+            None if self.mask is None else self.mask.select(rows),
+            pairs and tuple((key[rows], value[rows]) for key, value in pairs),
+        )
 
 
 class Stack(nn.Module):
@@ -72,7 +82,7 @@ class Stack(nn.Module):
         positions: Int[Tensor, "length"],
         mask: PreparedMask | None,
         memory: Memory | None = None,
-        state: State | None = None,
+        state: KeyValueState | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Reads tokens, or embeddings of the caller's own, which are taken as they are."""
         hidden = tokens if tokens.is_floating_point() else self.embed(tokens)

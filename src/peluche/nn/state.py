@@ -1,6 +1,7 @@
-"""What a model remembers between calls: keys and values of what it has read so far.
+"""What a model remembers between calls of what it has read so far.
 
-Models write to a state and attend to what `view` returns; they do not know which kind they hold.
+Keys and values for attention, which do not know which kind of state holds them; the newest vectors
+for recurrent models.
 """
 
 from __future__ import annotations
@@ -29,7 +30,21 @@ class View(NamedTuple):
 
 @runtime_checkable
 class State(Protocol):
-    """The surface that all kinds of memory share."""
+    """The surface that all kinds of memory share: what searches do with them.
+
+    What is written and viewed is a family's own; see `KeyValueState` and `RecurrentState`.
+    """
+
+    def select(self, rows: Tensor) -> None:
+        """Keep, repeat or reorder rows (the hypotheses that survive)."""
+
+    def truncate(self, length: int) -> None:
+        """Forget all positions from `length` on."""
+
+
+@runtime_checkable
+class KeyValueState(State, Protocol):
+    """What attention remembers."""
 
     def write(self, layer: int, positions: Tensor, *, key: Tensor, value: Tensor) -> None:
         """Remember keys and values (rows, kv_heads, T, width) of the tokens at `positions` (T,)."""
@@ -39,12 +54,6 @@ class State(Protocol):
 
     def view(self, layer: int) -> View:
         """What queries at the last written positions may attend to."""
-
-    def select(self, rows: Tensor) -> None:
-        """Keep, repeat or reorder rows (the hypotheses that survive)."""
-
-    def truncate(self, length: int) -> None:
-        """Forget all positions from `length` on."""
 
 
 class StaticState:
@@ -102,3 +111,52 @@ class StaticState:
 
     def truncate(self, length: int) -> None:
         self.length = min(self.length, length)
+
+
+class RecurrentState:
+    """Named tensors (..., rows, width), of which a model needs the newest only.
+
+    Older ones are kept as they were written, with the order that rows had since, so that `truncate`
+    can go back and `select` stays cheap.
+
+    Args:
+        tensors: what is remembered before anything is read.
+    """
+
+    def __init__(self, **tensors: Tensor) -> None:
+        self.history = [tensors]
+        self.orders: list[Tensor | None] = [None]
+
+    @property
+    def length(self) -> int:
+        """Positions written."""
+        return len(self.history) - 1
+
+    def write(self, positions: Int[Tensor, "length"], **tensors: Tensor) -> None:
+        """Remember what there is after one more position.
+
+        Raises:
+            ValueError: `positions` is not the next one.
+        """
+        if positions.tolist() != [self.length]:
+            raise ValueError(f"position {self.length} is next, not {positions.tolist()}")
+        self.history.append(tensors)
+        self.orders.append(None)
+
+    def view(self) -> dict[str, Tensor]:
+        """The newest tensors."""
+        return self.history[-1]
+
+    def select(self, rows: Int[Tensor, "kept"]) -> None:
+        self.history[-1] = {
+            name: tensor.index_select(-2, rows) for name, tensor in self.history[-1].items()
+        }
+        order = self.orders[-1]
+        self.orders[-1] = rows if order is None else order[rows]
+
+    def truncate(self, length: int) -> None:
+        while self.length > length:
+            self.history.pop()
+            order = self.orders.pop()
+            if order is not None:
+                self.select(order)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from peluche.config import Config
 from peluche.data.batching import TranslationBatch
-from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.models.translation import TranslationModel
 from peluche.objectives.base import Losses, Metric, Term
 
 
@@ -35,7 +35,7 @@ class TranslationObjective:
     def counts(self, batch: TranslationBatch) -> dict[str, float]:
         return {"loss": float(batch.target_tokens)}
 
-    def __call__(self, model: EncoderDecoder, batch: TranslationBatch) -> Losses:
+    def __call__(self, model: TranslationModel, batch: TranslationBatch) -> Losses:
         memory = model.encode(batch.source, batch.source_valid)
         hidden = model.hidden(batch.target_in, condition=memory)
         labels = batch.target_out[batch.target_valid]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from peluche.errors import ConfigError, DataError, did_you_mean
+from peluche.models.registry import DEFAULT_KIND, KINDS
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
@@ -73,10 +74,20 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
                 remedy=f"{did_you_mean(name, recipes)}; or give the path of a .yaml file",
             )
         path = recipes[name]
-    values = _read_yaml(path)
-    for override in overrides:
+    return parse_recipe(changed(_read_yaml(path), overrides), where=str(path))
+
+
+def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values with `a.b.c=value` changes, which are made in place.
+
+    A change of `model.kind` comes first and drops the settings of the former kind.
+
+    Raises:
+        ConfigError: a change is not written like that.
+    """
+    for override in sorted(overrides, key=lambda text: not text.startswith("model.kind=")):
         _apply(values, override)
-    return parse_recipe(values, where=str(path))
+    return values
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -122,4 +133,6 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"'{parent}' in '{override}' has no keys inside", where=key)
         place = inner
+    if key == "model.kind" and value in KINDS and place.get("kind", DEFAULT_KIND) != value:
+        place.clear()
     place[last] = value

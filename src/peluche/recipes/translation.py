@@ -15,6 +15,7 @@ from peluche.generation.config import DecodingConfig
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.registry import ModelConfig
 from peluche.objectives.translation import TranslationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase, silent
 from peluche.tasks.translate import Translator
@@ -36,7 +37,7 @@ class TranslationRecipe(Recipe):
     task: Literal["translation"] = "translation"
     data: DataConfig
     tokenizer: TokenizerConfig = TokenizerConfig()
-    model: EncoderDecoderConfig = EncoderDecoderConfig()
+    model: ModelConfig = EncoderDecoderConfig()
     objective: TranslationConfig = TranslationConfig()
     batching: BatchingConfig = BatchingConfig()
     decoding: DecodingConfig = DecodingConfig()

@@ -35,6 +35,13 @@ def _origin(source: Values) -> str:
 def describe_model(model: Values) -> str:
     """The kind and size of a model, from its config."""
     kind = str(model.get("kind", "model")).replace("_", "-")
+    if kind == "recurrent-seq2seq":
+        looks = {"none": "without attention", "fixed": "with one vector for the whole source"}
+        layers = f"{model['layers']} + {model['decoder_layers'] or model['layers']}"
+        return (
+            f"recurrent sequence to sequence, {model['cell'].upper()}, {layers} layers of width "
+            f"{model['hidden']}, {looks.get(model['attention'], model['attention'] + ' attention')}"
+        )
     if kind != "encoder-decoder":
         return kind
     layers = f"{model['layers']} + {model['decoder_layers'] or model['layers']}"

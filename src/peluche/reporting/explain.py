@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from peluche.generation.config import DecodingConfig
-from peluche.generation.search import NEVER
 from peluche.hub.run import RunDirectory
 from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.models.recurrent_seq2seq import RecurrentSeq2seq
+from peluche.models.translation import TranslationModel
 from peluche.nn.blocks import Block
 from peluche.nn.positions import Rotary
 from peluche.nn.trace import Trace, tracing
-from peluche.reporting.beam_tree import BeamTree
+from peluche.reporting.explain_recurrent import RecurrentExplanation, explain_recurrent
 from peluche.reporting.explanation import (
-    Candidate,
     Explanation,
     Head,
     Layer,
     Matrix,
     Shape,
     Stack,
-    Step,
     Token,
 )
+from peluche.reporting.following import as_matrix, decoding_steps, follow_search
 from peluche.reporting.page import write_page
-from peluche.reporting.words import align, beginning, read_source, read_target
+from peluche.reporting.words import align, beginning
 from peluche.tasks.translate import Translator
 from peluche.text.tokenizer import Tokenizer
 
@@ -37,17 +35,14 @@ PAGE = "explain.html"
 
 
 def explain(
-    model: EncoderDecoder,
+    model: TranslationModel,
     tokenizer: Tokenizer,
     sentence: str,
     *,
     decoding: DecodingConfig = DecodingConfig(),
     candidates: int = 8,
-) -> Explanation:
+) -> Explanation | RecurrentExplanation:
     """Translate a sentence by beam search and record every step of the way.
-
-    The decoder's insides come from one pass over the finished translation: since no position looks
-    ahead, row `n` holds what the model computed when it chose token `n + 1`.
 
     Args:
         decoding: settings of the beam search; one beam is greedy search.
@@ -56,27 +51,38 @@ def explain(
     Raises:
         DataError: if the sentence is empty or has more than `MAX_TOKENS` tokens.
     """
-    source = read_source(tokenizer, sentence)
-    beams = 1 if decoding.kind == "greedy" else decoding.beams
-    search = decoding.model_copy(update={"kind": "beam", "beams": beams, "n_best": 1})
+    parts = tokenizer, sentence, decoding, candidates
+    if isinstance(model, RecurrentSeq2seq):
+        return explain_recurrent(model, *parts)
+    assert isinstance(model, EncoderDecoder), "there is an explanation for each family"
+    return explain_transformer(model, *parts)
+
+
+def explain_transformer(
+    model: EncoderDecoder,
+    tokenizer: Tokenizer,
+    sentence: str,
+    decoding: DecodingConfig,
+    candidates: int,
+) -> Explanation:
+    """`explain` for a Transformer.
+
+    The decoder's insides come from one pass over the finished translation: since no position looks
+    ahead, row `n` holds what the model computed when it chose token `n + 1`.
+    """
     model.eval()
     device = model.head.weight.device
     with torch.inference_mode():
+        followed = follow_search(model, tokenizer, sentence, decoding)
+        source, target, ids = followed.source, followed.target, followed.ids
         source_ids = torch.tensor([[token.id for token in source.tokens]], device=device)
-        tree = BeamTree(tokenizer, search)
-        translator = Translator(model, tokenizer, search)
-        [translation] = translator.translate_with_scores([sentence], observe=tree)
-        ids = [*translation.tokens, tokenizer.eos_id]
-        target = read_target(tokenizer, ids)
         with tracing() as trace:
             memory = model.encode(source_ids, torch.ones_like(source_ids, dtype=torch.bool))
             read = torch.tensor([[tokenizer.bos_id, *ids[:-1]]], device=device)
             hidden = model.hidden(read, condition=memory)
             log_probabilities = model.logits(hidden)[0].float().cpu().log_softmax(-1)
     decoder = _stack(trace, "decoder", model, (beginning(tokenizer), *target.tokens[:-1]))
-    steps = _steps(tokenizer, log_probabilities, ids, candidates)
-    if search.beams == 1:
-        tree.follow(ids, steps)
+    steps = decoding_steps(tokenizer, log_probabilities, ids, candidates)
     return Explanation(
         model=_shape(model),
         source=source,
@@ -84,7 +90,7 @@ def explain(
         encoder=_stack(trace, "encoder", model, source.tokens),
         decoder=decoder,
         steps=steps,
-        beam=tree.result(ids),
+        beam=followed.beam(steps),
         alignment=tuple(
             align(
                 np.mean([head.weights for head in layer.cross_attention or ()], axis=0),
@@ -121,12 +127,12 @@ def _stack(trace: Trace, name: str, model: EncoderDecoder, tokens: tuple[Token, 
     return Stack(
         tokens=tokens,
         embedding_scale=float(stack.scale),
-        embedding=_matrix(trace[f"{name}.embedding"][0]),
-        positions=_matrix(trace[f"{name}.positions"]) if f"{name}.positions" in trace else None,
-        turns=_matrix(turn.angles(places, width).cos()) if isinstance(turn, Rotary) else None,
-        input=_matrix(trace[f"{name}.input"][0]),
+        embedding=as_matrix(trace[f"{name}.embedding"][0]),
+        positions=as_matrix(trace[f"{name}.positions"]) if f"{name}.positions" in trace else None,
+        turns=as_matrix(turn.angles(places, width).cos()) if isinstance(turn, Rotary) else None,
+        input=as_matrix(trace[f"{name}.input"][0]),
         layers=tuple(_layer(trace, f"{name}.{number}") for number in range(len(stack.blocks))),
-        output=_matrix(trace[f"{name}.output"][0]),
+        output=as_matrix(trace[f"{name}.output"][0]),
     )
 
 
@@ -135,7 +141,7 @@ def _layer(trace: Trace, name: str) -> Layer:
     return Layer(
         self_attention=_heads(trace, f"{name}.self_attention"),
         cross_attention=_heads(trace, cross) if f"{cross}.query" in trace else None,
-        output=_matrix(trace[f"{name}.output"][0]),
+        output=as_matrix(trace[f"{name}.output"][0]),
     )
 
 
@@ -143,7 +149,7 @@ def _heads(trace: Trace, name: str) -> tuple[Head, ...]:
     def of(part: str, head: int) -> Matrix:
         tensor = trace[f"{name}.{part}"][0]
         # Grouped-query attention: consecutive heads share a key and a value.
-        return _matrix(tensor[head * len(tensor) // heads])
+        return as_matrix(tensor[head * len(tensor) // heads])
 
     heads = len(trace[f"{name}.query"][0])
     return tuple(
@@ -159,28 +165,6 @@ def _heads(trace: Trace, name: str) -> tuple[Head, ...]:
         )
         for head in range(heads)
     )
-
-
-def _steps(
-    tokenizer: Tokenizer, log_probabilities: Tensor, ids: Sequence[int], count: int
-) -> tuple[Step, ...]:
-    def candidate(row: Tensor, token: int) -> Candidate:
-        return Candidate(tokenizer.readable(token), token, float(row[token].exp()))
-
-    steps, total = [], 0.0
-    for row, chosen in zip(log_probabilities, ids, strict=True):
-        total += float(row[chosen])
-        sayable = row.index_fill(0, NEVER, -torch.inf)
-        best = sayable.topk(min(count, len(row) - len(NEVER))).indices.tolist()
-        steps.append(
-            Step(
-                candidates=tuple(candidate(row, token) for token in best),
-                chosen=candidate(row, chosen),
-                rank=int((sayable > row[chosen]).sum()) + 1,
-                log_probability=total,
-            )
-        )
-    return tuple(steps)
 
 
 def _shape(model: EncoderDecoder) -> Shape:
@@ -199,7 +183,3 @@ def _shape(model: EncoderDecoder) -> Shape:
         norm_placement=config.norm_placement,
         activation=config.activation,
     )
-
-
-def _matrix(tensor: Tensor) -> Matrix:
-    return tensor.float().cpu().numpy()

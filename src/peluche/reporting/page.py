@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 import peluche
 from peluche import files
+from peluche.reporting.explain_recurrent import RecurrentExplanation
 from peluche.reporting.explanation import Explanation
 from peluche.reporting.rendering import assets, environment
 
@@ -30,10 +31,31 @@ _ACTIVATIONS = {
 }
 
 
-def render_page(explanation: Explanation) -> str:
+_RECURRENT_SECTIONS = [
+    ("tokens", "Tokens and ids"),
+    ("reading", "Reading, word by word"),
+    ("writing", "One token at a time"),
+    ("carried", "What the decoder carries along"),
+    ("beam", "Keeping several beginnings"),
+]
+_CELLS = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+
+
+def render_page(explanation: Explanation | RecurrentExplanation) -> str:
     """The page as HTML: styles, script and numbers inside, nothing fetched."""
     templates = environment()
     templates.filters["piece"] = _piece
+    if isinstance(explanation, RecurrentExplanation):
+        alignment = [("alignment", "Which word came from where")] if explanation.alignment else []
+        return templates.get_template("explain_recurrent.html.j2").render(
+            **vars(explanation),
+            cell=_CELLS[explanation.model.cell],
+            sections=[*_RECURRENT_SECTIONS, *alignment],
+            version=peluche.__version__,
+            style=assets("base.css", "explain.css"),
+            script=assets("figures.js", "explain_recurrent.js"),
+            data=_inert_json(explanation),
+        )
     return templates.get_template("explain.html.j2").render(
         **vars(explanation),
         sections=_SECTIONS,
@@ -46,7 +68,7 @@ def render_page(explanation: Explanation) -> str:
     )
 
 
-def write_page(explanation: Explanation, path: Path) -> None:
+def write_page(explanation: Explanation | RecurrentExplanation, path: Path) -> None:
     """Write the page, with its folder."""
     files.write_text(path, render_page(explanation))
 
@@ -57,7 +79,7 @@ def _piece(text: str) -> Markup:
     return mark.join(escape(part) for part in text.split("▁"))
 
 
-def _inert_json(explanation: Explanation) -> Markup:
+def _inert_json(explanation: Explanation | RecurrentExplanation) -> Markup:
     """JSON that cannot end the script element it stands in, whatever the sentence says."""
     text = json.dumps(explanation.as_json(), separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))

@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 
 from peluche import files
 from peluche.errors import ConfigError
+from peluche.reporting.explain_recurrent import CarriedLayer, RecurrentExplanation
 from peluche.reporting.explanation import Explanation, Head, Matrix, Stack, Token
 
 # The scales of the page: lightness changes evenly, so that they work without colour vision.
@@ -28,7 +29,7 @@ FORMATS = ("png", "svg")
 HEADS_ACROSS = 4
 
 
-def write_pictures(explanation: Explanation, folder: Path) -> list[Path]:
+def write_pictures(explanation: Explanation | RecurrentExplanation, folder: Path) -> list[Path]:
     """Write every picture of `draw_pictures` as PNG and SVG.
 
     The same numbers give the same files.
@@ -36,13 +37,17 @@ def write_pictures(explanation: Explanation, folder: Path) -> list[Path]:
     Returns:
         The files. A character that matplotlib's font lacks is drawn as a box.
     """
-    written = []
-    for name, figure in draw_pictures(explanation):
-        for kind in FORMATS:
-            path = folder / f"{name}.{kind}"
-            save_figure(figure, path)
-            written.append(path)
-    return written
+    return [
+        path for name, figure in draw_pictures(explanation) for path in save(figure, folder, name)
+    ]
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG; returns the files."""
+    paths = [folder / f"{name}.{kind}" for kind in FORMATS]
+    for path in paths:
+        save_figure(figure, path)
+    return paths
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -70,8 +75,16 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
 
 
-def draw_pictures(explanation: Explanation) -> Iterator[tuple[str, Figure]]:
-    """Name and figure of each: the encoder's input, attention per layer, and the alignment."""
+def draw_pictures(
+    explanation: Explanation | RecurrentExplanation,
+) -> Iterator[tuple[str, Figure]]:
+    """Name and figure of each: the encoder's input, attention per layer, and the alignment.
+
+    Of a recurrent model: what each layer carries, and the alignment if there is attention.
+    """
+    if isinstance(explanation, RecurrentExplanation):
+        yield from _draw_recurrent(explanation)
+        return
     encoder, decoder = explanation.encoder, explanation.decoder
     yield "embedding-and-position", _draw_input(encoder)
     for number, layer in enumerate(encoder.layers, start=1):
@@ -96,6 +109,53 @@ def draw_pictures(explanation: Explanation) -> Iterator[tuple[str, Figure]]:
             explanation.source.words,
         ),
     )
+
+
+def _draw_recurrent(explanation: RecurrentExplanation) -> Iterator[tuple[str, Figure]]:
+    sides = (
+        ("encoder", explanation.encoder, explanation.source.tokens),
+        ("decoder", explanation.decoder, explanation.written),
+    )
+    for side, layers, tokens in sides:
+        for layer in layers:
+            title = f"{side.capitalize()}, layer {layer.layer + 1}, {layer.direction}"
+            yield (
+                f"{side}-layer-{layer.layer + 1}-{layer.direction}",
+                _draw_signals(title, layer, [token.text for token in tokens]),
+            )
+    if explanation.alignment:
+        yield (
+            "alignment",
+            _draw_panels(
+                "Attention between words",
+                {explanation.model.attention: explanation.alignment[0]},
+                explanation.target.words,
+                explanation.source.words,
+            ),
+        )
+
+
+def _draw_signals(title: str, layer: CarriedLayer, names: Sequence[str]) -> Figure:
+    """State and gates of a layer, tokens down and units across."""
+    count = len(layer.signals)
+    figure = Figure((9, (0.7 + 0.2 * len(names)) * count), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(count, squeeze=False)
+    for axes, signal in zip(grid.flat, layer.signals, strict=True):
+        limit = 1.0 if signal.gate else max(float(np.abs(signal.values).max()), 1e-9)
+        image = axes.imshow(
+            signal.values,
+            cmap=WEIGHTS if signal.gate else SIGNED,
+            vmin=0 if signal.gate else -limit,
+            vmax=limit,
+            aspect="auto",
+            interpolation="nearest",
+        )
+        axes.set_title(signal.name + " gate" * signal.gate, loc="left", fontsize=10)
+        _name_rows(axes, names)
+        figure.colorbar(image, ax=axes)
+    axes.set_xlabel("unit")
+    return figure
 
 
 def _draw_input(stack: Stack) -> Figure:

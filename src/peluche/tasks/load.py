@@ -15,13 +15,13 @@ from peluche.errors import CheckpointError, ConfigError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.resolve import resolve
 from peluche.hub.run import RunDirectory
-from peluche.inference.decoding import PackedDecoder
+from peluche.inference.decoding import fastest_decoder
 from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
-from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
+from peluche.models.translation import TranslationModel
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.evaluation import EvaluationSettings
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
@@ -148,7 +148,7 @@ def _translator(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> 
         loaded,
         tokenizer,
         DecodingConfig.parse(settings, where="the decoding options"),
-        PackedDecoder(loaded),
+        fastest_decoder(loaded),
     )
 
 
@@ -212,15 +212,15 @@ LOADERS: dict[str, Loader] = {
 }
 
 
-def load_model(run: RunDirectory, vocabulary: int, weights: str = "model") -> EncoderDecoder:
+def load_model(run: RunDirectory, vocabulary: int, weights: str = "model") -> TranslationModel:
     """The translation model of a run with the weights of that name, ready to decode.
 
     Raises:
         CheckpointError: if config and weights are absent, damaged, or do not belong together.
     """
     values = _model_values(run)
-    model = parse_model(values, where=str(run.path / "config.yaml")).build(vocabulary)
-    return _filled(model, run, weights)
+    config = parse_model(values, where=str(run.path / "config.yaml"))
+    return _filled(config.build(vocabulary), run, weights)
 
 
 def _model_values(run: RunDirectory) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from peluche.generation.decoder import Decoder, ModelDecoder
 from peluche.generation.sampling import SamplingParameters
 from peluche.generation.search import Hypothesis, Request
 from peluche.metrics import measure
-from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.models.translation import TranslationModel
 from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
@@ -75,7 +75,7 @@ class Translator(Evaluable):
 
     def __init__(
         self,
-        model: EncoderDecoder,
+        model: TranslationModel,
         tokenizer: Tokenizer,
         decoding: DecodingConfig = DecodingConfig(),
         decoder: Decoder | None = None,
@@ -246,10 +246,8 @@ class Translator(Evaluable):
 
     def _longest(self, config: DecodingConfig) -> int:
         """The most tokens of a sentence, without [EOS], that settings and model allow."""
-        model = self.model.config
-        if model.positions != "learned":
-            return config.max_length
-        return min(config.max_length, model.max_length - 1)
+        longest = self.model.longest
+        return config.max_length if longest is None else min(config.max_length, longest - 1)
 
     def _prefixes(self, prefix: str | Sequence[str] | None, count: int) -> list[list[int]]:
         prefixes = [prefix or ""] * count if prefix is None or isinstance(prefix, str) else prefix

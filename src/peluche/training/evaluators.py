@@ -13,7 +13,7 @@ from peluche.config import Config
 from peluche.data.batching import TranslationStream
 from peluche.data.sources import Pair
 from peluche.metrics import perplexity, score
-from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.models.translation import TranslationModel
 from peluche.objectives.base import Means, Objective
 from peluche.tasks.translate import Translator
 from peluche.training.events import EvaluateEvent
@@ -37,7 +37,7 @@ class TranslationEvaluator:
 
     def __init__(
         self,
-        model: EncoderDecoder,
+        model: TranslationModel,
         objective: Objective,
         stream: TranslationStream,
         pairs: Sequence[Pair],

@@ -172,9 +172,9 @@ function mini(values, limit) {
   return canvas;
 }
 // Tokens down, features across.
-function strip({ title, names, matrix, limit = largest(matrix), row = -1, bars = null, describe, point = () => {} }) {
+function strip({ title, names, matrix, scale = "signed", limit = largest(matrix), row = -1, bars = null, describe, point = () => {} }) {
   const height = names.length > 24 ? 13 : 19;
-  const canvas = pixels(matrix, "signed", limit);
+  const canvas = pixels(matrix, scale, limit);
   const labels = names.map((token, i) => el("li", {
     style: `height:${height}px;line-height:${height}px`, class: i === row ? "on" : null, title: token.text,
   }, ...piece(token.text)));
@@ -221,7 +221,7 @@ function strip({ title, names, matrix, limit = largest(matrix), row = -1, bars =
   canvas.setAttribute("aria-label",
     `${title}: ${names.length} tokens, ${matrix[0].length} numbers each. Arrow keys read them.`);
   return el("figure", {},
-    el("figcaption", { class: "caption-row" }, el("span", {}, title), legend("signed", limit)),
+    el("figcaption", { class: "caption-row" }, el("span", {}, title), legend(scale, limit)),
     el("div", { class: bars ? "strip barred" : "strip" }, el("ol", { class: "names" }, labels), beside,
       el("div", { class: "area", style: `height:${height * names.length}px` }, canvas, marker, cursor)));
 }

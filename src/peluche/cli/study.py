@@ -1,0 +1,70 @@
+"""`peluche study`: experiments that compare ideas, each with a page, pictures and numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+study_app = typer.Typer(
+    no_args_is_help=True, help="Experiments that compare ideas, each with a page and numbers."
+)
+Json = Annotated[bool, Option("--json", help="Print the numbers as one JSON object.")]
+
+
+@study_app.command()
+def memory(
+    changes: Annotated[
+        list[str] | None, Argument(help="Changes of the task, such as steps=100 or lengths=[5,20].")
+    ] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the study.")] = Path(
+        "studies/memory"
+    ),
+    as_json: Json = False,
+) -> None:
+    """What RNN, GRU, LSTM and attention remember: gradients by distance, recall by length."""
+    from peluche.cli.terminal import say
+    from peluche.recipes.recipe import changed
+    from peluche.studies.memory import MemoryConfig, study_memory
+    from peluche.studies.memory_page import write_memory
+
+    config = MemoryConfig.parse(changed({}, changes or []), where="the changes")
+    found = study_memory(config, say)
+    page = write_memory(output, found)
+    print(json.dumps(found) if as_json else page)
+
+
+@study_app.command()
+def history(
+    changes: Annotated[
+        list[str] | None,
+        Argument(help="Changes of every run's recipe, such as training.epochs=2."),
+    ] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the study.")] = Path(
+        "studies/history"
+    ),
+    seeds: Annotated[int, Option(min=1, help="Runs of each rung.")] = 3,
+    rungs: Annotated[str | None, Option(help="Only these, such as lstm,transformer.")] = None,
+    as_json: Json = False,
+) -> None:
+    """LSTM, GRU, attention, Transformer on one corpus and budget. Goes on where it stopped."""
+    from peluche.cli.terminal import say
+    from peluche.studies.history import chosen, run_history
+    from peluche.studies.history_page import write_history
+    from peluche.studies.trial import Stopped
+
+    picked = chosen(rungs.split(",") if rungs else None)
+    try:
+        results = run_history(output, picked, changes or [], seeds, say)
+    except Stopped as stop:
+        say("stopped; finished runs are kept. The same command goes on from here.")
+        raise typer.Exit(stop.code) from None
+    page = write_history(output, results, say)
+    print((output / "study.json").read_text(encoding="utf-8") if as_json else page)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(study_app, name="study")

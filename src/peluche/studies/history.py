@@ -1,0 +1,238 @@
+"""The ladder from seq2seq to the Transformer: one corpus, one budget, measured rung by rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from peluche import files
+from peluche.config import Config, parse_as
+from peluche.errors import ConfigError, did_you_mean
+from peluche.hub.run import RunDirectory
+from peluche.metrics.base import Array, Score, TextMetric
+from peluche.metrics.registry import build_metrics
+from peluche.metrics.scoring import Comparison, compare_statistics, score_statistics
+from peluche.recipes.base import Recipe, Say, silent
+from peluche.recipes.recipe import load_recipe
+from peluche.reporting.examples import load_examples
+from peluche.reporting.run_summary import RunSummary, summarise
+from peluche.studies.trial import check_settings, result, spawn_trial
+
+HERE = Path(__file__).parent
+BASE, LADDER = HERE / "history.yaml", HERE / "ladder.yaml"
+# Words of the source sentence: a bucket begins after each.
+EDGES = (8, 11, 14, 18)
+
+
+class Published(Config):
+    """What others report for the same data and epochs."""
+
+    bleu: float
+    parameters: float
+
+
+class Rung(Config):
+    """One model of the ladder.
+
+    `changes` are made to the recipe that all rungs share; `published` holds on the study's own
+    corpus and budget only.
+    """
+
+    name: str
+    title: str
+    about: str
+    changes: tuple[str, ...]
+    published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One seed of one rung, as logged in its run directory."""
+
+    rung: str
+    seed: int
+    path: Path
+    parameters: int
+    bleu: float
+    interval: tuple[float, float]
+    perplexity: float
+    perplexities: tuple[tuple[int, float], ...]
+    train_seconds: float
+    tokens_per_second: float
+    sentences_per_second: float
+    peak_bytes: int
+    machine: str
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """All seeds of one rung.
+
+    Attributes:
+        bleu: of all seeds' translations together; the interval is over test sentences.
+        by_length: BLEU of the sentences of each bucket; None where it is empty.
+        against: the difference from the rung below, paired over sentences; None for the first.
+    """
+
+    rung: Rung
+    trials: tuple[Trial, ...]
+    bleu: Score
+    by_length: tuple[Score | None, ...]
+    against: Comparison | None
+
+
+def ladder(path: Path = LADDER) -> list[Rung]:
+    """The rungs, lowest first.
+
+    Raises:
+        ConfigError: the file does not describe any.
+    """
+    found: list[Rung] = parse_as(
+        list[Rung], yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path)
+    )
+    return found
+
+
+def chosen(names: Sequence[str] | None) -> list[Rung]:
+    """The rungs of these names, lowest first; all of them if no names are given.
+
+    Raises:
+        ConfigError: there is no such rung.
+    """
+    rungs = {rung.name: rung for rung in ladder()}
+    for name in names or ():
+        if name not in rungs:
+            raise ConfigError(f"no rung is called '{name}'", remedy=did_you_mean(name, rungs))
+    return [rung for rung in rungs.values() if names is None or rung.name in names]
+
+
+def recipe_of(rung: Rung, changes: Sequence[str], seed: int) -> Recipe:
+    """The recipe of one trial.
+
+    Raises:
+        ConfigError: the changes do not fit the rung's model.
+    """
+    name = f"name={rung.name}-seed{seed}"
+    return load_recipe(str(BASE), [*rung.changes, *changes, f"training.seed={seed}", name])
+
+
+def run_history(
+    folder: Path,
+    rungs: Sequence[Rung],
+    changes: Sequence[str] = (),
+    seeds: int = 3,
+    say: Say = silent,
+    start: Callable[[Path, Path], None] = spawn_trial,
+) -> list[RungResult]:
+    """Run what is not finished yet, one trial after another, seed by seed; then measure all.
+
+    Args:
+        folder: gets a run directory per trial.
+        changes: `key=value`, made to the recipes of all rungs.
+        start: runs a recipe file in a run directory.
+
+    Raises:
+        ConfigError: the folder holds a study with other settings.
+    """
+    trials = [(rung, seed) for seed in range(seeds) for rung in rungs]
+    recipes = [recipe_of(rung, changes, seed) for rung, seed in trials]
+    paths = [folder / "runs" / recipe.name for recipe in recipes]
+    for recipe, path in zip(recipes, paths, strict=True):
+        check_settings(path, recipe)
+    for number, (recipe, path) in enumerate(zip(recipes, paths, strict=True), start=1):
+        if result(path) is not None:
+            continue
+        say(f"run {number} of {len(trials)}: {recipe.name}")
+        file = folder / "recipes" / f"{recipe.name}.yaml"
+        files.write_text(file, yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True))
+        start(file, path)
+    return measure(folder, rungs, seeds)
+
+
+def measure(folder: Path, rungs: Sequence[Rung], seeds: int) -> list[RungResult]:
+    """Read finished trials.
+
+    Raises:
+        ConfigError: the recipe does not score BLEU, or a trial is not finished.
+    """
+    found: list[RungResult] = []
+    below: tuple[str, Array] | None = None
+    for rung in rungs:
+        trials = [_trial(folder / "runs" / f"{rung.name}-seed{n}", rung, n) for n in range(seeds)]
+        examples = [load_examples(RunDirectory.open(trial.path)) for trial in trials]
+        metric = _bleu(trials[0].path)
+        references = [example["reference"] for example in examples[0]]
+        # A sentence's statistics are the sum over seeds: resampling draws sentences, not seeds.
+        statistics = np.sum(
+            [metric.statistics([one["output"] for one in some], [references]) for some in examples],
+            axis=0,
+        )
+        buckets = bucket([one["source"] for one in examples[0]])
+        against = None
+        if below is not None:
+            against = compare_statistics(metric, below, (rung.name, statistics), references=1)
+        below = (rung.name, statistics)
+        by_length = tuple(
+            score_statistics(metric, statistics[buckets == number], references=1)
+            if (buckets == number).any()
+            else None
+            for number in range(len(EDGES) + 1)
+        )
+        bleu = score_statistics(metric, statistics, references=1)
+        found.append(RungResult(rung, tuple(trials), bleu, by_length, against))
+    return found
+
+
+def bucket(sources: Sequence[str]) -> np.ndarray:
+    """The bucket of each sentence by its number of words: 0 to EDGES[0] words are in bucket 0."""
+    return np.searchsorted(EDGES, [len(source.split()) for source in sources])
+
+
+def bucket_names() -> list[str]:
+    """What buckets are called: 1–8, 9–11, …, 19+."""
+    starts = [1, *(edge + 1 for edge in EDGES)]
+    return [*(f"{a}–{b}" for a, b in zip(starts, EDGES, strict=False)), f"{starts[-1]}+"]
+
+
+def _bleu(path: Path) -> TextMetric:
+    options = RunDirectory.open(path).config["evaluation"]
+    [metric] = build_metrics(["bleu"], {"tokenize": options["tokenize"]})
+    return metric
+
+
+def _trial(path: Path, rung: Rung, seed: int) -> Trial:
+    done = result(path)
+    if done is None:
+        raise ConfigError("this trial is not finished", where=path, remedy="run the study again")
+    summary: RunSummary = summarise(RunDirectory.open(path))
+    assert summary.test is not None, "finished trials are scored"
+    assert summary.parameters is not None, "runs log the size of their model"
+    scores = {item["metric"]: item for item in summary.test["scores"]}
+    if "bleu" not in scores:
+        raise ConfigError(
+            "the runs of this study have no BLEU",
+            where=path,
+            remedy="leave bleu among evaluation.metrics",
+        )
+    perplexities = tuple(
+        (event["step"], float(event["perplexity"])) for event in summary.evaluations
+    )
+    return Trial(
+        rung=rung.name,
+        seed=seed,
+        path=path,
+        parameters=summary.parameters,
+        bleu=scores["bleu"]["score"],
+        interval=tuple(scores["bleu"]["ci"]),
+        perplexity=perplexities[-1][1],
+        perplexities=perplexities,
+        train_seconds=summary.seconds,
+        tokens_per_second=summary.tokens / summary.seconds,
+        sentences_per_second=summary.test["examples"] / summary.test["seconds"],
+        peak_bytes=done["peak_bytes"],
+        machine="; ".join(summary.machines),
+    )

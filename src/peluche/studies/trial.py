@@ -1,0 +1,131 @@
+"""One run of a study, in a process of its own: `python -m peluche.studies.trial RECIPE RUN`.
+
+Alone in its process, a run's peak memory is its own. A run that was killed goes on from its last
+state, and a finished one is left as it is.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from peluche.errors import CheckpointError, ConfigError, PelucheError
+from peluche.hub.run import RunDirectory, is_run
+from peluche.recipes.base import Recipe, Say
+from peluche.recipes.recipe import load_recipe
+from peluche.recipes.train import evaluate_run, resume_run, train_recipe
+from peluche.reporting.examples import save_examples
+from peluche.tasks.load import load_task
+from peluche.training.progress import Progress
+
+DONE = "trial"
+INTERRUPTED, TERMINATED = 130, 143
+
+
+def result(path: Path) -> Mapping[str, Any] | None:
+    """What a finished trial logged last; None if it is not finished."""
+    if not is_run(path):
+        return None
+    found = [event for event in RunDirectory.open(path).events() if event.get("event") == DONE]
+    return found[-1] if found else None
+
+
+def check_settings(path: Path, recipe: Recipe) -> None:
+    """Whether the run at `path`, if there is one, is of this recipe.
+
+    Raises:
+        ConfigError: it is of another.
+    """
+    if is_run(path) and RunDirectory.open(path).config != recipe.model_dump(mode="json"):
+        raise ConfigError(
+            "this study was begun with other settings",
+            where=path,
+            remedy="go on with the settings it was begun with, or name another folder (--output)",
+        )
+
+
+def run_trial(recipe: Recipe, path: Path, say: Say) -> str | None:
+    """Train, score and measure; returns why it stopped early, None if it did not.
+
+    Raises:
+        ConfigError: `path` holds a run of another recipe.
+    """
+    check_settings(path, recipe)
+    if result(path) is not None:
+        return None
+    if is_run(path) and not RunDirectory.open(path).states():
+        shutil.rmtree(path)  # killed before anything was trained
+    if is_run(path):
+        run, reason = resume_run(path, hooks=[Progress()], say=say)
+    else:
+        run, reason = train_recipe(recipe, path, hooks=[Progress()], say=say)
+    if reason.startswith("stopped by"):
+        return reason
+    _, examples = evaluate_run(run, load_task(str(path)), say)
+    save_examples(run, examples)
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    run.log({"event": DONE, "peak_bytes": peak})
+    return None
+
+
+class Stopped(Exception):
+    """A trial was stopped by a signal, after saving its state; `code` is for the shell."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+def spawn_trial(recipe_file: Path, path: Path) -> None:
+    """`run_trial` in a process of its own.
+
+    Raises:
+        Stopped: by Ctrl-C or SIGTERM.
+        CheckpointError: it failed or was killed; what it said is on stderr.
+    """
+    command = [sys.executable, "-m", "peluche.studies.trial", str(recipe_file), str(path)]
+    process = subprocess.Popen(command)
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        code = process.wait()  # it has had the signal too, and is saving
+        raise Stopped(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if code in (INTERRUPTED, TERMINATED):
+        raise Stopped(code)
+    if code:
+        raise CheckpointError(
+            f"a run of the study ended with exit code {code}",
+            where=path,
+            remedy="see what it said above; the same command goes on from where it stopped",
+        )
+
+
+def main(recipe_file: str, path: str) -> int:
+    """Exit code of the process."""
+
+    def say(message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+
+    try:
+        reason = run_trial(load_recipe(recipe_file), Path(path), say)
+    except PelucheError as error:
+        say(f"peluche: {error}")
+        return error.exit_code
+    if reason is None:
+        return 0
+    say(reason)
+    return INTERRUPTED if "SIGINT" in reason else TERMINATED
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
