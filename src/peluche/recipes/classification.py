@@ -62,12 +62,14 @@ class ClassificationRecipe(Recipe):
                 run.save_part(LABELS, Labels.of(example.label for example in train).save)
             tokenizer, labels = run.tokenizer(), Labels.load(run.part(LABELS))
         torch.manual_seed(self.training.seed)
-        model = self.model.build(len(tokenizer), len(labels)).to(device)
+        model = self.model.build(len(tokenizer), len(labels))
         stream = ClassificationStream(
             lambda: train, tokenizer, labels, self.batching, self.training.seed, say
         )
         with phase(run, "encode the texts", say):
             stream.warm()
+            model.count(stream.once())
+        model = model.to(device)
         objective = self.objective.build()
         evaluator = ClassificationEvaluator(
             model,
