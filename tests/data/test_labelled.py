@@ -85,6 +85,41 @@ def test_folders(tmp_path):
     assert texts(kind="folders", path=tmp_path) == [("dull\nfilm", "neg"), ("soft bear", "pos")]
 
 
+def test_files_of_lines_of_one_label(tmp_path):
+    files = {
+        "en": write(tmp_path, "a.en", "a bear\na cat\n"),
+        "fr": write(tmp_path, "a.fr", "ours"),
+    }
+    found = list(source(kind="lines", files=files).read())
+    assert [(example.label, example.text, example.where) for example in found] == [
+        ("en", "a bear", "a.en:1"),
+        ("en", "a cat", "a.en:2"),
+        ("fr", "ours", "a.fr:1"),
+    ]
+
+
+def test_languages_of_aligned_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("PELUCHE_DATA", str(tmp_path))
+    for language in ("en", "de", "fr", "cs"):
+        write(tmp_path, f"multi30k/val.{language}.gz", f"{language} one\n{language} two\n")
+    values = {"kind": "languages", "name": "multi30k", "split": "validation"}
+    assert {label for _, label in texts(**values)} == {"en", "de", "fr", "cs"}
+    assert texts(**values, languages=["cs"]) == [("cs one", "cs"), ("cs two", "cs")]
+    with pytest.raises(ConfigError, match="no file for each language"):
+        source(kind="languages", name="tatoeba-en-fr")
+    with pytest.raises(ConfigError, match="no language 'xx' here"):
+        source(**values, languages=["xx"])
+
+
+def test_several_sources_together(tmp_path):
+    one = {"kind": "tsv", "path": write(tmp_path, "a.tsv", "soft\t1\ndull\t0\n"), "limit": 1}
+    other = {"kind": "csv", "path": write(tmp_path, "b.csv", "grim,bad\n"), "names": {"bad": "0"}}
+    values = {"kind": "together", "sources": [one, other, one]}
+    assert texts(**values, names={"0": "bad"}) == [("soft", "1"), ("grim", "bad"), ("soft", "1")]
+    with pytest.raises(ConfigError, match="at least 1 item"):
+        source(kind="together", sources=[])
+
+
 @given(cut=st.floats(0.05, 0.95))
 def test_slices_part_the_texts(tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("slices")

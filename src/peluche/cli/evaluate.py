@@ -57,6 +57,10 @@ def evaluate(
 
     if (against or baselines) and not bootstrap:
         raise ConfigError("a comparison needs resamples", remedy="leave --bootstrap 0 out")
+    if picture is not None:
+        from peluche.reporting.confusion import check_format
+
+        check_format(picture)
     tune_allocator()
     task = load_task(run, weights=weights)
     options = {"split": split, "variant": variant, "languages": languages, "columns": columns}

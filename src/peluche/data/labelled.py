@@ -251,10 +251,32 @@ class LanguageTexts(_TextSource):
         return _labelled_lines(files, "utf-8")
 
 
+class TogetherTexts(_TextSource):
+    """Several sources with the same labels, one after the other.
+
+    Attributes:
+        sources: each with its own selection; this source's comes after theirs.
+    """
+
+    kind: Literal["together"] = "together"
+    sources: tuple[TextSource, ...] = Field(min_length=1)
+
+    def _texts(self) -> Iterator[LabelledText]:
+        for source in self.sources:
+            yield from source.read()
+
+
 TextSource = Annotated[
-    TableTexts | LabelFirstTexts | FolderTexts | LinesTexts | CatalogueTexts | LanguageTexts,
+    TableTexts
+    | LabelFirstTexts
+    | FolderTexts
+    | LinesTexts
+    | CatalogueTexts
+    | LanguageTexts
+    | TogetherTexts,
     Field(discriminator="kind"),
 ]
+TogetherTexts.model_rebuild()
 
 
 def _labelled_lines(files: Mapping[str, Path], encoding: str) -> Iterator[LabelledText]:

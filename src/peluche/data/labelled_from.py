@@ -45,7 +45,7 @@ def texts_from(names: Sequence[str], like: Mapping[str, Any], **options: Any) ->
 
 def _of_catalogue(name: str, like: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     if like.get("name") == name:
-        return dict(like)
+        return {key: value for key, value in like.items() if key not in ("slice", "limit")}
     variants = find_entry(name).variants
     variant = variants.get(options.get("variant") or next(iter(variants)))
     splits = [] if variant is None else list(variant.splits)
@@ -60,20 +60,23 @@ def _of_catalogue(name: str, like: Mapping[str, Any], options: Mapping[str, Any]
 
 def _of_file(path: Path, like: Mapping[str, Any]) -> dict[str, Any]:
     format_ = _format(like)
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if path.is_dir():
         kind = "folders"
+    elif suffix in SUFFIXES:
+        kind = SUFFIXES[suffix]
+    elif not path.exists():
+        raise DataError(
+            f"no corpus, file or folder is called '{path}'",
+            remedy=did_you_mean(str(path), catalogue()),
+        )
     else:
-        suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-        kind = SUFFIXES.get(suffix) or str(format_.get("kind", ""))
-        if kind not in (*SUFFIXES.values(), "label_first"):
-            raise DataError(
-                f"it cannot be told how labelled texts stand in {path}"
-                if path.exists()
-                else f"no corpus, file or folder is called '{path}'",
-                remedy="name a .tsv, .csv or .jsonl file"
-                if path.exists()
-                else did_you_mean(str(path), catalogue()),
-            )
+        kind = str(format_.get("kind"))
+    if kind not in (*SUFFIXES.values(), "label_first", "folders"):
+        raise DataError(
+            f"it cannot be told how labelled texts stand in {path}",
+            remedy="name a .tsv, .csv or .jsonl file",
+        )
     kept = format_ if format_.get("kind") == kind else {"names": format_.get("names") or {}}
     if kind == "jsonl" and kept is not format_:
         kept |= {"text": "text", "label": "label"}

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from peluche.config import Config
+from peluche.data.classification import ClassificationBatch
 from peluche.models.text_encoders import RecurrentEncoderConfig, TextEncoderConfig
+from peluche.models.wide import WideConfig
 from peluche.nn.dropout import Dropout
 from peluche.nn.pooling import Pooling, PoolingKind
 
 
 class ClassifierConfig(Config):
-    """An encoder, how its vectors become one, and dropout before the output."""
+    """An encoder, how its vectors become one, dropout before the output, and n-grams beside it."""
 
     kind: Literal["classifier"] = "classifier"
     encoder: TextEncoderConfig = RecurrentEncoderConfig()
     pooling: PoolingKind = "max"
     dropout: float = Field(0.5, ge=0, lt=1, description="of the pooled vector")
+    wide: WideConfig | None = Field(None, description="logits of n-grams besides")
 
     def build(self, vocabulary: int, labels: int) -> Classifier:
         """A freshly initialised model for so many tokens and labels."""
@@ -37,6 +42,12 @@ class Classifier(nn.Module):
         self.pooling = Pooling(config.pooling, self.encoder.width, self.encoder.directions)
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(self.encoder.width, labels)
+        self.wide = None if config.wide is None else config.wide.build(labels)
+
+    def count(self, batches: Iterable[ClassificationBatch]) -> None:
+        """Before training: what is not trained but counted in the training texts, if anything."""
+        if self.wide is not None:
+            self.wide.count(batches)
 
     def hidden(
         self,
@@ -44,9 +55,18 @@ class Classifier(nn.Module):
         valid: Bool[Tensor, "batch length"],
         segments: Int[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "batch width"]:
-        """One vector per text; `valid` is False at padding, `segments` tells a pair apart."""
-        return self.pooling(self.encoder(tokens, valid, segments), valid)
+        """One vector per text; `valid` is False at padding, `segments` tells a pair apart.
+
+        With `wide`, the logits of n-grams stand at its end.
+        """
+        pooled = self.pooling(self.encoder(tokens, valid, segments), valid)
+        if self.wide is None:
+            return pooled
+        return torch.cat([pooled, self.wide(tokens, valid, segments)], 1)
 
     def logits(self, hidden: Float[Tensor, "batch width"]) -> Float[Tensor, "batch labels"]:
         """Scores of the labels."""
-        return self.head(self.dropout(hidden))
+        if self.wide is None:
+            return self.head(self.dropout(hidden))
+        width = self.encoder.width
+        return self.head(self.dropout(hidden[:, :width])) + hidden[:, width:]

@@ -13,6 +13,7 @@ from peluche.config import Config
 from peluche.data.batching import BatchingConfig
 from peluche.data.classification import ClassificationStream
 from peluche.data.labelled import LabelledText, TextSource
+from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.metrics.classification import classification_scores
@@ -59,15 +60,17 @@ class ClassificationRecipe(Recipe):
             if not (run.path / LABELS).exists():
                 texts = (text for example in train for text in example.texts)
                 run.save_tokenizer(self.tokenizer.build(texts))
-                run.save_part(LABELS, Labels.of(example.label for example in train).save)
+                run.save_part(LABELS, _labels(train).save)
             tokenizer, labels = run.tokenizer(), Labels.load(run.part(LABELS))
         torch.manual_seed(self.training.seed)
-        model = self.model.build(len(tokenizer), len(labels)).to(device)
+        model = self.model.build(len(tokenizer), len(labels))
         stream = ClassificationStream(
             lambda: train, tokenizer, labels, self.batching, self.training.seed, say
         )
         with phase(run, "encode the texts", say):
             stream.warm()
+            model.count(stream.once())
+        model = model.to(device)
         objective = self.objective.build()
         evaluator = ClassificationEvaluator(
             model,
@@ -143,3 +146,14 @@ class ClassificationEvaluator:
             if item.metric in ("accuracy", "f1_macro"):
                 metrics[item.metric] = item.score
         return EvaluateEvent(step, metrics, ())
+
+
+def _labels(train: Sequence[LabelledText]) -> Labels:
+    labels = Labels.of(example.label for example in train)
+    if len(labels) == 1:
+        raise DataError(
+            f"all texts have the label '{labels[0]}'",
+            where=f"the training texts, from {train[0].where} on",
+            remedy="give texts of two labels or more; check which column the label is in",
+        )
+    return labels

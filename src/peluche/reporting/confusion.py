@@ -64,15 +64,25 @@ def write_confusion(evaluation: Evaluation, path: Path) -> Path:
         raise ConfigError(
             "a table of confusions is for classifiers", remedy="leave the picture out"
         )
+    kind = check_format(path)
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(_rendered(evaluation.labels, evaluation.examples, kind))
+    return path
+
+
+def check_format(path: Path) -> str:
+    """The kind of picture that a file's name says.
+
+    Raises:
+        ConfigError: none that can be drawn.
+    """
     kind = path.suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise ConfigError(
             f"a picture cannot be written as '{path.name}'",
             remedy=f"end its name in .{' or .'.join(FORMATS)}",
         )
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(_rendered(evaluation.labels, evaluation.examples, kind))
-    return path
+    return kind
 
 
 def confusion_svg(labels: Sequence[str], examples: Sequence[Mapping[str, str]]) -> bytes:

@@ -94,10 +94,7 @@ class TextClassifier(Evaluable):
 
     def source(self, names: Sequence[str], **options: Any) -> TextSource:
         """See `Evaluable.source` and `texts_from`."""
-        return texts_from(names, self.own_source() if not names else self._like(), **options)
-
-    def _like(self) -> Mapping[str, Any]:
-        return self.settings.source or self.settings.train
+        return texts_from(names, self.like(names), **options)
 
     def measure(self, examples: Sequence[LabelledText]) -> Evaluation:
         """Accuracy, precision, recall and F1, and how good the probabilities are.

@@ -135,17 +135,17 @@ class Evaluable(ABC):
         source = self.source([str(name) for name in names], **options)
         return self.measure(read_examples(source, say))
 
-    def own_source(self) -> Mapping[str, Any]:
-        """The configuration of the run's test or validation source.
+    def like(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """The configuration of the run's own source, as which others are read; may be empty.
 
         Raises:
-            ConfigError: the task does not come from a run that has one.
+            ConfigError: without names, if the run names no test or validation data.
         """
-        if not self.settings.source:
+        if not names and not self.settings.source:
             raise ConfigError(
                 "this model's run names no test or validation data", remedy="name a file"
             )
-        return self.settings.source
+        return self.settings.source or self.settings.train
 
 
 def read_examples(source: Any, say: Say = lambda message: None) -> list[Any]:

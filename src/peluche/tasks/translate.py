@@ -179,8 +179,7 @@ class Translator(Evaluable):
 
     def source(self, names: Sequence[str], **options: Any) -> Source:
         """See `Evaluable.source` and `peluche.data.sources.source_from`."""
-        own = self.own_source() if not names else self.settings.source
-        return source_like(names, own, **options)
+        return source_like(names, self.like(names), **options)
 
     def measure(self, examples: Sequence[Pair]) -> Evaluation:
         """The metrics of the run's recipe (BLEU, chrF and TER without one) on its translations."""
