@@ -15,6 +15,8 @@ VERBS = [
     "train",
     "translate",
     "classify",
+    "similar",
+    "analogy",
     "tokenize",
     "data",
     "score",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -46,3 +46,17 @@ class Objective(Protocol):
 
     def __call__(self, model: Any, batch: Any) -> Losses:
         """Run the model on a batch."""
+
+
+@runtime_checkable
+class UpdatingObjective(Protocol):
+    """An objective whose gradient and update are one operation, such as a fused kernel.
+
+    The loop then calls `update` in place of the forward and backward pass and the optimizer's step;
+    clipping and the optimizer have no part in it. Everything else is as for other objectives. What
+    it draws at random has to follow from the batch, and a rate of 0 has to leave all weights as
+    they are.
+    """
+
+    def update(self, model: Any, batch: Any, rate: float) -> Losses:
+        """Change the model by one batch at this learning rate; terms need not be differentiable."""

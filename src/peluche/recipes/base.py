@@ -17,7 +17,7 @@ from peluche.config import Config
 from peluche.errors import did_you_mean
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
-from peluche.objectives.base import Objective
+from peluche.objectives.base import Objective, UpdatingObjective
 from peluche.training.config import TrainingConfig
 from peluche.training.loop import Evaluator, Stream
 from peluche.training.optimizers import OptimizerConfig
@@ -59,7 +59,7 @@ class Assembly:
     """
 
     model: nn.Module
-    objective: Objective
+    objective: Objective | UpdatingObjective
     stream: Stream
     evaluator: Evaluator
     facts: dict[str, int] = field(default_factory=dict)

@@ -14,10 +14,12 @@ from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.translation import TranslationRecipe
+from peluche.recipes.word_vectors import WordVectorsRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
     "translation": TranslationRecipe,
     "classification": ClassificationRecipe,
+    "word_vectors": WordVectorsRecipe,
 }
 DEFAULT_TASK = "translation"
 

@@ -18,12 +18,15 @@ from peluche.inference.decoding import PackedDecoder
 from peluche.models.classifier import ClassifierConfig
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.registry import parse_model
+from peluche.models.word_vectors import WordVectorsConfig
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.translate import Translator
+from peluche.tasks.word_vectors import WordVectors
 from peluche.text.labels import Labels
+from peluche.text.vocabulary import Vocabulary
 
 M = TypeVar("M", bound=nn.Module)
-Task = Translator | TextClassifier
+Task = Translator | TextClassifier | WordVectors
 
 
 def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> Any:
@@ -60,6 +63,18 @@ def load_classifier(model: str | Path, *, weights: str = "model", **options: Any
     return _load_as(TextClassifier, "classification", "classify", model, weights, options)
 
 
+def load_vectors(model: str | Path, *, weights: str = "model") -> WordVectors:
+    """`load_task` for word vectors; takes a file in word2vec's text or binary format, too.
+
+    Raises:
+        ConfigError: the model does something else.
+        DataError: the file is damaged.
+    """
+    if Path(model).is_file():
+        return WordVectors.from_file(Path(model))
+    return _load_as(WordVectors, "word_vectors", "compare words", model, weights, {})
+
+
 T = TypeVar("T")
 
 
@@ -79,7 +94,11 @@ def _load_as(
     return loaded
 
 
-VERBS = {"translation": "translate", "classification": "classify"}
+VERBS = {
+    "translation": "translate",
+    "classification": "classify",
+    "word_vectors": "similar",
+}
 
 
 def task_of(run: RunDirectory) -> str:
@@ -124,9 +143,17 @@ def _classifier(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> 
     return TextClassifier(model, tokenizer, labels, **settings)
 
 
+def _word_vectors(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> WordVectors:
+    vocabulary = Vocabulary.load(run.part("vocabulary.json"))
+    config = parse_as(WordVectorsConfig, _model_values(run), where=str(run.path / "config.yaml"))
+    model = _filled(config.build(len(vocabulary)), run, weights)
+    return WordVectors(vocabulary, model.vectors(), model)
+
+
 LOADERS: dict[str, Callable[[RunDirectory, str, Mapping[str, Any]], Task]] = {
     "translation": _translator,
     "classification": _classifier,
+    "word_vectors": _word_vectors,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from peluche.objectives.base import UpdatingObjective
 from peluche.training.states import kept_random_state
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def seconds_per_step(trainer: Trainer) -> float:
         for _ in range(WARM + TIMED):
             started = time.perf_counter()
             step = [next(batches)[0].to(trainer.device) for _ in range(trainer.config.accumulate)]
-            trainer.gradients(step)
+            if isinstance(trainer.objective, UpdatingObjective):
+                trainer.learn(step, rate=0.0)
+            else:
+                trainer.gradients(step)
             times.append(time.perf_counter() - started)
     trainer.optimizer.zero_grad(set_to_none=True)
     return sum(times[WARM:]) / TIMED

@@ -17,6 +17,7 @@ from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.objectives.base import Objective
 from peluche.tasks.translate import Translator
 from peluche.training.events import EvaluateEvent
+from peluche.training.totals import Totals
 
 
 class EvaluationConfig(Config):
@@ -72,17 +73,7 @@ class TranslationEvaluator:
 def mean_losses(model: nn.Module, objective: Objective, batches: Iterable[Any]) -> dict[str, float]:
     """Each term and metric of an objective, averaged over all items of the batches."""
     device = next(model.parameters()).device
-    totals: dict[str, list[float]] = {}
+    totals = Totals()
     for batch in batches:
-        losses = objective(model, batch.to(device))
-        for name, term in losses.terms.items():
-            totals.setdefault(name, []).append(float(term.total))
-            totals.setdefault(f"{name}#", []).append(term.count)
-        for name, metric in losses.metrics.items():
-            totals.setdefault(name, []).append(metric.total)
-            totals.setdefault(f"{name}#", []).append(metric.count)
-    return {
-        name: sum(values) / sum(totals[f"{name}#"])
-        for name, values in totals.items()
-        if not name.endswith("#")
-    }
+        totals.add(objective(model, batch.to(device)))
+    return totals.means()
