@@ -21,7 +21,7 @@ from peluche.objectives.base import Losses, Term
 from peluche.objectives.noise import alias_table, keep_probabilities
 
 # Pieces of a chunk that workers take in turn, so that a slow one does not keep the others waiting.
-PIECES = 16
+PIECES, SMALLEST_PIECE = 16, 4000
 # Windows that torch handles at a time: a word in several of them moves by the sum.
 WINDOWS = 64
 
@@ -110,8 +110,9 @@ class NegativeSampling:
             )
             return totals
 
-        pieces = np.array_split(chunk.tokens.numpy(), PIECES)
-        total, count = np.sum(list(self._pool.map(work, range(PIECES), pieces)), axis=0)
+        number = min(PIECES, max(1, len(chunk.tokens) // SMALLEST_PIECE))
+        pieces = np.array_split(chunk.tokens.numpy(), number)
+        total, count = np.sum(list(self._pool.map(work, range(number), pieces)), axis=0)
         return float(total), float(count)
 
     def _plain(self, model: Word2Vec, chunk: TokenChunk, rate: float) -> tuple[float, float]:

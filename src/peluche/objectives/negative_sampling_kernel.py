@@ -1,8 +1,8 @@
 """Negative sampling compiled by numba: gradient and update in one pass over rows in cache.
 
-Negatives are shared by all pairs of a window, as in pWord2Vec (Ji et al. 2016, arXiv 1604.04661),
-which spares most of the random access to memory; rows are updated in place, pair after pair, as in
-the authors' word2vec. Functions hold no Python lock, so threads may share the tables (Hogwild).
+A window's pairs share their negatives and move together, as in pWord2Vec (Ji et al. 2016, arXiv
+1604.04661, §3.2): the update is a product of small matrices, and rows are fetched from memory once
+a window instead of once a pair. No Python lock is held, so threads may share the tables.
 """
 
 from __future__ import annotations
@@ -65,34 +65,43 @@ def _draw(targets, probability, alias, state):
 
 @njit(**COMPILED)
 @no_type_check
-def _learn(x, outputs, targets, change, rate):
-    """Move the targets' rows, put what x is to move by into `change`; returns the loss.
+def _learn(read, outputs, targets, steps, change, rate):
+    """Move the targets' rows, put what `read` (N, D) is to move by into `change`; give the loss.
 
-    targets[0] is the word that is there, the others are noise.
+    targets[0] is the word that is there, the others are noise. All products are taken before any
+    row moves.
     """
-    loss = np.float32(0)
-    change[:] = 0
+    loss = 0.0
+    for i in range(len(read)):
+        for k in range(len(targets)):
+            x, row = read[i], outputs[targets[k]]
+            product = np.float32(0)
+            for d in range(len(x)):
+                product += x[d] * row[d]
+            surprise = -product if k == 0 else product
+            place = (surprise + np.float32(LIMIT)) * SCALE
+            if place <= 0:
+                slope = np.float32(0)
+            elif place >= CELLS:
+                slope = np.float32(1)
+                loss += surprise
+            else:
+                cell = np.int64(place)
+                rest = place - np.float32(cell)
+                slope = SIGMOID[cell] + rest * (SIGMOID[cell + 1] - SIGMOID[cell])
+                loss += SOFTPLUS[cell] + rest * (SOFTPLUS[cell + 1] - SOFTPLUS[cell])
+            steps[i, k] = rate * slope if k == 0 else -rate * slope
+    change[: len(read)] = 0
     for k in range(len(targets)):
         row = outputs[targets[k]]
-        product = np.float32(0)
-        for d in range(len(x)):
-            product += x[d] * row[d]
-        surprise = -product if k == 0 else product
-        place = (surprise + np.float32(LIMIT)) * SCALE
-        if place <= 0:
-            slope = np.float32(0)
-        elif place >= CELLS:
-            slope = np.float32(1)
-            loss += surprise
-        else:
-            cell = np.int64(place)
-            rest = place - np.float32(cell)
-            slope = SIGMOID[cell] + rest * (SIGMOID[cell + 1] - SIGMOID[cell])
-            loss += SOFTPLUS[cell] + rest * (SOFTPLUS[cell + 1] - SOFTPLUS[cell])
-        step = rate * slope if k == 0 else -rate * slope
-        for d in range(len(x)):
-            change[d] += step * row[d]
-            row[d] += step * x[d]
+        for i in range(len(read)):
+            step, moved = steps[i, k], change[i]
+            for d in range(len(row)):
+                moved[d] += step * row[d]
+        for i in range(len(read)):
+            step, x = steps[i, k], read[i]
+            for d in range(len(row)):
+                row[d] += step * x[d]
     return loss
 
 
@@ -118,8 +127,9 @@ def train(
     state = _next(_next(seed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x2545F4914F6CDD1D)))
     kept = np.empty(len(tokens), np.int32)
     targets = np.empty(negatives + 1, np.int64)
-    change = np.empty(inputs.shape[1], np.float32)
-    mean = np.empty(inputs.shape[1], np.float32)
+    steps = np.empty((2 * window, negatives + 1), np.float32)
+    read = np.empty((2 * window, inputs.shape[1]), np.float32)
+    change = np.empty_like(read)
     position = 0
     while position < len(tokens):
         position, count, state = _subsample(tokens, position, keep, kept, state)
@@ -133,28 +143,20 @@ def train(
                 continue
             targets[0] = kept[center]
             state = _draw(targets, probability, alias, state)
-            if skipgram:
-                for place in range(first, last):
-                    if place != center:
-                        x = inputs[kept[place]]
-                        totals[0] += _learn(x, outputs, targets, change, rate)
-                        totals[1] += 1
-                        for d in range(len(x)):
-                            x[d] += change[d]
-                continue
-            mean[:] = 0
+            predictions = last - first - 1 if skipgram else 1
+            share = np.float32(predictions) / np.float32(last - first - 1)
+            read[:predictions] = 0
             for place in range(first, last):
                 if place != center:
                     x = inputs[kept[place]]
+                    row = read[place - first - (place > center) if skipgram else 0]
                     for d in range(len(x)):
-                        mean[d] += x[d]
-            share = np.float32(1) / np.float32(last - first - 1)
-            for d in range(len(mean)):
-                mean[d] *= share
-            totals[0] += _learn(mean, outputs, targets, change, rate)
-            totals[1] += 1
+                        row[d] += share * x[d]
+            totals[0] += _learn(read[:predictions], outputs, targets, steps, change, rate)
+            totals[1] += predictions
             for place in range(first, last):
                 if place != center:
                     x = inputs[kept[place]]
+                    row = change[place - first - (place > center) if skipgram else 0]
                     for d in range(len(x)):
-                        x[d] += change[d]
+                        x[d] += row[d]
