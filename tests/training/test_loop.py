@@ -85,8 +85,8 @@ def test_gradient_does_not_depend_on_micro_batches(tiny_values, tmp_path, cuts):
     batch = next(trainer.stream.batches())[0]
 
     def gradients(parts: list[TranslationBatch]) -> tuple[dict, float, list[torch.Tensor]]:
-        values, norm = trainer.gradients(parts)
-        return values, norm, [p.grad.clone() for p in trainer.model.parameters()]
+        totals, norm = trainer.gradients(parts)
+        return totals.means(), norm, [p.grad.clone() for p in trainer.model.parameters()]
 
     values, norm, whole = gradients([batch])
     split_values, split_norm, split = gradients(split_rows(batch, cuts))

@@ -18,6 +18,8 @@ VERBS = [
     "tag",
     "parse",
     "evaluate",
+    "similar",
+    "analogy",
     "tokenize",
     "data",
     "score",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -38,33 +38,6 @@ class Losses:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
-class Means:
-    """Means over batches of every term and metric, each weighted by its count."""
-
-    def __init__(self) -> None:
-        self._totals: dict[str, float] = {}
-        self._counts: dict[str, float] = {}
-        self._weights: dict[str, float] = {}
-
-    def add(self, losses: Losses) -> None:
-        """Count one more batch."""
-        for name, term in losses.terms.items():
-            self._weights[name] = term.weight
-            self._add(name, float(term.total.detach()), term.count)
-        for name, metric in losses.metrics.items():
-            self._add(name, metric.total, metric.count)
-
-    def _add(self, name: str, total: float, count: float) -> None:
-        self._totals[name] = self._totals.get(name, 0.0) + total
-        self._counts[name] = self._counts.get(name, 0.0) + count
-
-    def values(self) -> dict[str, float]:
-        """The means by name, and `loss`: the weighted sum of the terms, which is minimised."""
-        means = {name: total / self._counts[name] for name, total in self._totals.items()}
-        loss = sum(weight * means[name] for name, weight in self._weights.items())
-        return {"loss": loss, **means}
-
-
 class Objective(Protocol):
     """Scores a batch; never generates."""
 
@@ -73,3 +46,17 @@ class Objective(Protocol):
 
     def __call__(self, model: Any, batch: Any) -> Losses:
         """Run the model on a batch."""
+
+
+@runtime_checkable
+class UpdatingObjective(Protocol):
+    """An objective whose gradient and update are one operation, such as a fused kernel.
+
+    The loop then calls `update` in place of the forward and backward pass and the optimizer's step;
+    clipping and the optimizer have no part in it. Everything else is as for other objectives. What
+    it draws at random has to follow from the batch, and a rate of 0 has to leave all weights as
+    they are.
+    """
+
+    def update(self, model: Any, batch: Any, rate: float) -> Losses:
+        """Change the model by one batch at this learning rate; terms need not be differentiable."""

@@ -18,7 +18,7 @@ from peluche.data.selection import Selection
 from peluche.errors import did_you_mean
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
-from peluche.objectives.base import Objective
+from peluche.objectives.base import Objective, UpdatingObjective
 from peluche.tasks.evaluation import Evaluable, read_examples
 from peluche.training.config import TrainingConfig
 from peluche.training.loop import Evaluator, Stream
@@ -84,7 +84,7 @@ class Assembly:
     """
 
     model: nn.Module
-    objective: Objective
+    objective: Objective | UpdatingObjective
     stream: Stream
     evaluator: Evaluator
     facts: dict[str, int] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.translation import TranslationRecipe
+from peluche.recipes.word_vectors import WordVectorsRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
     "translation": TranslationRecipe,
@@ -23,6 +24,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "tagging": TaggingRecipe,
     "dependency_parsing": DependencyRecipe,
     "constituency_parsing": ConstituencyRecipe,
+    "word_vectors": WordVectorsRecipe,
 }
 DEFAULT_TASK = "translation"
 

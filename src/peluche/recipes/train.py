@@ -14,7 +14,7 @@ from peluche.nn.machine import describe_machine, tune_allocator
 from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
 from peluche.training.events import Hook
-from peluche.training.hooks import KeepBest, Log
+from peluche.training.hooks import EpochMeans, KeepBest, Log
 from peluche.training.loop import Trainer
 
 
@@ -60,7 +60,7 @@ def _train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.log({"event": "machine", "machine": describe_machine()})
     parts = recipe.assemble(run, device, say)
-    hooks = [Log(run, config.log_every), *hooks]
+    hooks = [Log(run, config.log_every), EpochMeans(run), *hooks]
     if config.select != "last":
         hooks.append(KeepBest(run, config.select, config.patience))
     trainer = Trainer(

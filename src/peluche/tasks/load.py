@@ -22,18 +22,21 @@ from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
 from peluche.models.translation import TranslationModel
+from peluche.models.word_vectors import WordVectorsConfig
 from peluche.tasks.classify import TextClassifier
-from peluche.tasks.evaluation import EvaluationSettings
+from peluche.tasks.evaluation import Evaluable, EvaluationSettings
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
+from peluche.tasks.word_vectors import WordVectors
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon
+from peluche.text.vocabulary import Vocabulary
 
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
-Task = Translator | TextClassifier | SentenceTask[Any, Any]
+Task = Translator | TextClassifier | SentenceTask[Any, Any] | WordVectors
 
 
 def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> Any:
@@ -89,6 +92,18 @@ def load_parser(
     return _load_as(SentenceTask, "parse", model, weights, options)
 
 
+def load_vectors(model: str | Path, *, weights: str = "model") -> WordVectors:
+    """`load_task` for word vectors; takes a file in word2vec's text or binary format, too.
+
+    Raises:
+        ConfigError: the model does something else.
+        DataError: the file is damaged.
+    """
+    if Path(model).is_file():
+        return WordVectors.from_file(Path(model))
+    return _load_as(WordVectors, "similar", model, weights, {})
+
+
 def _load_as(
     kind: type[T],
     verb: str,
@@ -111,7 +126,8 @@ def _load_as(
 
 def _loaded(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
     task = LOADERS[task_of(run)](run, weights, options)
-    task.settings = EvaluationSettings.of(run.config)
+    if isinstance(task, Evaluable):
+        task.settings = EvaluationSettings.of(run.config)
     return task
 
 
@@ -121,6 +137,7 @@ VERBS = {
     "tagging": "tag",
     "dependency_parsing": "parse",
     "constituency_parsing": "parse",
+    "word_vectors": "similar",
 }
 
 
@@ -166,6 +183,13 @@ def _classifier(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> 
     return TextClassifier(model, tokenizer, labels, **settings)
 
 
+def _word_vectors(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> WordVectors:
+    vocabulary = Vocabulary.load(run.part("vocabulary.json"))
+    config = parse_as(WordVectorsConfig, _model_values(run), where=str(run.path / "config.yaml"))
+    model = _filled(config.build(len(vocabulary)), run, weights)
+    return WordVectors(vocabulary, model.vectors(), model)
+
+
 CODING = ("tags", "relations", "constituents")
 
 
@@ -209,6 +233,7 @@ LOADERS: dict[str, Loader] = {
     "tagging": _sentence_loader(TaggerConfig, SentenceTagger),
     "dependency_parsing": _sentence_loader(DependencyParserConfig, DependencyAnnotator),
     "constituency_parsing": _sentence_loader(SpanParserConfig, ConstituencyAnnotator),
+    "word_vectors": _word_vectors,
 }
 
 

@@ -60,8 +60,7 @@ class SentenceTask(Evaluable, Generic[M, A]):
 
     def source(self, names: Sequence[str], **options: Any) -> SentenceSource:
         """See `Evaluable.source` and `sentences_from`."""
-        like = self.settings.source or self.settings.train
-        return sentences_from(names, like if names else self.own_source(), **options)
+        return sentences_from(names, self.like(names), **options)
 
     def measure(self, examples: Sequence[Sentence]) -> Evaluation:
         """Scores of what the model says of sentences against their own annotation.

@@ -39,10 +39,9 @@ def seconds_per_step(trainer: Trainer) -> float:
         for _ in range(WARM + TIMED):
             started = time.perf_counter()
             step = [next(batches)[0].to(trainer.device) for _ in range(trainer.config.accumulate)]
-            trainer.gradients(step)
             for group in optimizer.param_groups:
                 group["lr"] = 0.0
-            optimizer.step()
+            trainer.learn(step, rate=0.0)
             times.append(time.perf_counter() - started)
     optimizer.zero_grad(set_to_none=True)
     optimizer.load_state_dict(before)

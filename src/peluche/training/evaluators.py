@@ -14,9 +14,10 @@ from peluche.data.batching import TranslationStream
 from peluche.data.sources import Pair
 from peluche.metrics import perplexity, score
 from peluche.models.translation import TranslationModel
-from peluche.objectives.base import Means, Objective
+from peluche.objectives.base import Objective
 from peluche.tasks.translate import Translator
 from peluche.training.events import EvaluateEvent
+from peluche.training.totals import Totals
 
 
 class EvaluationConfig(Config):
@@ -72,7 +73,7 @@ class TranslationEvaluator:
 def mean_losses(model: nn.Module, objective: Objective, batches: Iterable[Any]) -> dict[str, float]:
     """Each term and metric of an objective, averaged over all items of the batches."""
     device = next(model.parameters()).device
-    means = Means()
+    totals = Totals()
     for batch in batches:
-        means.add(objective(model, batch.to(device)))
-    return means.values()
+        totals.add(objective(model, batch.to(device)))
+    return totals.means()

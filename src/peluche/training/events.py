@@ -17,8 +17,9 @@ class StepEvent:
     Attributes:
         step: number of the step, from 1.
         values: mean of each loss term and metric over the step.
+        counts: how many items each mean is over.
         rate: learning rate used.
-        gradient_norm: before clipping.
+        gradient_norm: before clipping; None where the objective updates the weights itself.
         tokens: target tokens in the step.
         seconds: how long it took.
     """
@@ -26,8 +27,9 @@ class StepEvent:
     step: int
     epoch: int
     values: Mapping[str, float]
+    counts: Mapping[str, float]
     rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     tokens: int
     seconds: float
 

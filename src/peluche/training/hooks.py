@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peluche.hub.run import RunDirectory
@@ -34,10 +34,7 @@ class Log(Hook):
         last = self._steps[-1]
         tokens = sum(event.tokens for event in self._steps)
         seconds = sum(event.seconds for event in self._steps)
-        means = {
-            name: sum(event.values[name] * event.tokens for event in self._steps) / tokens
-            for name in last.values
-        }
+        means = {name: _mean(self._steps, name) for name in last.values}
         self.run.log(
             {
                 "event": "step",
@@ -66,6 +63,47 @@ class Log(Hook):
     def stop(self, reason: str) -> None:
         self._write()
         self.run.log({"event": "stop", "reason": reason})
+
+
+def _mean(steps: Sequence[StepEvent], name: str) -> float:
+    count = sum(event.counts[name] for event in steps)
+    return sum(event.values[name] * event.counts[name] for event in steps) / count if count else 0.0
+
+
+class EpochMeans(Hook):
+    """Logs the mean of each term and metric over every epoch, all items counting alike."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.epoch = 0
+        self.totals: dict[str, list[float]] = {}
+
+    def step(self, event: StepEvent) -> None:
+        if event.epoch != self.epoch:
+            self._finish(event.step - 1)
+            self.epoch = event.epoch
+        for name, value in event.values.items():
+            total = self.totals.setdefault(name, [0.0, 0.0])
+            total[0] += value * event.counts[name]
+            total[1] += event.counts[name]
+        self.last = event.step
+
+    def _finish(self, step: int) -> None:
+        means = {name: total / count for name, (total, count) in self.totals.items() if count}
+        if means:
+            self.run.log({"event": "epoch", "epoch": self.epoch + 1, "step": step, **means})
+        self.totals = {}
+
+    def stop(self, reason: str) -> None:
+        if reason == "finished" and self.totals:
+            self._finish(self.last)
+
+    def state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "totals": self.totals}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.epoch = state.get("epoch", 0)
+        self.totals = {name: list(pair) for name, pair in state.get("totals", {}).items()}
 
 
 class KeepBest(Hook):

@@ -15,7 +15,7 @@ from peluche.data.batching import Position
 from peluche.errors import CheckpointError, NumericsError
 from peluche.hub.checkpoint import SavedState
 from peluche.hub.run import RunDirectory
-from peluche.objectives.base import Means, Objective
+from peluche.objectives.base import Objective, UpdatingObjective
 from peluche.training.averaging import Averaging
 from peluche.training.budget import total_steps
 from peluche.training.config import TrainingConfig
@@ -30,6 +30,7 @@ from peluche.training.states import (
     random_state,
     set_random_state,
 )
+from peluche.training.totals import Diverged, Totals
 
 MAX_ROLLBACKS = 3
 
@@ -48,16 +49,12 @@ class Evaluator(Protocol):
     def __call__(self, step: int) -> EvaluateEvent: ...
 
 
-class _Diverged(Exception):
-    """The loss or a gradient is not a finite number."""
-
-
 class Trainer:
     """Trains a model in a run directory; can be stopped and resumed at any step.
 
     Args:
         model: what is trained, on the device it is to be trained on.
-        objective: what a batch is worth.
+        objective: what a batch is worth, or one that changes the weights itself.
         stream: where batches come from.
         evaluator: scores the model every `evaluate_every` steps and at the end.
         hooks: hear of every event.
@@ -68,7 +65,7 @@ class Trainer:
         self,
         run: RunDirectory,
         model: nn.Module,
-        objective: Objective,
+        objective: Objective | UpdatingObjective,
         stream: Stream,
         optimizer: torch.optim.Optimizer | Combined,
         schedule: Schedule,
@@ -116,7 +113,7 @@ class Trainer:
             while self.step < self.total and self.stop_reason is None:
                 try:
                     self._train_until_stopped(signals)
-                except _Diverged as error:
+                except Diverged as error:
                     self._roll_back(str(error))
             reason = self.stop_reason or "finished"
             if self.saved_step != self.step:
@@ -145,8 +142,7 @@ class Trainer:
             batch, self.position = next(batches)
             micro_batches.append(batch.to(self.device))
         rate = self.set_rate(self.step + 1)
-        values, norm = self.gradients(micro_batches)
-        self.optimizer.step()
+        totals, norm = self.learn(micro_batches, rate)
         self.step += 1
         if self.averaging is not None:
             self.averaging.update(self.model, self.step)
@@ -155,7 +151,8 @@ class Trainer:
         event = StepEvent(
             step=self.step,
             epoch=self.position.epoch,
-            values=values,
+            values=totals.means(),
+            counts=totals.counts,
             rate=rate,
             gradient_norm=norm,
             tokens=sum(batch.target_tokens for batch in micro_batches),
@@ -171,19 +168,33 @@ class Trainer:
             group["lr"] = base * factor
         return self.base_rates[0] * factor
 
-    def gradients(self, micro_batches: Sequence[Any]) -> tuple[dict[str, float], float]:
-        """Gradients of the step's loss, clipped; returns mean values and the norm before.
+    def learn(self, micro_batches: Sequence[Any], rate: float) -> tuple[Totals, float | None]:
+        """Change the weights by one step; the gradient's norm is None where no one knows it."""
+        if isinstance(self.objective, UpdatingObjective):
+            self.model.train()
+            totals = Totals()
+            for batch in micro_batches:
+                totals.add(self.objective.update(self.model, batch, rate))
+            totals.check()
+            return totals, None
+        totals, norm = self.gradients(micro_batches)
+        self.optimizer.step()
+        return totals, norm
+
+    def gradients(self, micro_batches: Sequence[Any]) -> tuple[Totals, float]:
+        """Gradients of the step's loss, clipped; returns what was measured, and the norm before.
 
         Every term's total is divided by its count over the whole step, so the result does not
         depend on how the step is cut into micro-batches.
         """
+        assert not isinstance(self.objective, UpdatingObjective)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         counts: dict[str, float] = {}
         for batch in micro_batches:
             for name, count in self.objective.counts(batch).items():
                 counts[name] = counts.get(name, 0.0) + count
-        means = Means()
+        totals = Totals()
         for batch in micro_batches:
             with self._autocast():
                 losses = self.objective(self.model, batch)
@@ -191,13 +202,11 @@ class Trainer:
             for name, term in losses.terms.items():
                 loss = loss + term.total * (term.weight / counts[name])
             loss.backward()
-            means.add(losses)
-        values = means.values()
+            totals.add(losses)
         limit = math.inf if self.config.clip is None else self.config.clip
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True))
-        if not all(map(math.isfinite, [*values.values(), norm])):
-            raise _Diverged(", ".join(f"{k} {v}" for k, v in {**values, "gradient": norm}.items()))
-        return values, norm
+        totals.check(gradient=norm)
+        return totals, norm
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.config.precision == "float32":

@@ -15,14 +15,15 @@ HEAD = "head."
 
 
 class OptimizerConfig(Config):
-    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024).
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), Muon (Jordan et al. 2024), and
+    plain gradient descent and AdaGrad (Duchi et al. 2011), as word vectors have them.
 
     Weight decay goes to matrices only: not to biases, norms or embeddings. Muon moves hidden
     matrices, AdamW the rest, with one learning rate for both: Muon's update is scaled to the size
     of AdamW's (Liu et al. 2025, "Muon is Scalable for LLM Training", eq. 4).
     """
 
-    kind: Literal["adam", "adamw", "muon"] = "adamw"
+    kind: Literal["adam", "adamw", "muon", "sgd", "adagrad"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = Field(1e-9, gt=0)
@@ -55,6 +56,10 @@ class OptimizerConfig(Config):
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
+        if self.kind == "sgd":
+            return torch.optim.SGD(groups, lr=self.lr)
+        if self.kind == "adagrad":
+            return torch.optim.Adagrad(groups, lr=self.lr, eps=self.eps)
         kind = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
         adam = kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
         if not hidden:
