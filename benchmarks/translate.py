@@ -39,7 +39,7 @@ from peluche.hub.resolve import resolve
 from peluche.inference.decoding import PackedDecoder
 from peluche.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from peluche.nn.machine import describe_machine, tune_allocator
-from peluche.tasks.load import load_model
+from peluche.tasks.restore import restore_model
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 
 TIE = 1e-4
@@ -101,7 +101,7 @@ def trained_run(options: argparse.Namespace) -> tuple[EncoderDecoder, Tokenizer,
         lines = [line for line in read_lines(options.source) if line.strip()]
     else:
         lines = [source for source, _ in builtin_pairs("test", options.sentences, 0)]
-    model = load_model(run, len(tokenizer))
+    model = restore_model(run, len(tokenizer))
     return model, tokenizer, tokenizer.encode_batch(lines[: options.sentences])
 
 

@@ -200,7 +200,7 @@ def test_sentences_without_what_the_task_needs(folder, tmp_path, name, lacks):
 
 
 def test_what_a_task_is_asked_that_it_cannot_do(runs):
-    with pytest.raises(ConfigError, match="it does not parse"):
+    with pytest.raises(ConfigError, match="made for tagging"):
         load_parser(runs("tagging").path)
     with pytest.raises(ConfigError, match="peluche tag"):
         load_classifier(runs("tagging").path)

@@ -29,11 +29,11 @@ def export(
     from peluche.hub.huggingface import SearchDefaults, export_huggingface
     from peluche.hub.resolve import resolve
     from peluche.models.encoder_decoder import EncoderDecoder
-    from peluche.tasks.load import load_model
+    from peluche.tasks.restore import restore_model
 
     opened = resolve(run)
     tokenizer = opened.tokenizer()
-    model = load_model(opened, len(tokenizer), weights)
+    model = restore_model(opened, len(tokenizer), weights)
     if not isinstance(model, EncoderDecoder):
         raise ConfigError(
             f"a model of kind '{model.config.kind}' has no form that {to} reads",

@@ -27,8 +27,8 @@ from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.tasks.evaluation import read_examples
-from peluche.tasks.load import load_coding, save_coding
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
+from peluche.tasks.restore import load_coding, save_coding
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
 from peluche.text.labels import Labels

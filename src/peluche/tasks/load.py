@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from torch import Tensor, nn
-
-from peluche.config import parse_as
-from peluche.data.annotation import Coding
 from peluche.errors import CheckpointError, ConfigError
-from peluche.generation.config import DecodingConfig
 from peluche.hub.resolve import resolve
 from peluche.hub.run import RunDirectory
-from peluche.inference.decoding import fastest_decoder
-from peluche.models.classifier import ClassifierConfig
-from peluche.models.dependency_parser import DependencyParserConfig
-from peluche.models.registry import parse_model
-from peluche.models.span_parser import SpanParserConfig
-from peluche.models.tagger import TaggerConfig
-from peluche.models.translation import TranslationModel
-from peluche.models.word_vectors import WordVectorsConfig
+from peluche.tasks import restore
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.evaluation import Evaluable, EvaluationSettings
-from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
-from peluche.text.labels import Labels
-from peluche.text.lexicon import Lexicon
-from peluche.text.vocabulary import Vocabulary
 
-M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
 Task = Translator | TextClassifier | SentenceTask[Any, Any] | WordVectors
+
+
+class Kind(NamedTuple):
+    """What a task is called on the command line, and how a run is made ready for it."""
+
+    verb: str
+    restore: Callable[[RunDirectory, str, Mapping[str, Any]], Task]
+
+
+KINDS = {
+    "translation": Kind("translate", restore.restore_translator),
+    "classification": Kind("classify", restore.restore_classifier),
+    "tagging": Kind("tag", restore.restore_tagger),
+    "dependency_parsing": Kind("parse", restore.restore_dependencies),
+    "constituency_parsing": Kind("parse", restore.restore_constituents),
+    "word_vectors": Kind("similar", restore.restore_vectors),
+}
 
 
 def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> Any:
@@ -113,11 +112,11 @@ def _load_as(
 ) -> T:
     run = resolve(model)
     found = task_of(run)
-    if VERBS[found] != verb:
+    if KINDS[found].verb != verb:
         raise ConfigError(
-            f"this model is made for {found}, it does not {verb}",
+            f"peluche {verb} cannot use this model, which is made for {found}",
             where=run.path,
-            remedy=f"use: peluche {VERBS[found]} {run.path}",
+            remedy=f"use: peluche {KINDS[found].verb} {run.path}",
         )
     loaded = _loaded(run, weights, options)
     assert isinstance(loaded, kind)
@@ -125,20 +124,10 @@ def _load_as(
 
 
 def _loaded(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
-    task = LOADERS[task_of(run)](run, weights, options)
+    task = KINDS[task_of(run)].restore(run, weights, options)
     if isinstance(task, Evaluable):
         task.settings = EvaluationSettings.of(run.config)
     return task
-
-
-VERBS = {
-    "translation": "translate",
-    "classification": "classify",
-    "tagging": "tag",
-    "dependency_parsing": "parse",
-    "constituency_parsing": "parse",
-    "word_vectors": "similar",
-}
 
 
 def task_of(run: RunDirectory) -> str:
@@ -148,134 +137,10 @@ def task_of(run: RunDirectory) -> str:
         CheckpointError: nothing that this peluche knows.
     """
     task = str(run.config.get("task", "translation"))
-    if task not in LOADERS:
+    if task not in KINDS:
         raise CheckpointError(
             f"this run's task is '{task}', which this peluche does not know",
             where=run.path / "config.yaml",
             remedy="use the peluche that made the run",
         )
     return task
-
-
-def _translator(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Translator:
-    tokenizer = run.tokenizer()
-    settings = {**(run.config.get("decoding") or {}), **options}
-    loaded = load_model(run, len(tokenizer), weights)
-    return Translator(
-        loaded,
-        tokenizer,
-        DecodingConfig.parse(settings, where="the decoding options"),
-        fastest_decoder(loaded),
-    )
-
-
-def _classifier(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> TextClassifier:
-    tokenizer, labels = run.tokenizer(), Labels.load(run.part("labels.json"))
-    config = parse_as(ClassifierConfig, _model_values(run), where=str(run.path / "config.yaml"))
-    model = _filled(config.build(len(tokenizer), len(labels)), run, weights)
-    batching = run.config.get("batching") or {}
-    settings: dict[str, Any] = {
-        "pairs": run.config["data"]["train"].get("second") is not None,
-        "temperature": _temperature(run),
-        "max_length": min(batching.get("max_length", 512), batching.get("tokens", 512)),
-        **options,
-    }
-    return TextClassifier(model, tokenizer, labels, **settings)
-
-
-def _word_vectors(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> WordVectors:
-    vocabulary = Vocabulary.load(run.part("vocabulary.json"))
-    config = parse_as(WordVectorsConfig, _model_values(run), where=str(run.path / "config.yaml"))
-    model = _filled(config.build(len(vocabulary)), run, weights)
-    return WordVectors(vocabulary, model.vectors(), model)
-
-
-CODING = ("tags", "relations", "constituents")
-
-
-def save_coding(run: RunDirectory, coding: Coding) -> None:
-    """Keep the words and labels that a tagger or parser knows in its run directory."""
-    for kind in CODING:
-        labels: Labels | None = getattr(coding, kind)
-        if labels is not None:
-            run.save_part(f"{kind}.json", labels.save)
-    run.save_part("lexicon.json", coding.lexicon.save)
-
-
-def load_coding(run: RunDirectory) -> Coding:
-    """What `save_coding` kept.
-
-    Raises:
-        CheckpointError: something of it is missing or damaged.
-    """
-    labels = {
-        kind: Labels.load(run.part(f"{kind}.json"))
-        for kind in CODING
-        if (run.path / f"{kind}.json").exists()
-    }
-    return Coding(Lexicon.load(run.part("lexicon.json")), **labels)
-
-
-def _sentence_loader(config: Any, task: Callable[..., Task]) -> Loader:
-    def load(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
-        coding = load_coding(run)
-        where = str(run.path / "config.yaml")
-        model = parse_as(config, _model_values(run), where=where).build(coding)
-        return task(_filled(model, run, weights), coding, **options)
-
-    return load
-
-
-Loader = Callable[[RunDirectory, str, Mapping[str, Any]], Task]
-LOADERS: dict[str, Loader] = {
-    "translation": _translator,
-    "classification": _classifier,
-    "tagging": _sentence_loader(TaggerConfig, SentenceTagger),
-    "dependency_parsing": _sentence_loader(DependencyParserConfig, DependencyAnnotator),
-    "constituency_parsing": _sentence_loader(SpanParserConfig, ConstituencyAnnotator),
-    "word_vectors": _word_vectors,
-}
-
-
-def load_model(run: RunDirectory, vocabulary: int, weights: str = "model") -> TranslationModel:
-    """The translation model of a run with the weights of that name, ready to decode.
-
-    Raises:
-        CheckpointError: if config and weights are absent, damaged, or do not belong together.
-    """
-    values = _model_values(run)
-    config = parse_model(values, where=str(run.path / "config.yaml"))
-    return _filled(config.build(vocabulary), run, weights)
-
-
-def _model_values(run: RunDirectory) -> dict[str, Any]:
-    config = run.config
-    if "model" not in config:
-        raise CheckpointError(
-            "this run's config has no 'model'",
-            where=run.path / "config.yaml",
-            remedy="use the folder of a run that trains a model",
-        )
-    values: dict[str, Any] = config["model"]
-    return values
-
-
-def _filled(model: M, run: RunDirectory, weights: str) -> M:
-    tensors: dict[str, Tensor] = run.load_weights(weights)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("\n", 1)[-1].split())
-        raise CheckpointError(
-            f"the weights are not those of the model in config.yaml: {reason}",
-            where=run.path / f"{weights}.safetensors",
-            remedy="copy the run again from where it was trained",
-        ) from None
-    return model.eval()
-
-
-def _temperature(run: RunDirectory) -> float:
-    if not (run.path / "calibration.json").exists():
-        return 1.0
-    path = run.part("calibration.json")
-    return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])

@@ -1,0 +1,159 @@
+"""From a run directory to something that does its task, one function per task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+
+from peluche.config import parse_as
+from peluche.data.annotation import Coding
+from peluche.errors import CheckpointError
+from peluche.generation.config import DecodingConfig
+from peluche.hub.run import RunDirectory
+from peluche.inference.decoding import fastest_decoder
+from peluche.models.classifier import ClassifierConfig
+from peluche.models.dependency_parser import DependencyParserConfig
+from peluche.models.registry import parse_model
+from peluche.models.span_parser import SpanParserConfig
+from peluche.models.tagger import TaggerConfig
+from peluche.models.translation import TranslationModel
+from peluche.models.word_vectors import WordVectorsConfig
+from peluche.tasks.classify import TextClassifier
+from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
+from peluche.tasks.sentences import SentenceTask
+from peluche.tasks.tag import SentenceTagger
+from peluche.tasks.translate import Translator
+from peluche.tasks.word_vectors import WordVectors
+from peluche.text.labels import Labels
+from peluche.text.lexicon import Lexicon
+from peluche.text.vocabulary import Vocabulary
+
+M = TypeVar("M", bound=nn.Module)
+Options = Mapping[str, Any]
+CODING = ("tags", "relations", "constituents")
+
+
+def restore_translator(run: RunDirectory, weights: str, options: Options) -> Translator:
+    """See `peluche.tasks.load.load_task`, here and for all others."""
+    tokenizer = run.tokenizer()
+    settings = {**(run.config.get("decoding") or {}), **options}
+    model = restore_model(run, len(tokenizer), weights)
+    config = DecodingConfig.parse(settings, where="the decoding options")
+    return Translator(model, tokenizer, config, fastest_decoder(model))
+
+
+def restore_model(run: RunDirectory, vocabulary: int, weights: str = "model") -> TranslationModel:
+    """The translation model of a run with the weights of that name, ready to decode.
+
+    Raises:
+        CheckpointError: if config and weights are absent, damaged, or do not belong together.
+    """
+    config = parse_model(_model_values(run), where=str(run.path / "config.yaml"))
+    return _filled(config.build(vocabulary), run, weights)
+
+
+def restore_classifier(run: RunDirectory, weights: str, options: Options) -> TextClassifier:
+    tokenizer, labels = run.tokenizer(), Labels.load(run.part("labels.json"))
+    config = _model_config(run, ClassifierConfig)
+    model = _filled(config.build(len(tokenizer), len(labels)), run, weights)
+    batching = run.config.get("batching") or {}
+    settings: dict[str, Any] = {
+        "pairs": run.config["data"]["train"].get("second") is not None,
+        "temperature": _temperature(run),
+        "max_length": min(batching.get("max_length", 512), batching.get("tokens", 512)),
+        **options,
+    }
+    return TextClassifier(model, tokenizer, labels, **settings)
+
+
+def _temperature(run: RunDirectory) -> float:
+    if not (run.path / "calibration.json").exists():
+        return 1.0
+    path = run.part("calibration.json")
+    return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
+
+
+def restore_vectors(run: RunDirectory, weights: str, options: Options) -> WordVectors:
+    vocabulary = Vocabulary.load(run.part("vocabulary.json"))
+    model = _filled(_model_config(run, WordVectorsConfig).build(len(vocabulary)), run, weights)
+    return WordVectors(vocabulary, model.vectors(), model)
+
+
+def restore_tagger(run: RunDirectory, weights: str, options: Options) -> SentenceTagger:
+    return _sentence_task(run, weights, options, TaggerConfig, SentenceTagger)
+
+
+def restore_dependencies(run: RunDirectory, weights: str, options: Options) -> DependencyAnnotator:
+    return _sentence_task(run, weights, options, DependencyParserConfig, DependencyAnnotator)
+
+
+def restore_constituents(
+    run: RunDirectory, weights: str, options: Options
+) -> ConstituencyAnnotator:
+    return _sentence_task(run, weights, options, SpanParserConfig, ConstituencyAnnotator)
+
+
+S = TypeVar("S", bound=SentenceTask[Any, Any])
+
+
+def _sentence_task(
+    run: RunDirectory, weights: str, options: Options, config: Any, task: Callable[..., S]
+) -> S:
+    coding = load_coding(run)
+    model = _filled(_model_config(run, config).build(coding), run, weights)
+    return task(model, coding, **options)
+
+
+def save_coding(run: RunDirectory, coding: Coding) -> None:
+    """Keep the words and labels that a tagger or parser knows in its run directory."""
+    for kind in CODING:
+        labels: Labels | None = getattr(coding, kind)
+        if labels is not None:
+            run.save_part(f"{kind}.json", labels.save)
+    run.save_part("lexicon.json", coding.lexicon.save)
+
+
+def load_coding(run: RunDirectory) -> Coding:
+    """What `save_coding` kept.
+
+    Raises:
+        CheckpointError: something of it is missing or damaged.
+    """
+    labels = {
+        kind: Labels.load(run.part(f"{kind}.json"))
+        for kind in CODING
+        if (run.path / f"{kind}.json").exists()
+    }
+    return Coding(Lexicon.load(run.part("lexicon.json")), **labels)
+
+
+def _model_config(run: RunDirectory, kind: Any) -> Any:
+    return parse_as(kind, _model_values(run), where=str(run.path / "config.yaml"))
+
+
+def _model_values(run: RunDirectory) -> dict[str, Any]:
+    config = run.config
+    if "model" not in config:
+        raise CheckpointError(
+            "this run's config has no 'model'",
+            where=run.path / "config.yaml",
+            remedy="use the folder of a run that trains a model",
+        )
+    values: dict[str, Any] = config["model"]
+    return values
+
+
+def _filled(model: M, run: RunDirectory, weights: str) -> M:
+    try:
+        model.load_state_dict(run.load_weights(weights))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n", 1)[-1].split())
+        raise CheckpointError(
+            f"the weights are not those of the model in config.yaml: {reason}",
+            where=run.path / f"{weights}.safetensors",
+            remedy="copy the run again from where it was trained",
+        ) from None
+    return model.eval()
