@@ -148,6 +148,15 @@ def test_batched_equals_one_by_one(runs, name):
     assert together == [task.annotate([tokens])[0] for tokens in given]
 
 
+def test_sentences_of_any_length_are_tagged_and_of_some_length_parsed(runs):
+    long = ["bear"] * 1001
+    assert len(load_tagger(runs("tagging").path).annotate([long])[0].tags) == 1001
+    for name in ("dependency_parsing", "constituency_parsing"):
+        with pytest.raises(DataError, match="1,001 tokens") as caught:
+            load_parser(runs(name).path).annotate([["the"], long])
+        assert "sentence 2" in str(caught.value)
+
+
 def test_trees_of_any_sentence_are_trees(runs):
     parser = load_parser(runs("dependency_parsing").path)
     for found in parser.annotate([["likes"] * 9, ["the"], ["Ünbekannt", "€", "bear"]]):

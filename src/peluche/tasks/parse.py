@@ -40,6 +40,8 @@ class DependencyTree(NamedTuple):
 class DependencyAnnotator(SentenceTask[DependencyParser, DependencyTree]):
     """Parses sentences into dependency trees with one root each."""
 
+    longest = 1000
+
     def _batch(self, batch: SentenceBatch, sentences: list[Sequence[str]]) -> list[DependencyTree]:
         coding = self.coding
         read = self.model.read(batch)
@@ -101,6 +103,8 @@ class ConstituencyTree(NamedTuple):
 
 class ConstituencyAnnotator(SentenceTask[SpanParser, ConstituencyTree]):
     """Parses sentences into constituency trees."""
+
+    longest = 300
 
     def _batch(
         self, batch: SentenceBatch, sentences: list[Sequence[str]]

@@ -29,7 +29,12 @@ class SentenceTask(Evaluable, Generic[M, A]):
     Args:
         coding: turns sentences into numbers, and numbers into names.
         batch_tokens: padded tokens read at a time.
+
+    Attributes:
+        longest: the most tokens of a sentence, where work grows faster than its length.
     """
+
+    longest: int | None = None
 
     def __init__(self, model: M, coding: Coding, *, batch_tokens: int = 4096) -> None:
         self.model, self.coding, self.batch_tokens = model, coding, batch_tokens
@@ -38,11 +43,18 @@ class SentenceTask(Evaluable, Generic[M, A]):
         """What the model says of each sentence; its tokens are given.
 
         Raises:
-            DataError: a sentence has no tokens.
+            DataError: a sentence has no tokens, or too many.
         """
         for number, tokens in enumerate(sentences, 1):
             if not tokens:
                 raise DataError("the sentence is empty", where=f"sentence {number}")
+            if self.longest is not None and len(tokens) > self.longest:
+                raise DataError(
+                    f"the sentence has {len(tokens):,} tokens; no more than {self.longest} are "
+                    "parsed together",
+                    where=f"sentence {number}",
+                    remedy="part the text into sentences, one a line",
+                )
         window = SentenceWindow(self.coding.lexicon, sentences)
         device = next(self.model.parameters()).device
         found: dict[int, A] = {}
