@@ -67,7 +67,7 @@ def test_every_layer_is_there_with_its_gates(explained):
         "lstm": {"input", "forget", "output"},
     }[model.config.cell]
     assert len(found.encoder) == model.encoder.layers * model.encoder.directions
-    assert len(found.decoder) == model.layers
+    assert len(found.decoder) == model.decoder.recurrent.layers
     for layers, tokens in ((found.encoder, found.source.tokens), (found.decoder, found.written)):
         for layer in layers:
             assert layer.signals[0].name == "hidden"
@@ -94,7 +94,7 @@ def test_change_is_measured_in_the_direction_of_reading(explained):
 
 def test_alignment_is_attention_gathered_into_words(explained):
     model, _, found = explained
-    if model.attention is None:
+    if model.decoder.attention is None:
         assert found.attention is None
         assert found.alignment == ()
         return
@@ -113,7 +113,7 @@ def test_page_and_json_hold_the_same_numbers_and_pictures_are_drawn(explained, t
     assert json.loads(data) == json.loads(json.dumps(found.as_json()))
     pictures = write_pictures(found, tmp_path)
     layers = len(found.encoder) + len(found.decoder)
-    assert len(pictures) == 2 * (layers + (model.attention is not None))
+    assert len(pictures) == 2 * (layers + (model.decoder.attention is not None))
     assert all(path.stat().st_size > 1000 for path in pictures)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,21 +12,18 @@ from torch import Tensor, nn
 from peluche.config import Config
 from peluche.models.translation import TranslationModel
 from peluche.nn.dropout import Dropout
-from peluche.nn.masks import Padding, PreparedMask, prepare
-from peluche.nn.recurrent import Carried, CellKind, Recurrent
+from peluche.nn.masks import Padding, prepare
+from peluche.nn.recurrent import CellKind, Recurrent
+from peluche.nn.recurrent_decoder import LookKind, ReadSource, RecurrentDecoder
 from peluche.nn.source_attention import ScoreKind, build_source_attention
 from peluche.nn.state import RecurrentState
-from peluche.nn.trace import record, scope
-
-LookKind = Literal["none", "fixed", "bahdanau", "luong"]
+from peluche.nn.trace import scope
 
 
 class RecurrentSeq2seqConfig(Config):
     """Sizes and parts of a recurrent encoder and decoder.
 
-    What the decoder sees of the source, besides starting from the encoder's last state: nothing
-    ("none", Sutskever et al. 2014), that state again at every step ("fixed", Cho et al. 2014), or
-    by attention what it looks for before a step ("bahdanau", 2015) or after it ("luong", 2015).
+    `attention` is what the decoder sees of the source; see `RecurrentDecoder`.
     """
 
     kind: Literal["recurrent_seq2seq"] = "recurrent_seq2seq"
@@ -69,45 +66,9 @@ class RecurrentSeq2seqConfig(Config):
         directions = 2 if self.bidirectional else 1
         return directions * (self.encoder_hidden or self.hidden // directions)
 
-    @property
-    def feeds_back(self) -> bool:
-        """Whether a step needs what the step before gave, beyond what the cell carries."""
-        return self.attention == "bahdanau" or (self.attention == "luong" and self.input_feeding)
-
     def build(self, vocabulary: int) -> RecurrentSeq2seq:
         """A freshly initialised model for a joint vocabulary of this size."""
         return RecurrentSeq2seq(self, vocabulary)
-
-
-class ReadSource(NamedTuple):
-    """What a recurrent encoder hands over.
-
-    Attributes:
-        hidden: (B, S, memory width), a vector per token; zeros at padding.
-        mask: which tokens are real, prepared for attention.
-        keys: (B, S, ·), what attention compares queries with; None without attention.
-        start: (decoder layers, B, hidden), what the decoder starts from.
-        cell: the same for an LSTM's memory; None for other cells.
-        summary: (B, 1, hidden), the last of `start`.
-    """
-
-    hidden: Tensor
-    mask: PreparedMask | None
-    keys: Tensor | None
-    start: Tensor
-    cell: Tensor | None
-    summary: Tensor
-
-    def select(self, rows: Tensor) -> ReadSource:
-        """These rows only."""
-        return ReadSource(
-            self.hidden[rows],
-            None if self.mask is None else self.mask.select(rows),
-            None if self.keys is None else self.keys[rows],
-            self.start[:, rows],
-            None if self.cell is None else self.cell[:, rows],
-            self.summary[rows],
-        )
 
 
 class RecurrentSeq2seq(TranslationModel):
@@ -117,7 +78,6 @@ class RecurrentSeq2seq(TranslationModel):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         embedding, hidden, seen = config.embedding, config.hidden, config.memory_width
-        self.layers = config.decoder_layers or config.layers
         self.target = nn.Embedding(vocabulary, embedding)
         shared = config.tie_embeddings == "all"
         self.source = self.target if shared else nn.Embedding(vocabulary, embedding)
@@ -129,20 +89,26 @@ class RecurrentSeq2seq(TranslationModel):
             bidirectional=config.bidirectional,
             dropout=config.dropout,
         )
-        states = self.layers * (2 if config.cell == "lstm" else 1)
-        self.bridge = nn.Linear(seen, states * hidden)
-        kind = config.attention
-        self.attention = None
-        if kind in ("bahdanau", "luong"):
-            score = "concat" if kind == "bahdanau" else config.score or "general"
-            self.attention = build_source_attention(score, hidden, seen, hidden)
-        context = {"none": 0, "fixed": hidden}.get(kind, seen)
-        fed = {"bahdanau": seen, "fixed": hidden}.get(kind, embedding * config.feeds_back)
-        self.decoder = Recurrent(
-            config.cell, embedding + fed, hidden, layers=self.layers, dropout=config.dropout
+        layers, look = config.decoder_layers or config.layers, config.attention
+        self.bridge = nn.Linear(seen, layers * hidden * (2 if config.cell == "lstm" else 1))
+        attention = None
+        if look in ("bahdanau", "luong"):
+            score = "concat" if look == "bahdanau" else config.score or "general"
+            attention = build_source_attention(score, hidden, seen, hidden)
+
+        def make_layers(inputs: int) -> Recurrent:
+            return Recurrent(config.cell, inputs, hidden, layers=layers, dropout=config.dropout)
+
+        self.decoder = RecurrentDecoder(
+            look,
+            embedding=embedding,
+            hidden=hidden,
+            memory=seen,
+            recurrent=make_layers,
+            attention=attention,
+            input_feeding=config.input_feeding,
+            dropout=config.dropout,
         )
-        reread = embedding if kind in ("bahdanau", "fixed") else 0
-        self.readout = nn.Linear(hidden + context + reread, embedding)
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(embedding, vocabulary, bias=False)
         if config.tie_embeddings != "none":
@@ -172,13 +138,13 @@ class RecurrentSeq2seq(TranslationModel):
         start = torch.tanh(self.bridge(last)).unflatten(1, (-1, self.config.hidden))
         start = start.transpose(0, 1).contiguous()
         positions = torch.arange(source.shape[1], device=source.device)
+        attention, layers = self.decoder.attention, self.decoder.recurrent.layers
         return ReadSource(
             hidden,
             prepare(Padding(valid), source.shape[0], positions[:1], positions),
-            None if self.attention is None else self.attention.keys(hidden),
-            start[: self.layers],
-            start[self.layers :] if self.config.cell == "lstm" else None,
-            start[self.layers - 1][:, None],
+            None if attention is None else attention.keys(hidden),
+            start[:layers],
+            start[layers:] if self.config.cell == "lstm" else None,
         )
 
     def start_state(self, memory: ReadSource, beams: int, capacity: int) -> RecurrentState:
@@ -186,7 +152,7 @@ class RecurrentSeq2seq(TranslationModel):
         return RecurrentState(
             **{
                 name: tensor.repeat_interleave(beams, -2)
-                for name, tensor in self._start(memory).items()
+                for name, tensor in self.decoder.start(memory).items()
             }
         )
 
@@ -198,67 +164,9 @@ class RecurrentSeq2seq(TranslationModel):
         positions: Int[Tensor, "length"] | None = None,
         state: RecurrentState | None = None,
     ) -> Float[Tensor, "rows length embedding"]:
-        """What the head reads after each of `tokens`; see `TranslationModel.hidden`.
-
-        All tokens are read in one go unless a step needs the one before or a state is kept.
-        """
-        embedded = self._embed(self.target, tokens)
-        past = self._start(condition) if state is None else state.view()
-        one_by_one = self.config.feeds_back or state is not None
-        pieces = embedded.split(1, 1) if one_by_one else [embedded]
-        said = []
-        for number, piece in enumerate(pieces):
-            with scope(f"decoder.{number}" if len(pieces) > 1 else "decoder"):
-                output, past = self._advance(piece, condition, past)
-            said.append(output)
-            if state is not None and positions is not None:
-                state.write(positions[number : number + 1], **past)
-        return torch.cat(said, 1)
+        """What the head reads after each of `tokens`; see `TranslationModel.hidden`."""
+        with scope("decoder"):
+            return self.decoder(self._embed(self.target, tokens), condition, positions, state)
 
     def _embed(self, embedding: nn.Embedding, tokens: Tensor) -> Tensor:
         return self.dropout(embedding(tokens) * self.config.embedding**0.5)
-
-    def _start(self, memory: ReadSource) -> dict[str, Tensor]:
-        past = {"hidden": memory.start}
-        if memory.cell is not None:
-            past["cell"] = memory.cell
-        if self.config.attention == "luong" and self.config.feeds_back:
-            past["fed"] = memory.hidden.new_zeros(len(memory.hidden), self.config.embedding)
-        return past
-
-    def _advance(
-        self, embedded: Tensor, memory: ReadSource, past: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Read (rows, T, embedding); T is one if the model feeds back."""
-        kind, context = self.config.attention, None
-        if kind == "bahdanau":
-            context = self._look(past["hidden"][-1][:, None], memory)
-        elif kind == "fixed":
-            shared = memory.summary.repeat_interleave(len(embedded) // len(memory.summary), 0)
-            context = shared.expand(-1, embedded.shape[1], -1)
-        fed = past["fed"][:, None] if "fed" in past else context
-        output, carried = self.decoder(
-            _joined(embedded, fed), None, Carried(past["hidden"], past.get("cell"))
-        )
-        if kind == "luong":
-            context = self._look(output, memory)
-        reread = embedded if kind in ("bahdanau", "fixed") else None
-        said = torch.tanh(self.readout(_joined(output, context, reread)))
-        record("output", said)
-        said = self.dropout(said)
-        kept = {name: value for name, value in carried._asdict().items() if value is not None}
-        return said, kept | ({"fed": said[:, -1]} if "fed" in past else {})
-
-    def _look(self, query: Tensor, memory: ReadSource) -> Tensor:
-        """What each query (rows, T, hidden) sees; consecutive rows may share a memory row."""
-        assert self.attention is not None
-        rows, length, width = query.shape
-        query = query.reshape(len(memory.hidden), -1, width)
-        with scope("attention"):
-            seen = self.attention(query, memory.keys, memory.hidden, memory.mask)
-        return seen.reshape(rows, length, -1)
-
-
-def _joined(*parts: Tensor | None) -> Tensor:
-    present = [part for part in parts if part is not None]
-    return present[0] if len(present) == 1 else torch.cat(present, -1)

@@ -126,7 +126,7 @@ def explain_recurrent(
             rows.append(model.logits(hidden)[0, 0].float().cpu().log_softmax(-1))
     steps = decoding_steps(tokenizer, torch.stack(rows), ids, candidates)
     attention = None
-    if model.attention is not None:
+    if model.decoder.attention is not None:
         weights = [trace["decoder.attention.weights"][0, 0] for trace in traces]
         attention = as_matrix(torch.cat(weights))
     starts = as_matrix(memory.start[:, 0])
@@ -142,7 +142,7 @@ def explain_recurrent(
         ),
         decoder=tuple(
             _layer(traces, "decoder", layer, "forward", starts[layer])
-            for layer in range(model.layers)
+            for layer in range(model.decoder.recurrent.layers)
         ),
         attention=attention,
         steps=steps,
@@ -190,7 +190,7 @@ def _shape(model: RecurrentSeq2seq) -> RecurrentShape:
         kind=config.kind,
         cell=config.cell,
         layers=config.layers,
-        decoder_layers=model.layers,
+        decoder_layers=model.decoder.recurrent.layers,
         embedding=config.embedding,
         hidden=config.hidden,
         attention=config.attention,
