@@ -21,8 +21,15 @@ class Fixed(Classifier):
     def hidden(self, tokens, valid, segments=None):
         return self.given[tokens[:, 0]]
 
-    def logits(self, hidden):
-        return hidden
+    def parts(self, hidden):
+        return [hidden]
+
+
+class Twice(Fixed):
+    """Two parts, the second with the labels the other way round."""
+
+    def parts(self, hidden):
+        return [hidden, hidden.flip(1)]
 
 
 def batch_of(rows, labels):
@@ -42,6 +49,13 @@ def test_closed_form():
     expected = 0.9 * math.log(4 / 3) + 0.1 * math.log(4)
     assert smoothed.terms["loss"].total.item() == pytest.approx(expected)
     assert smoothed.metrics["nll"].total == pytest.approx(math.log(4 / 3))
+
+
+def test_parts_are_trained_one_by_one_and_judged_together():
+    model = Twice(torch.tensor([[math.log(3), 0.0]]))
+    losses = ClassificationConfig().build()(model, batch_of([0], [0]))
+    assert losses.terms["loss"].total.item() == pytest.approx(math.log(4 / 3) + math.log(4))
+    assert losses.metrics["nll"].total == pytest.approx(math.log(2))
 
 
 def test_micro_batches_add_up():

@@ -65,8 +65,12 @@ class Classifier(nn.Module):
         return torch.cat([pooled, self.wide(tokens, valid, segments)], 1)
 
     def logits(self, hidden: Float[Tensor, "batch width"]) -> Float[Tensor, "batch labels"]:
-        """Scores of the labels."""
+        """Scores of the labels: the sum over `parts`."""
+        return torch.stack(self.parts(hidden)).sum(0)
+
+    def parts(self, hidden: Float[Tensor, "batch width"]) -> list[Float[Tensor, "batch labels"]]:
+        """The scores that add up: the encoder's, and with `wide` those of n-grams."""
         if self.wide is None:
-            return self.head(self.dropout(hidden))
+            return [self.head(self.dropout(hidden))]
         width = self.encoder.width
-        return self.head(self.dropout(hidden[:, :width])) + hidden[:, width:]
+        return [self.head(self.dropout(hidden[:, :width])), hidden[:, width:]]

@@ -25,7 +25,11 @@ class ClassificationConfig(Config):
 
 
 class ClassificationObjective:
-    """Term `loss` in nats per text; metrics `nll`, the same without smoothing, and `accuracy`."""
+    """Term `loss` in nats per text; metrics `nll`, without smoothing, and `accuracy`.
+
+    A model of several parts is trained part by part: n-grams counted in the training texts tell
+    their labels at once, and the sum would leave an encoder beside them nothing to learn.
+    """
 
     def __init__(self, config: ClassificationConfig) -> None:
         self.config = config
@@ -34,12 +38,16 @@ class ClassificationObjective:
         return {"loss": float(len(batch.labels))}
 
     def __call__(self, model: Classifier, batch: ClassificationBatch) -> Losses:
-        logits = model.logits(model.hidden(batch.tokens, batch.valid, batch.segments)).float()
-        loss = F.cross_entropy(
-            logits, batch.labels, label_smoothing=self.config.label_smoothing, reduction="sum"
-        )
+        parts = model.parts(model.hidden(batch.tokens, batch.valid, batch.segments))
+        smoothing = self.config.label_smoothing
+        losses = [
+            F.cross_entropy(part.float(), batch.labels, label_smoothing=smoothing, reduction="sum")
+            for part in parts
+        ]
+        loss = torch.stack(losses).sum()
         count = float(len(batch.labels))
         with torch.no_grad():
+            logits = torch.stack(parts).sum(0).float()
             nll = float(F.cross_entropy(logits, batch.labels, reduction="sum"))
             right = 100 * float((logits.argmax(-1) == batch.labels).sum())
         metrics = {"nll": Metric(nll, count), "accuracy": Metric(right, count)}
