@@ -16,9 +16,12 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: Annotated[str, Argument(help="A run directory, or the name of one in ./runs.")],
-    to: Annotated[Literal["huggingface", "ctranslate2"], Option(help="Which tool is to read it.")],
+    to: Annotated[
+        Literal["huggingface", "ctranslate2", "word2vec", "word2vec-text"],
+        Option(help="Which tool is to read it; word vectors go to word2vec's two formats."),
+    ],
     output: Annotated[
-        Path | None, Option(help="Folder to make; export/<tool> in the run unless given.")
+        Path | None, Option(help="Folder or file to make; export/<tool> in the run unless given.")
     ] = None,
     weights: Annotated[str, Option(help="Which weights of the run: model, best, ...")] = "model",
 ) -> None:
@@ -27,8 +30,16 @@ def export(
     from peluche.hub.ctranslate2 import export_ctranslate2
     from peluche.hub.huggingface import SearchDefaults, export_huggingface
     from peluche.hub.resolve import resolve
-    from peluche.tasks.load import load_model
+    from peluche.tasks.load import load_model, load_vectors
 
+    if to.startswith("word2vec"):
+        binary = to == "word2vec"
+        vectors = load_vectors(run, weights=weights)
+        path = output or resolve(run).path / "export" / ("vectors.bin" if binary else "vectors.txt")
+        vectors.save(path, binary=binary)
+        _say(f"{len(vectors.vocabulary):,} vectors")
+        print(path)
+        return
     opened = resolve(run)
     tokenizer = opened.tokenizer()
     model = load_model(opened, len(tokenizer), weights)

@@ -26,7 +26,7 @@ def _origin(source: Values) -> str:
     if kind == "catalogue":
         variant = f" ({source['variant']})" if source.get("variant") else ""
         return f"{source['name']} {'–'.join(source['languages'])}, {source['split']}{variant}"
-    if kind == "lines":
+    if kind == "lines" and "source" in source:
         return f"{source['source']} and {source['target']}"
     return str(source.get("path", kind))
 
