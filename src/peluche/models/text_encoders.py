@@ -6,6 +6,7 @@ surface: `forward(tokens, valid, segments)`, `width` and `directions`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -76,6 +77,9 @@ class _EmbeddingConfig(Config):
     embedding: int = Field(128, gt=0, description="width of the embeddings")
     dropout: float = Field(0.3, ge=0, lt=1, description="of embeddings, and between layers")
     token_dropout: float = Field(0.0, ge=0, lt=1, description="of whole tokens")
+    pretrained: Path | None = Field(
+        None, description="word vectors to start from: a run, or a file in word2vec's formats"
+    )
 
 
 class RecurrentEncoderConfig(_EmbeddingConfig):
@@ -162,6 +166,9 @@ class TransformerEncoderConfig(TransformerConfig):
     """A Transformer encoder (Vaswani et al. 2017, §3.1)."""
 
     kind: Literal["transformer"] = "transformer"
+    pretrained: Path | None = Field(
+        None, description="word vectors to start from: a run, or a file in word2vec's formats"
+    )
 
     def build(self, vocabulary: int) -> TextEncoder:
         return TransformerEncoder(self, vocabulary)

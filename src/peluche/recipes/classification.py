@@ -22,6 +22,7 @@ from peluche.models.classifier import Classifier, ClassifierConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, phase
+from peluche.recipes.pretrained import start_from_vectors
 from peluche.tasks.classify import TextClassifier, fit_temperature
 from peluche.text.labels import Labels
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
@@ -63,7 +64,9 @@ class ClassificationRecipe(Recipe):
                 run.save_part(LABELS, Labels.of(example.label for example in train).save)
             tokenizer, labels = run.tokenizer(), Labels.load(run.part(LABELS))
         torch.manual_seed(self.training.seed)
-        model = self.model.build(len(tokenizer), len(labels)).to(device)
+        model = self.model.build(len(tokenizer), len(labels))
+        start_from_vectors(model.encoder.embedding, tokenizer, self.model.encoder.pretrained, say)
+        model = model.to(device)
         stream = ClassificationStream(
             lambda: train, tokenizer, labels, self.batching, self.training.seed, say
         )
