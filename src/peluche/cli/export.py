@@ -16,9 +16,12 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: Annotated[str, Argument(help="A run directory, or the name of one in ./runs.")],
-    to: Annotated[Literal["huggingface", "ctranslate2"], Option(help="Which tool is to read it.")],
+    to: Annotated[
+        Literal["huggingface", "ctranslate2", "word2vec", "word2vec-text"],
+        Option(help="Which tool is to read it; word vectors go to word2vec's two formats."),
+    ],
     output: Annotated[
-        Path | None, Option(help="Folder to make; export/<tool> in the run unless given.")
+        Path | None, Option(help="Folder or file to make; export/<tool> in the run unless given.")
     ] = None,
     weights: Annotated[str, Option(help="Which weights of the run: model, best, ...")] = "model",
 ) -> None:
@@ -29,8 +32,17 @@ def export(
     from peluche.hub.huggingface import SearchDefaults, export_huggingface
     from peluche.hub.resolve import resolve
     from peluche.models.encoder_decoder import EncoderDecoder
+    from peluche.tasks.load import load_vectors
     from peluche.tasks.restore import restore_model
 
+    if to.startswith("word2vec"):
+        binary = to == "word2vec"
+        vectors = load_vectors(run, weights=weights)
+        path = output or resolve(run).path / "export" / ("vectors.bin" if binary else "vectors.txt")
+        vectors.save(path, binary=binary)
+        _say(f"{len(vectors.vocabulary):,} vectors")
+        print(path)
+        return
     opened = resolve(run)
     tokenizer = opened.tokenizer()
     model = restore_model(opened, len(tokenizer), weights)

@@ -7,6 +7,7 @@ or none at all (a bag of words, to compare them with). All readers share one sur
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -96,6 +97,9 @@ class _ReaderConfig(Config):
     embedding: int = Field(128, gt=0, description="width of the embeddings")
     dropout: float = Field(0.3, ge=0, lt=1, description="of embeddings, and between layers")
     token_dropout: float = Field(0.0, ge=0, lt=1, description="of whole tokens")
+    pretrained: Path | None = Field(
+        None, description="word vectors to start from: a run, or a file in word2vec's formats"
+    )
 
     def build(self, vocabulary: int, features: int = 0) -> TextEncoder:
         """A freshly initialised encoder of so many different tokens, with so many features each."""
@@ -186,6 +190,9 @@ class TransformerEncoderConfig(TransformerConfig):
 
     kind: Literal["transformer"] = "transformer"
     token_dropout: float = Field(0.0, ge=0, lt=1, description="of whole tokens")
+    pretrained: Path | None = Field(
+        None, description="word vectors to start from: a run, or a file in word2vec's formats"
+    )
 
     def build(self, vocabulary: int, features: int = 0) -> TextEncoder:
         """A freshly initialised encoder of so many different tokens, with so many features each."""

@@ -22,8 +22,9 @@ from peluche.objectives.noise import alias_table, keep_probabilities
 
 # Pieces of a chunk that workers take in turn, so that a slow one does not keep the others waiting.
 PIECES, SMALLEST_PIECE = 16, 4000
-# Windows that torch handles at a time: a word in several of them moves by the sum.
-WINDOWS = 64
+# Windows that torch handles at a time. A word in several of them moves by the sum, which must not
+# grow too large: of few words, there are few at a time.
+WINDOWS, WORDS_PER_WINDOW = 64, 64
 
 
 class NegativeSamplingConfig(Config):
@@ -120,7 +121,8 @@ class NegativeSampling:
         windows = draw_windows(chunk, self.window, torch.from_numpy(self.keep).to(inputs.device))
         noise = self._noise(len(windows.centers), chunk.seed).to(inputs.device)
         total = count = 0.0
-        for rows in torch.arange(len(noise), device=inputs.device).split(WINDOWS):
+        at_once = max(1, min(WINDOWS, len(inputs) // WORDS_PER_WINDOW))
+        for rows in torch.arange(len(noise), device=inputs.device).split(at_once):
             centers, contexts, valid = (part[rows] for part in windows)
             targets = torch.cat([centers[:, None], noise[rows]], 1)
             said = outputs[targets]

@@ -21,6 +21,7 @@ from peluche.models.classifier import Classifier, ClassifierConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.pretrained import start_from_vectors, words_of
 from peluche.tasks.classify import TextClassifier, fit_temperature
 from peluche.tasks.evaluation import read_examples
 from peluche.text.labels import Labels
@@ -64,6 +65,9 @@ class ClassificationRecipe(Recipe):
             tokenizer, labels = run.tokenizer(), Labels.load(run.part(LABELS))
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer), len(labels))
+        start_from_vectors(
+            model.encoder.embedding, words_of(tokenizer), self.model.encoder.pretrained, say
+        )
         stream = ClassificationStream(
             lambda: train, tokenizer, labels, self.batching, self.training.seed, say
         )

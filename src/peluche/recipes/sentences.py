@@ -19,13 +19,15 @@ from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.metrics.entities import may_follow
-from peluche.models.dependency_parser import DependencyParserConfig
-from peluche.models.span_parser import SpanParserConfig
-from peluche.models.tagger import TaggerConfig
+from peluche.models.dependency_parser import DependencyParser, DependencyParserConfig
+from peluche.models.span_parser import SpanParser, SpanParserConfig
+from peluche.models.tagger import Tagger, TaggerConfig
+from peluche.models.word_reader import WordReaderConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.pretrained import start_from_vectors
 from peluche.tasks.evaluation import read_examples
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.restore import load_coding, save_coding
@@ -35,6 +37,8 @@ from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon, LexiconConfig
 from peluche.training.evaluators import mean_losses
 from peluche.training.events import EvaluateEvent
+
+SentenceModel = Tagger | DependencyParser | SpanParser
 
 
 class SentenceData(Config):
@@ -51,6 +55,7 @@ class SentenceRecipe(Recipe):
     data: SentenceData
     lexicon: LexiconConfig = LexiconConfig()
     batching: BatchingConfig = BatchingConfig(tokens=1024)
+    model: WordReaderConfig
     objective: Any
     # What the validation measures beside the losses.
     figures: ClassVar[tuple[str, ...]]
@@ -63,7 +68,7 @@ class SentenceRecipe(Recipe):
         """The names that occur in training."""
 
     @abstractmethod
-    def model_of(self, coding: Coding) -> nn.Module:
+    def model_of(self, coding: Coding) -> SentenceModel:
         """A fresh model."""
 
     @abstractmethod
@@ -80,7 +85,12 @@ class SentenceRecipe(Recipe):
                 save_coding(run, self.coding(lexicon, train))
             coding = load_coding(run)
         torch.manual_seed(self.training.seed)
-        model = self.model_of(coding).to(device)
+        model = self.model_of(coding)
+        encoder = model.reader.encoder
+        start_from_vectors(
+            encoder.embedding, coding.lexicon.by_number(), self.model.encoder.pretrained, say
+        )
+        model = model.to(device)
         objective: Objective = self.objective.build()
         stream = SentenceStream(lambda: train, coding, self.batching, self.training.seed, say)
         with phase(run, "encode the sentences", say):
@@ -127,7 +137,7 @@ class TaggingRecipe(SentenceRecipe):
                     )
         return Coding(lexicon, tags=tags)
 
-    def model_of(self, coding: Coding) -> nn.Module:
+    def model_of(self, coding: Coding) -> SentenceModel:
         return self.model.build(coding)
 
     def task_of(self, model: Any, coding: Coding) -> SentenceTagger:
@@ -152,7 +162,7 @@ class DependencyRecipe(SentenceRecipe):
             relations=labels_in(sentences, "relations"),
         )
 
-    def model_of(self, coding: Coding) -> nn.Module:
+    def model_of(self, coding: Coding) -> SentenceModel:
         return self.model.build(coding)
 
     def task_of(self, model: Any, coding: Coding) -> DependencyAnnotator:
@@ -183,7 +193,7 @@ class ConstituencyRecipe(SentenceRecipe):
             lexicon, tags=labels_in(sentences, "tags"), constituents=Labels.of({"", *names})
         )
 
-    def model_of(self, coding: Coding) -> nn.Module:
+    def model_of(self, coding: Coding) -> SentenceModel:
         return self.model.build(coding)
 
     def task_of(self, model: Any, coding: Coding) -> ConstituencyAnnotator:

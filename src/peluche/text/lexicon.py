@@ -75,6 +75,10 @@ class Lexicon:
         """How many numbers of characters there are, reserved ones included."""
         return len(self._characters) + RESERVED
 
+    def by_number(self) -> dict[int, str]:
+        """The words that are known."""
+        return {number: word for word, number in self._words.items()}
+
     def word(self, token: str) -> int:
         """A word's number."""
         return self._words.get(token.lower() if self.lowercase else token, UNKNOWN)

@@ -76,6 +76,7 @@ class EpochMeans(Hook):
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self.epoch = 0
+        self.last: int | None = None
         self.totals: dict[str, list[float]] = {}
 
     def step(self, event: StepEvent) -> None:
@@ -95,7 +96,7 @@ class EpochMeans(Hook):
         self.totals = {}
 
     def stop(self, reason: str) -> None:
-        if reason == "finished" and self.totals:
+        if reason == "finished" and self.last is not None:
             self._finish(self.last)
 
     def state(self) -> dict[str, Any]:
