@@ -204,14 +204,15 @@ class Explanation:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for JSON; numbers keep 5 significant digits and at most 6 decimals."""
-        return _plain(self)
+        return plain(self)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and arrays as plain values for JSON, numbers rounded."""
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
         return _rounded_rows(value.tolist())
     if isinstance(value, float):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -28,9 +30,12 @@ HEADS_ACROSS = 4
 
 
 def write_pictures(explanation: Explanation, folder: Path) -> list[Path]:
-    """Write every picture of `draw_pictures` as PNG and SVG.
+    """Write every picture of `draw_pictures`, see `save_figures`."""
+    return save_figures(draw_pictures(explanation), folder)
 
-    The same numbers give the same files.
+
+def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
+    """Write named figures as PNG and SVG. The same numbers give the same files.
 
     Returns:
         The files. A character that matplotlib's font lacks is drawn as a box.
@@ -41,7 +46,7 @@ def write_pictures(explanation: Explanation, folder: Path) -> list[Path]:
         mpl.rc_context({"svg.hashsalt": "peluche", "svg.fonttype": "none"}),
     ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        for name, figure in draw_pictures(explanation):
+        for name, figure in figures:
             for kind in FORMATS:
                 path = folder / f"{name}.{kind}"
                 with files.replacing(path) as temporary:
@@ -51,6 +56,15 @@ def write_pictures(explanation: Explanation, folder: Path) -> list[Path]:
                     )
                 written.append(path)
     return written
+
+
+def as_data_address(figure: Figure) -> str:
+    """A figure as the address of an image that stands inside a page."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(stream, format="png", dpi=130)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def draw_pictures(explanation: Explanation) -> Iterator[tuple[str, Figure]]:
