@@ -207,7 +207,8 @@ def directions(vectors: Vectors) -> Vectors:
     """Vectors of length one; zero stays zero."""
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths == 0, np.float32(1), lengths)
+    lengths[lengths == 0] = 1
+    return (vectors / lengths).astype(np.float32)
 
 
 def _best(cosines: Vectors, rows: NDArray[np.int64], count: int) -> Neighbours:
