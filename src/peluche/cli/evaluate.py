@@ -58,7 +58,7 @@ def evaluate(
     if (against or baselines) and not bootstrap:
         raise ConfigError("a comparison needs resamples", remedy="leave --bootstrap 0 out")
     if picture is not None:
-        from peluche.reporting.confusion import check_format
+        from peluche.reporting.figures import check_format
 
         check_format(picture)
     tune_allocator()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import peluche
 from peluche import files
-from peluche.reporting.pictures import save
+from peluche.reporting.figures import save_figures
 from peluche.reporting.rendering import assets, environment
 
 PAGE, NUMBERS, PICTURES = "index.html", "study.json", "pictures"
@@ -62,8 +62,7 @@ def write_article(
     shown: dict[str, str] = {}
     for section in sections:
         for picture in section.pictures:
-            paths = save(picture.figure, folder / PICTURES, picture.name)
-            svg = next(path for path in paths if path.suffix == ".svg")
+            _, svg = save_figures([(picture.name, picture.figure)], folder / PICTURES)
             shown[picture.name] = base64.b64encode(svg.read_bytes()).decode()
     page = (
         environment()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from peluche import files
 from peluche.errors import ConfigError
 from peluche.metrics.base import Array
 from peluche.metrics.classification import confusion_matrix
-from peluche.reporting.pictures import FORMATS, WEIGHTS
+from peluche.reporting.figures import WEIGHTS, rendered, save_figure
 from peluche.tasks.evaluation import Evaluation
 
 # Beyond this many labels the numbers in the cells could not be read.
@@ -64,42 +60,15 @@ def write_confusion(evaluation: Evaluation, path: Path) -> Path:
         raise ConfigError(
             "a table of confusions is for classifiers", remedy="leave the picture out"
         )
-    kind = check_format(path)
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(_rendered(evaluation.labels, evaluation.examples, kind))
-    return path
-
-
-def check_format(path: Path) -> str:
-    """The kind of picture that a file's name says.
-
-    Raises:
-        ConfigError: none that can be drawn.
-    """
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise ConfigError(
-            f"a picture cannot be written as '{path.name}'",
-            remedy=f"end its name in .{' or .'.join(FORMATS)}",
-        )
-    return kind
+    return save_figure(_drawn(evaluation.labels, evaluation.examples), path)
 
 
 def confusion_svg(labels: Sequence[str], examples: Sequence[Mapping[str, str]]) -> bytes:
     """The picture of examples with "reference" and "output", as SVG."""
-    return _rendered(labels, examples, "svg")
+    return rendered(_drawn(labels, examples), "svg")
 
 
-def _rendered(labels: Sequence[str], examples: Sequence[Mapping[str, str]], kind: str) -> bytes:
+def _drawn(labels: Sequence[str], examples: Sequence[Mapping[str, str]]) -> Figure:
     said = [example["output"] for example in examples]
     gold = [example["reference"] for example in examples]
-    figure = draw_confusion(labels, confusion_matrix(said, gold, labels))
-    stream = io.BytesIO()
-    with (
-        warnings.catch_warnings(),
-        mpl.rc_context({"svg.hashsalt": "peluche", "svg.fonttype": "none"}),
-    ):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(stream, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
-    return stream.getvalue()
+    return draw_confusion(labels, confusion_matrix(said, gold, labels))

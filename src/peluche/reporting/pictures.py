@@ -2,77 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from peluche import files
-from peluche.errors import ConfigError
 from peluche.reporting.explain_recurrent import CarriedLayer, RecurrentExplanation
 from peluche.reporting.explanation import Explanation, Head, Matrix, Stack, Token
+from peluche.reporting.figures import SIGNED, WEIGHTS, save_figures
 
-# The scales of the page: lightness changes evenly, so that they work without colour vision.
-WEIGHTS = LinearSegmentedColormap.from_list(
-    "weights", ["#f1eee7", "#cfe2d9", "#8cc3bf", "#3f96aa", "#1f6391", "#1d2f63"]
-)
-SIGNED = LinearSegmentedColormap.from_list(
-    "signed", ["#123f70", "#4483b5", "#aecfe0", "#f4f1ea", "#f0caa0", "#cf7a33", "#7c3406"]
-)
-FORMATS = ("png", "svg")
 HEADS_ACROSS = 4
 
 
 def write_pictures(explanation: Explanation | RecurrentExplanation, folder: Path) -> list[Path]:
-    """Write every picture of `draw_pictures` as PNG and SVG.
-
-    The same numbers give the same files.
-
-    Returns:
-        The files. A character that matplotlib's font lacks is drawn as a box.
-    """
-    return [
-        path for name, figure in draw_pictures(explanation) for path in save(figure, folder, name)
-    ]
-
-
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG; returns the files."""
-    paths = [folder / f"{name}.{kind}" for kind in FORMATS]
-    for path in paths:
-        save_figure(figure, path)
-    return paths
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture in the format of its suffix; the same numbers give the same file.
-
-    A character that matplotlib's font lacks is drawn as a box.
-
-    Raises:
-        ConfigError: the suffix is not that of a format.
-    """
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise ConfigError(
-            f"pictures cannot be written as '{path.suffix}'",
-            where=path,
-            remedy="name a file that ends in .svg, .png or .pdf",
-        )
-    with (
-        warnings.catch_warnings(),
-        mpl.rc_context({"svg.hashsalt": "peluche", "svg.fonttype": "none"}),
-        files.replacing(path) as temporary,
-    ):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(temporary, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+    """Write every picture of `draw_pictures` as PNG and SVG; returns the files."""
+    return save_figures(draw_pictures(explanation), folder)
 
 
 def draw_pictures(

@@ -11,7 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Line
 
 from peluche.data.brackets import Tree
-from peluche.reporting.pictures import save_figure
+from peluche.reporting.figures import save_figure
 from peluche.tasks.parse import ConstituencyTree, DependencyTree
 
 INK, MARK, FAINT = "#1d2f63", "#1f6391", "#7c7a74"

@@ -20,7 +20,7 @@ from peluche.reporting.descriptions import describe_source, duration
 from peluche.reporting.examples import load_examples
 from peluche.reporting.explain import explain
 from peluche.reporting.explanation import Matrix
-from peluche.reporting.pictures import WEIGHTS
+from peluche.reporting.figures import WEIGHTS
 from peluche.reporting.words import MAX_TOKENS
 from peluche.studies.history import BASE, RungResult, bucket_names
 from peluche.tasks.load import load_translator
