@@ -110,7 +110,7 @@ def _draw_recall(recall: Mapping[str, Mapping[str, Sequence[float]]], chance: fl
     axes.annotate("chance", (lengths[0], chance), xytext=(0, 3), textcoords="offset points")
     axes.set_xscale("log", base=2)
     axes.set_xticks(lengths, [str(length) for length in lengths])
-    axes.set_xlabel("tokens between the symbol and the question")
+    axes.set_xlabel("tokens in the sequence")
     axes.set_ylabel("recalled, percent")
     axes.set_ylim(0, 103)
     _tidy(axes)
