@@ -23,6 +23,11 @@ def test_the_promised_recipes_are_shipped():
         "multi30k-en-de",
         "multi30k-de-en",
         "tatoeba-en-fr",
+        "sst2",
+        "imdb",
+        "trec",
+        "ag-news",
+        "languages",
     }
     assert promised <= set(shipped())
 

@@ -48,5 +48,5 @@ def test_the_svg_has_the_labels_as_text():
 def test_what_cannot_be_drawn(tmp_path):
     with pytest.raises(ConfigError, match="for classifiers"):
         write_confusion(Evaluation([], EXAMPLES, 0.0), tmp_path / "c.png")
-    with pytest.raises(ConfigError, match=r"end its name in \.png or \.svg"):
+    with pytest.raises(ConfigError, match=r"end its name in \.svg"):
         write_confusion(Evaluation([], EXAMPLES, 0.0, LABELS), tmp_path / "c.jpg")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option, Typer
 
@@ -49,7 +48,7 @@ def evaluate(
 
     With --against and --baselines, whether it is better, by paired bootstrap on the same examples.
     """
-    from peluche.cli.score import print_table
+    from peluche.cli.tables import print_table, print_tests
     from peluche.cli.terminal import say
     from peluche.nn.machine import tune_allocator
     from peluche.tasks.evaluation import read_examples
@@ -91,23 +90,4 @@ def evaluate(
     print_table(scores)
     if tests:
         print()
-        _print_tests(tests, run)
-
-
-def _print_tests(tests: Sequence[Mapping[str, Any]], run: str) -> None:
-    from peluche.cli.score import print_columns
-
-    rows = [["beside", "metric", "score", f"{run} has", "95 % interval", "p-value"]]
-    for test in tests:
-        low, high = test["ci"]
-        rows.append(
-            [
-                test["baseline"],
-                test["metric"],
-                f"{test['baseline_score']:.2f}",
-                f"{test['difference']:+.2f}",
-                f"[{low:+.2f}, {high:+.2f}]",
-                f"{test['p_value']:.4f}",
-            ]
-        )
-    print_columns(rows)
+        print_tests(tests, run)

@@ -21,7 +21,7 @@ def quickstart(
     """Build a corpus, learn a vocabulary, train, evaluate, translate, and write a report."""
     import time
 
-    from peluche.cli.score import print_table
+    from peluche.cli.tables import print_table
     from peluche.cli.terminal import say
     from peluche.cli.train import exit_if_stopped
     from peluche.recipes.base import phase

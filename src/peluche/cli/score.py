@@ -55,6 +55,8 @@ def score(
     if as_json:
         print(*map(json.dumps, rows), sep="\n")
     else:
+        from peluche.cli.tables import print_table
+
         print_table(rows, against)
 
 
@@ -84,26 +86,3 @@ def _print_sentences(found: Sequence[Any], as_json: bool) -> None:
             print(json.dumps({"line": line, **dict(zip(names, row, strict=True))}))
         else:
             print(line, *(f"{value:.2f}" for value in row), sep="\t")
-
-
-def print_table(rows: Sequence[dict[str, Any]], against: str | None = None) -> None:
-    """Scores as JSON-able records, one a line, aligned."""
-    extra = [f"from {against}", "95 % interval", "p-value"] if against else []
-    table = [["metric", "score", "95 % interval", *extra, "signature"]]
-    for row in rows:
-        cells = [row["metric"], f"{row['score']:.2f}", _interval(row)]
-        if test := row.get("against"):
-            cells += [f"{test['difference']:+.2f}", _interval(test), f"{test['p_value']:.4f}"]
-        table.append([*cells, row["signature"]])
-    print_columns(table)
-
-
-def print_columns(table: Sequence[Sequence[str]]) -> None:
-    """Rows of cells, a line each, aligned."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        print("  ".join(map(str.ljust, line, widths)).rstrip())
-
-
-def _interval(found: dict[str, Any]) -> str:
-    return "[{:.2f}, {:.2f}]".format(*found["ci"]) if found["ci"] else "-"

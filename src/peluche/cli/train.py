@@ -30,7 +30,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a model by a recipe. Without a recipe, list those that are shipped."""
-    from peluche.cli.score import print_table
+    from peluche.cli.tables import print_table
     from peluche.cli.terminal import say
     from peluche.errors import ConfigError
     from peluche.recipes.recipe import load_recipe, shipped
