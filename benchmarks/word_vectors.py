@@ -28,13 +28,13 @@ ANALOGIES = "word-similarity/questions-words.txt"
 QUALITY = {"WordSim-353": SIMILARITY[0], "MEN": SIMILARITY[1], "analogies": ANALOGIES}
 
 
-def write_corpus(path: Path) -> None:
+def write_corpus(path: Path, limit: int | None) -> None:
     """IMDB's training reviews, one a line, in lower-cased words with spaces between."""
     from peluche.data.texts import TextFile
     from peluche.text.vocabulary import VocabularyConfig
 
     cutter = VocabularyConfig(remove="<[^>]*>")
-    source = TextFile(kind="jsonl", path=Path("imdb/train.jsonl"))
+    source = TextFile(kind="jsonl", path=Path("imdb/train.jsonl"), limit=limit)
     with path.open("w", encoding="utf-8") as stream:
         for example in source.read():
             stream.write(" ".join(cutter.words(example.text)) + "\n")
@@ -78,14 +78,14 @@ def peluche_(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "run"
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             run, _ = train_recipe(recipe, path)
-            whole = time.perf_counter() - started
+            whole, used = time.perf_counter() - started, time.process_time() - used
             events = list(run.events())
             vectors = load_vectors(path)
         seconds = next(e["seconds"] for e in events if e.get("name") == "train")
         words = sum(event["tokens"] for event in events if event["event"] == "step")
-        found = {"seconds": seconds, "whole": whole, "words": words / seconds}
+        found = {"seconds": seconds, "whole": whole, "words": words / seconds, "cpu": used}
         found["vocabulary"] = len(vectors.vocabulary)
         return found | quality(list(vectors.vocabulary), vectors.vectors)
 
@@ -112,7 +112,7 @@ def gensim_(options: Mapping[str, Any], from_file: bool) -> Callable[[], Mapping
             workers=options["workers"],
             seed=next(rounds),
         )
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         model.build_vocab(**source)
         started = time.perf_counter()
         model.train(
@@ -121,11 +121,12 @@ def gensim_(options: Mapping[str, Any], from_file: bool) -> Callable[[], Mapping
             total_words=model.corpus_total_words,
             epochs=options["epochs"],
         )
-        ended = time.perf_counter()
+        ended, used = time.perf_counter(), time.process_time() - used
         words = list(model.wv.key_to_index)
         read = sum(model.wv.get_vecattr(word, "count") for word in words) * options["epochs"]
         seconds = ended - started
-        found = {"seconds": seconds, "whole": ended - began, "words": read / seconds}
+        whole = ended - began
+        found = {"seconds": seconds, "whole": whole, "words": read / seconds, "cpu": used}
         return {**found, "vocabulary": len(words), **quality(words, model.wv.vectors)}
 
     return train
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="each with another seed")
+    parser.add_argument("--limit", type=int, help="reviews; all of them if not given")
     options = parser.parse_args()
     contestants = {
         "peluche": peluche_,
@@ -153,7 +155,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "imdb.txt"
-        write_corpus(corpus)
+        write_corpus(corpus, options.limit)
         results = compete(
             contestants, {**vars(options), "corpus": str(corpus)}, options.rounds, warm=0
         )
@@ -161,7 +163,7 @@ def main() -> None:
 
     print(re.sub(r", \d+ of", ",", describe_machine()))
     print(f"{options.architecture}, {options.epochs} epochs, {options.workers} workers")
-    header = ["", "words/s", "range", "s with vocabulary", *QUALITY, "vocabulary"]
+    header = ["", "words/s", "range", "s with vocabulary", "CPU s", *QUALITY, "vocabulary"]
     rows = [header]
     for name, result in results.items():
         speed = result.figures["words"]
@@ -172,6 +174,7 @@ def main() -> None:
                 f"{result.median('words'):,.0f}",
                 f"{min(speed):,.0f}–{max(speed):,.0f}",
                 f"{result.median('whole'):.1f}",
+                f"{result.median('cpu'):.1f}",
                 *scores,
                 f"{result.median('vocabulary'):,.0f}",
             ]

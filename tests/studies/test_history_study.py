@@ -48,7 +48,7 @@ SIZES = {"recurrent": ["model.embedding=8", "model.hidden=8"], "transformer": ["
 
 
 def small(rung):
-    recurrent = "model.kind=recurrent_seq2seq" in rung.changes
+    recurrent = any("recurrent_seq2seq" in change for change in rung.changes)
     sizes = SIZES["recurrent" if recurrent else "transformer"]
     return rung.model_copy(update={"changes": (*rung.changes, *sizes)})
 

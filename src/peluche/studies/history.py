@@ -200,7 +200,7 @@ def bucket_names() -> list[str]:
 
 def _bleu(path: Path) -> TextMetric:
     options = RunDirectory.open(path).config["evaluation"]
-    [metric] = build_metrics(["bleu"], {"tokenize": options["tokenize"]})
+    [metric] = build_metrics(["bleu"], {"tokenize": options["tokenize"], "force": True})
     return metric
 
 

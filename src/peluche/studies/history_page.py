@@ -41,8 +41,7 @@ def write_history(folder: Path, results: Sequence[RungResult], say: Say = silent
             [
                 *(f"{result.rung.title}. {result.rung.about}" for result in results),
                 "BLEU is of the translations of all seeds together; its 95 % interval is over test "
-                "sentences. Peak memory is that of the whole training process. Translation speed "
-                "is that of the test set, as the recipe decodes it.",
+                "sentences. Perplexity is per token of the validation set.",
             ],
             _summary(results, as_published),
             [Picture("bleu", "BLEU with its 95 % interval.", _draw_bleu(results, as_published))],
@@ -64,6 +63,15 @@ def write_history(folder: Path, results: Sequence[RungResult], say: Say = silent
         ),
         *_attention(results, examples[0]),
         Section("One long sentence", [], _longest(results, examples)),
+        Section(
+            "What it costs",
+            [
+                "Peak memory is that of the whole training process. Translation speed is that of "
+                "the test set, as the recipe decodes it. "
+                + "; ".join(dict.fromkeys(t.machine for r in results for t in r.trials)),
+            ],
+            _costs(results),
+        ),
         Section("Every run", [], _runs(results)),
     ]
     data = run.config["data"]
@@ -86,8 +94,7 @@ def _same_task(config: dict[str, Any]) -> bool:
 
 
 def _summary(results: Sequence[RungResult], as_published: bool) -> Table:
-    head = ["", "BLEU", "95 %", "over the rung below", "perplexity", "parameters", "training"]
-    head += ["tokens/s", "sentences/s", "peak memory"]
+    head = ["", "BLEU", "95 %", "over the rung below", "perplexity", "parameters"]
     if as_published:
         head[1:1] = ["published"]
     rows = []
@@ -101,16 +108,26 @@ def _summary(results: Sequence[RungResult], as_published: bool) -> Table:
             f"{against.difference:+.2f} (p {against.p_value:.3f})" if against else "",
             f"{fmean(trial.perplexity for trial in trials):.2f}",
             f"{trials[0].parameters / 1e6:.2f} M",
-            duration(fmean(trial.train_seconds for trial in trials)),
-            f"{fmean(trial.tokens_per_second for trial in trials):,.0f}",
-            f"{fmean(trial.sentences_per_second for trial in trials):,.0f}",
-            f"{fmean(trial.peak_bytes for trial in trials) / 2**20:,.0f} MiB",
         ]
         if as_published:
             there = result.rung.published
             row[1:1] = [f"{there.bleu:.2f} ({there.parameters / 1e6:.1f} M)" if there else ""]
         rows.append(row)
     return Table(head, rows)
+
+
+def _costs(results: Sequence[RungResult]) -> Table:
+    rows = [
+        [
+            result.rung.title,
+            duration(fmean(trial.train_seconds for trial in result.trials)),
+            f"{fmean(trial.tokens_per_second for trial in result.trials):,.0f}",
+            f"{fmean(trial.sentences_per_second for trial in result.trials):,.0f}",
+            f"{fmean(trial.peak_bytes for trial in result.trials) / 2**20:,.0f} MiB",
+        ]
+        for result in results
+    ]
+    return Table(["", "training", "tokens/s", "translated sentences/s", "peak memory"], rows)
 
 
 def _lengths(results: Sequence[RungResult]) -> Table:
