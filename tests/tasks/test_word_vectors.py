@@ -168,11 +168,13 @@ def test_phrases_are_words(text, tmp_path):
 
 def test_tests_of_words(run, text):
     vectors = load_vectors(run.path)
-    pairs = {score.metric: score for score in vectors.evaluate(text.parent / "pairs.txt")}
+    pairs = {one.metric: one for one in vectors.evaluate(text.parent / "pairs.txt").scores()}
     assert pairs["spearman[pairs]"].score > 70
     assert pairs["spearman[pairs]"].ci is not None
     assert pairs["coverage[pairs]"].score == 80
-    analogies = {s.metric: s for s in vectors.evaluate(text.parent / "analogies.txt")}
+    analogies = {
+        one.metric: one for one in vectors.evaluate(text.parent / "analogies.txt").scores()
+    }
     assert set(analogies) == {
         *("analogies[analogies]", "analogies[kings]", "analogies[others]", "coverage[analogies]")
     }

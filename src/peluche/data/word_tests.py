@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from peluche.config import Config
+from peluche.data.catalogue import catalogue, find_entry
+from peluche.data.locate import provide
 from peluche.data.readers import display_name, read_lines
+from peluche.data.selection import SkipReport
+from peluche.data.sources import Encoding
 from peluche.data.texts import found
 from peluche.errors import DataError
 
@@ -35,8 +41,55 @@ class WordTest:
     """A file's contents: either pairs or analogies."""
 
     name: str
+    where: str = ""
     pairs: list[Pair] = field(default_factory=list)
     analogies: list[Analogy] = field(default_factory=list)
+
+
+class WordTests(Config):
+    """Files of pairs or of analogies; a relative path is also looked for in PELUCHE_DATA."""
+
+    kind: Literal["word_tests"] = "word_tests"
+    files: tuple[Path, ...]
+    encoding: Encoding = "utf-8"
+
+    def read(self, skipped: SkipReport | None = None) -> Iterator[WordTest]:
+        """Each file.
+
+        Raises:
+            DataError: see `read_word_test`; or there are no files.
+        """
+        if not self.files:
+            raise DataError("there are no tests of words", remedy="name a file")
+        for path in self.files:
+            yield read_word_test(path, self.encoding)
+
+
+def word_tests_from(names: Sequence[str], own: Sequence[str | Path], **options: Any) -> WordTests:
+    """The tests that a command line means.
+
+    Args:
+        names: files, or an entry of the catalogue, all of whose lists are meant unless `variant`
+            says which; none for the run's `own` files.
+
+    Raises:
+        ConfigError: an option does not belong here, or the entry has no lists of words.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    variant = given.pop("variant", None)
+    files: list[str | Path] = []
+    for name in names:
+        files += _of_entry(name, variant) if name in catalogue() else [name]
+    return WordTests.parse({"files": files or list(own), **given}, where=" ".join(names))
+
+
+def _of_entry(name: str, variant: str | None) -> list[Path]:
+    entry = find_entry(name)
+    chosen = [variant] if variant is not None else list(entry.variants)
+    return [
+        provide(name, entry.variant(one, "test", gives="lines").paths("test", ())[0])
+        for one in chosen
+    ]
 
 
 def read_word_test(path: Path, encoding: str = "utf-8") -> WordTest:
@@ -50,7 +103,7 @@ def read_word_test(path: Path, encoding: str = "utf-8") -> WordTest:
         DataError: a line is neither, or there is none.
     """
     path = found(path)
-    test = WordTest(Path(display_name(path)).stem)
+    test = WordTest(Path(display_name(path)).stem, str(path))
     section = ""
     for number, line in enumerate(read_lines(path, encoding), start=1):
         where = f"{display_name(path)}:{number}"

@@ -14,12 +14,11 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from peluche.config import Config
-from peluche.data.selection import Selection
 from peluche.errors import did_you_mean
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.objectives.base import Objective, UpdatingObjective
-from peluche.tasks.evaluation import Evaluable, read_examples
+from peluche.tasks.evaluation import Evaluable, ExampleSource, read_examples
 from peluche.training.config import TrainingConfig
 from peluche.training.loop import Evaluator, Stream
 from peluche.training.optimizers import OptimizerConfig
@@ -43,7 +42,7 @@ def phase(run: RunDirectory, name: str, say: Say) -> Iterator[None]:
 
 
 def log_test(
-    run: RunDirectory, source: Selection, task: Evaluable, say: Say, **facts: Any
+    run: RunDirectory, source: ExampleSource, task: Evaluable, say: Say, **facts: Any
 ) -> tuple[list[Score], list[dict[str, Any]]]:
     """Measure a task on a source and log the scores, with further facts.
 

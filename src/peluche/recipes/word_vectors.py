@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +14,7 @@ from peluche.data.cooccurrence import CooccurrenceConfig, CooccurrenceStream, co
 from peluche.data.texts import TextFile
 from peluche.data.token_stream import TokenStream, encode_corpus
 from peluche.data.windows import WindowConfig
+from peluche.data.word_tests import WordTests
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.models.word_vectors import Glove, Word2Vec, Word2VecConfig, WordVectorsConfig
@@ -22,7 +22,7 @@ from peluche.objectives.base import Objective, UpdatingObjective
 from peluche.objectives.glove import GloveLossConfig
 from peluche.objectives.negative_sampling import NegativeSamplingConfig
 from peluche.objectives.word_softmax import WordSoftmaxConfig
-from peluche.recipes.base import Assembly, Recipe, Say, phase
+from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.tasks.word_vectors import WordVectors
 from peluche.text.vocabulary import Vocabulary, VocabularyConfig
 from peluche.training.events import EvaluateEvent
@@ -157,27 +157,9 @@ class WordVectorsRecipe(Recipe):
         """Score the files of the evaluation."""
         losses = [event["loss"] for event in run.events() if event.get("event") == "epoch"]
         say("mean loss per epoch: " + ", ".join(f"{loss:.4f}" for loss in losses))
-        started = time.perf_counter()
-        scores = [score for path in self.evaluation.files for score in task.evaluate(path)]
-        run.log(
-            {
-                "event": "test",
-                "data": {"path": ", ".join(path.name for path in self.evaluation.files)},
-                "scores": [item.as_json() for item in scores],
-                "examples": len(scores),
-                "seconds": time.perf_counter() - started,
-            }
-        )
-        examples = [
-            {
-                "source": f"{analogy.other} − {analogy.one} + {analogy.third}",
-                "reference": task.vocabulary[task.vocabulary.number(analogy.answer)],
-                "output": said,
-            }
-            for path in self.evaluation.files
-            for analogy, said in task.answers(path)
-        ]
-        return scores, examples
+        if not self.evaluation.files:
+            return [], []
+        return log_test(run, WordTests(files=self.evaluation.files), task, say)
 
 
 class WordVectorsEvaluator:
@@ -197,12 +179,11 @@ class WordVectorsEvaluator:
 
     def __call__(self, step: int) -> EvaluateEvent:
         task = WordVectors(self.vocabulary, self.model.vectors(), self.model)
-        metrics = {
-            score.metric: score.score
-            for path in self.config.files
-            for score in task.evaluate(path, bootstrap=0)
-            if score.metric in self.measured
-        }
+        metrics = {}
+        if self.config.files:
+            tests = list(WordTests(files=self.config.files).read())
+            metrics = {one.metric: one.score for one in task.measure(tests).scores(bootstrap=0)}
+        metrics = {name: score for name, score in metrics.items() if name in self.measured}
         word = self.config.sample
         if word is None:
             return EvaluateEvent(step, metrics)

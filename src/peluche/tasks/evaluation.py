@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from peluche.data.selection import Selection, SkipReport
+from peluche.data.selection import SkipReport
 from peluche.errors import ConfigError
 from peluche.metrics import Comparison, Measurement, Score, compare_measurements
 
@@ -90,6 +90,14 @@ class Evaluation:
         )
 
 
+class ExampleSource(Protocol):
+    """Where examples come from."""
+
+    def read(self, skipped: SkipReport | None = None) -> Iterator[Any]: ...
+
+    def model_dump(self, *, mode: str = "python") -> dict[str, Any]: ...
+
+
 class Evaluable(ABC):
     """A task that can be measured. Subclasses say which files they read, and what they measure.
 
@@ -100,7 +108,7 @@ class Evaluable(ABC):
     settings: EvaluationSettings = EvaluationSettings()
 
     @abstractmethod
-    def source(self, names: Sequence[str], **options: Any) -> Selection:
+    def source(self, names: Sequence[str], **options: Any) -> ExampleSource:
         """The source of examples that a command line means.
 
         Args:

@@ -11,7 +11,7 @@ from peluche.hub.resolve import resolve
 from peluche.hub.run import RunDirectory
 from peluche.tasks import restore
 from peluche.tasks.classify import TextClassifier
-from peluche.tasks.evaluation import Evaluable, EvaluationSettings
+from peluche.tasks.evaluation import EvaluationSettings
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
@@ -125,8 +125,7 @@ def _load_as(
 
 def _loaded(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
     task = KINDS[task_of(run)].restore(run, weights, options)
-    if isinstance(task, Evaluable):
-        task.settings = EvaluationSettings.of(run.config)
+    task.settings = EvaluationSettings.of(run.config)
     return task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +13,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from peluche.data.word_tests import Analogy, WordTest, read_word_test
+from peluche.data.word_tests import Analogy, Pair, WordTest, WordTests, word_tests_from
 from peluche.errors import DataError
 from peluche.hub.word2vec_format import read_vectors, write_vectors
-from peluche.metrics import Score
+from peluche.metrics import Measurement
 from peluche.metrics.correlation import Spearman
 from peluche.metrics.counts import Share
-from peluche.metrics.scoring import score_statistics
+from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.text.vocabulary import Vocabulary
 
 BLOCK = 512
@@ -35,7 +36,7 @@ class Neighbour(NamedTuple):
         return self._asdict()
 
 
-class WordVectors:
+class WordVectors(Evaluable):
     """Words with vectors.
 
     Args:
@@ -104,53 +105,63 @@ class WordVectors:
         found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [Neighbour(self.vocabulary[number], cosine) for number, cosine in found]
 
-    def evaluate(self, path: str | Path, bootstrap: int = 1000) -> list[Score]:
-        """Score a file of word pairs (Spearman's ρ) or of analogies (share that come first).
+    def source(self, names: Sequence[str], **options: Any) -> WordTests:
+        """See `Evaluable.source` and `word_tests_from`."""
+        return word_tests_from(names, self.settings.options.get("files") or (), **options)
+
+    def measure(self, examples: Sequence[WordTest]) -> Evaluation:
+        """Spearman's ρ of word pairs, the share of analogies that come first.
 
         Pairs and analogies with a word that is not in the vocabulary are left out; `coverage` is
-        the share that is not. All intervals are 95 % bootstrap intervals.
+        the share that is not.
 
         Raises:
-            DataError: the file is neither, or holds none whose words are all known.
+            DataError: no words of a test are known.
         """
-        test = read_word_test(Path(path))
-        if test.pairs:
-            scores, known = self._of_pairs(test, bootstrap)
-        else:
-            scores, known = self._of_analogies(test, bootstrap)
-        if not known:
-            raise DataError(
-                "none of the words of the test are in the vocabulary",
-                where=path,
-                remedy="give a test in the language and spelling of the training text",
-            )
-        covered = np.arange(len(test.pairs or test.analogies)) < known
-        return [*scores, *_shares(f"coverage[{test.name}]", "item", covered, 0)]
+        started = time.perf_counter()
+        measured: list[Measurement] = []
+        shown: list[dict[str, str]] = []
+        for test in examples:
+            pairs = [pair for pair in test.pairs if self._known(pair.one, pair.other)]
+            analogies = [analogy for analogy in test.analogies if self._known(*analogy[:4])]
+            if not pairs and not analogies:
+                raise DataError(
+                    "none of the words of the test are in the vocabulary",
+                    where=test.where,
+                    remedy="give a test in the language and spelling of the training text",
+                )
+            if pairs:
+                measured.append(self._of_pairs(test.name, pairs))
+            else:
+                measured += self._of_analogies(test.name, analogies, shown)
+            covered = np.arange(len(test.pairs or test.analogies)) < len(pairs or analogies)
+            measured.append(_share(f"coverage[{test.name}]", "item", covered))
+        return Evaluation(measured, shown, time.perf_counter() - started)
 
-    def _of_pairs(self, test: WordTest, bootstrap: int) -> tuple[list[Score], int]:
-        known = [pair for pair in test.pairs if self._known(pair.one, pair.other)]
-        if not known:
-            return [], 0
-        metric = Spearman(f"spearman[{test.name}]")
-        said = [self.similarity(pair.one, pair.other) for pair in known]
-        statistics = metric.statistics(said, [pair.similarity for pair in known])
-        return [score_statistics(metric, statistics, bootstrap=bootstrap)], len(known)
+    def _of_pairs(self, name: str, pairs: Sequence[Pair]) -> Measurement:
+        metric = Spearman(f"spearman[{name}]")
+        said = [self.similarity(pair.one, pair.other) for pair in pairs]
+        return Measurement(metric, metric.statistics(said, [pair.similarity for pair in pairs]))
 
-    def _of_analogies(self, test: WordTest, bootstrap: int) -> tuple[list[Score], int]:
-        known = [analogy for analogy in test.analogies if self._known(*analogy[:4])]
-        right = np.array([said == answer for said, answer in self._answers(known)], dtype=bool)
-        scores = _shares(f"analogies[{test.name}]", "question", right, bootstrap)
-        sections = np.array([analogy.section for analogy in known])
+    def _of_analogies(
+        self, name: str, analogies: Sequence[Analogy], shown: list[dict[str, str]]
+    ) -> list[Measurement]:
+        answers = list(self._answers(analogies))
+        right = np.array([said == answer for said, answer in answers], dtype=bool)
+        shown += [
+            {
+                "source": f"{analogy.other} − {analogy.one} + {analogy.third}",
+                "reference": self.vocabulary[answer],
+                "output": self.vocabulary[said],
+            }
+            for analogy, (said, answer) in zip(analogies, answers, strict=True)
+        ]
+        measured = [_share(f"analogies[{name}]", "question", right)]
+        sections = np.array([analogy.section for analogy in analogies])
         for section in filter(None, dict.fromkeys(sections.tolist())):
             chosen = right[sections == section]
-            scores += _shares(f"analogies[{section}]", "question", chosen, bootstrap)
-        return scores, len(known)
-
-    def answers(self, path: str | Path) -> Iterator[tuple[Analogy, str]]:
-        """Each analogy of a file whose words are known, and what is found for it."""
-        known = [a for a in read_word_test(Path(path)).analogies if self._known(*a[:4])]
-        for analogy, (said, _) in zip(known, self._answers(known), strict=True):
-            yield analogy, self.vocabulary[said]
+            measured.append(_share(f"analogies[{section}]", "question", chosen))
+        return measured
 
     def _known(self, *words: str) -> bool:
         return all(self.vocabulary.find(word) is not None for word in words)
@@ -167,8 +178,6 @@ class WordVectors:
             yield from zip(cosines.argmax(1).tolist(), answer.tolist(), strict=True)
 
 
-def _shares(name: str, unit: str, right: NDArray[np.bool_], bootstrap: int) -> list[Score]:
-    if not len(right):
-        return []
+def _share(name: str, unit: str, right: NDArray[np.bool_]) -> Measurement:
     statistics = np.stack([right.astype(np.float64), np.ones(len(right))], axis=1)
-    return [score_statistics(Share(name, unit), statistics, bootstrap=bootstrap)]
+    return Measurement(Share(name, unit), statistics)
