@@ -7,7 +7,7 @@ from torch import nn
 
 from peluche.errors import ConfigError, DataError
 from peluche.hub.word2vec_format import write_vectors
-from peluche.recipes.pretrained import start_from_vectors
+from peluche.recipes.pretrained import start_from_vectors, words_of
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import train_recipe
 from peluche.text.tokenizer import TokenizerConfig
@@ -27,12 +27,12 @@ def test_known_words_have_their_vectors_and_others_stay_random(vectors):
     embedding = nn.Embedding(len(tokenizer), 8)
     before = embedding.weight.detach().clone()
     said = []
-    start_from_vectors(embedding, tokenizer, vectors, said.append)
+    start_from_vectors(embedding, words_of(tokenizer), vectors, said.append)
     expected = {"▁bear": 0, "▁a": 1, "▁A": 1}
     for number, token in enumerate(tokenizer.tokens()):
         row = torch.eye(3, 8)[expected[token]] if token in expected else before[number]
         assert torch.equal(embedding.weight[number], row)
-    assert said == [f"3 of {len(tokenizer)} tokens start from vectors of {vectors}"]
+    assert said == [f"3 of {len(words_of(tokenizer))} words start from vectors of {vectors}"]
 
 
 def recipe(tmp_path, **encoder):
@@ -55,7 +55,7 @@ def recipe(tmp_path, **encoder):
 def test_a_classifier_starts_from_them(tmp_path, vectors):
     config = recipe(tmp_path, embedding=8, pretrained=str(vectors))
     run, _ = train_recipe(config, tmp_path / "run")
-    weights = run.load_weights()["encoder.embedded.tokens.weight"]
+    weights = run.load_weights()["encoder.embedding.weight"]
     bear = run.tokenizer().id("▁bear")
     torch.testing.assert_close(weights[bear], torch.eye(3, 8)[0], atol=1e-6, rtol=0)
 

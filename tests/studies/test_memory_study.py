@@ -31,7 +31,7 @@ def test_gradients_of_a_nearly_linear_net_fall_by_its_factor():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-        parameters = dict(model.encoder.recurrent.fused.named_parameters())
+        parameters = dict(model.encoder.reader.recurrent.fused.named_parameters())
         parameters["weight_ih_l0"].copy_(torch.eye(width))
         parameters["weight_hh_l0"].copy_(factor * torch.eye(width))
         model.encoder.embedding.weight.normal_(std=1e-4)

@@ -245,7 +245,7 @@ def test_the_verb_for_programs(run, folder):
     [
         (["--baselines", "--bootstrap", "0"], 2, "needs resamples"),
         (["absent.tsv"], 3, "no such file"),
-        (["--picture", "c.jpg"], 2, ".png or .svg"),
+        (["--picture", "c.jpg"], 2, "in .svg, .png"),
         (["multi30k"], 2, "gives pairs, not texts"),
         (["--languages", "en-fr"], 2, "unknown key 'languages'"),
     ],

@@ -74,7 +74,7 @@ TASKS = {
     "tagging": ("conllu", {}),
     "entities": ("conll", {"crf": True}),
     "dependency_parsing": ("conllu", {"arcs": 16, "relations": 8}),
-    "constituency_parsing": ("mrg", {"ends": 16}),
+    "constituency_parsing": ("mrg", {"ends": 32}),
 }
 
 
@@ -98,7 +98,7 @@ def values(folder, name, **changes):
         "batching": {"tokens": 200},
         "optimizer": {"lr": 2e-2},
         "schedule": {"kind": "cosine", "warmup": 5},
-        "training": {"steps": 90, "evaluate_every": 30, "checkpoint_every": 20, "threads": 1},
+        "training": {"steps": 120, "evaluate_every": 60, "checkpoint_every": 20, "threads": 1},
         **changes,
     }
 
