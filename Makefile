@@ -8,11 +8,13 @@
 #
 # PYTHON       the interpreter to make .venv with (3.11 or newer)
 # TORCH_INDEX  another package index for torch, such as one with builds for CPU only
+# WORKERS      how many tests run at once; auto: one per core, four at most
 # CHANGES      of the quickstart's recipe, such as CHANGES="training.steps=300"
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 CHANGES ?=
+WORKERS ?= auto
 
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -24,7 +26,7 @@ quickstart: .venv/installed
 	$(BIN)/peluche quickstart $(CHANGES)
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

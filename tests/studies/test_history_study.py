@@ -53,15 +53,16 @@ def small(rung):
     return rung.model_copy(update={"changes": (*rung.changes, *sizes)})
 
 
-def here(recipe_file, path):
-    assert run_trial(load_recipe(str(recipe_file)), path, silent) is None
+def here(jobs, say):
+    for job in jobs:
+        assert run_trial(load_recipe(str(job.recipe)), job.run, say) is None
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("history")
     rungs = [small(rung) for rung in chosen(["lstm", "attention", "transformer"])]
-    return folder, rungs, run_history(folder, rungs, TINY, seeds=2, start=here)
+    return folder, rungs, run_history(folder, rungs, TINY, seeds=2, run=here)
 
 
 def test_rungs_rise_and_have_fewer_parameters_than_those_published():
@@ -116,16 +117,16 @@ def test_what_a_trial_measures(finished):
 def test_finished_trials_are_not_run_again(finished):
     folder, rungs, results = finished
 
-    def start(recipe_file, path):
-        raise AssertionError(f"{path} is finished")
+    def run(jobs, say):
+        assert not jobs
 
-    assert run_history(folder, rungs, TINY, seeds=2, start=start) == results
+    assert run_history(folder, rungs, TINY, seeds=2, run=run) == results
 
 
 def test_other_settings_are_refused_before_anything_runs(finished):
     folder, rungs, _ = finished
     with pytest.raises(ConfigError, match="other settings"):
-        run_history(folder, rungs, [*TINY, "optimizer.lr=0.1"], seeds=1, start=here)
+        run_history(folder, rungs, [*TINY, "optimizer.lr=0.1"], seeds=1, run=here)
 
 
 def test_the_page_holds_all(finished):
@@ -185,7 +186,7 @@ def test_a_stopped_study_goes_on(tmp_path):
     file.write_text(yaml.safe_dump(recipe.model_dump(mode="json")), encoding="utf-8")
     code = (
         "import sys; from pathlib import Path; from peluche.studies.trial import *\n"
-        "try: spawn_trial(*map(Path, sys.argv[1:]))\n"
+        "try: one_by_one([Job(*map(Path, sys.argv[1:]))], print)\n"
         "except Stopped as stop: sys.exit(stop.code)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(file), str(tmp_path / "run")])

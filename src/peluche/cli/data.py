@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from peluche.cli.tables import print_columns
 
 Names = Annotated[
     list[str],
@@ -45,7 +46,7 @@ def list_(json_: Json = False) -> None:
         table.append(
             (row["name"], row["what"], languages, f"{count} {row['gives']}", row["licence"], here)
         )
-    _print_table(table)
+    print_columns(table)
 
 
 @data.command()
@@ -116,19 +117,12 @@ def stats(
     options = {"limit": limit, "empty": "keep"}
     source = corpus_from(names, split, languages, variant, encoding, columns, **options)
     found, table = describe_corpus(source.read())
-    _print_json(found) if json_ else _print_table(table)
+    _print_json(found) if json_ else print_columns(table)
 
 
 def _print_json(*records: Any) -> None:
     for record in records:
         print(json.dumps(record, ensure_ascii=False))
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
 
 
 def register(app: typer.Typer) -> None:

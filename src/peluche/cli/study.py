@@ -48,17 +48,23 @@ def history(
     ),
     seeds: Annotated[int, Option(min=1, help="Runs of each rung.")] = 3,
     rungs: Annotated[str | None, Option(help="Only these, such as lstm,transformer.")] = None,
+    ray: Annotated[
+        bool, Option("--ray", help="Spread runs over processors, or the cluster of RAY_ADDRESS.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """LSTM, GRU, attention, Transformer on one corpus and budget. Goes on where it stopped."""
     from peluche.cli.terminal import say
     from peluche.studies.history import chosen, run_history
     from peluche.studies.history_page import write_history
-    from peluche.studies.trial import Stopped
+    from peluche.studies.spread import by_ray
+    from peluche.studies.trial import Stopped, one_by_one
 
     picked = chosen(rungs.split(",") if rungs else None)
     try:
-        results = run_history(output, picked, changes or [], seeds, say)
+        results = run_history(
+            output, picked, changes or [], seeds, say, run=by_ray if ray else one_by_one
+        )
     except Stopped as stop:
         say("stopped; finished runs are kept. The same command goes on from here.")
         raise typer.Exit(stop.code) from None

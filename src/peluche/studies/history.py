@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from peluche.recipes.base import Recipe, Say, silent
 from peluche.recipes.recipe import load_recipe
 from peluche.reporting.examples import load_examples
 from peluche.reporting.run_summary import RunSummary, summarise
-from peluche.studies.trial import check_settings, result, spawn_trial
+from peluche.studies.trial import Job, Runner, check_settings, one_by_one, result
 
 HERE = Path(__file__).parent
 BASE, LADDER = HERE / "history.yaml", HERE / "ladder.yaml"
@@ -126,30 +126,32 @@ def run_history(
     changes: Sequence[str] = (),
     seeds: int = 3,
     say: Say = silent,
-    start: Callable[[Path, Path], None] = spawn_trial,
+    run: Runner = one_by_one,
 ) -> list[RungResult]:
-    """Run what is not finished yet, one trial after another, seed by seed; then measure all.
+    """Run what is not finished yet, seed by seed; then measure all.
 
     Args:
         folder: gets a run directory per trial.
         changes: `key=value`, made to the recipes of all rungs.
-        start: runs a recipe file in a run directory.
+        run: runs trials, one after another or spread over machines (`peluche.studies.spread`).
 
     Raises:
         ConfigError: the folder holds a study with other settings.
+        Stopped, CheckpointError: see `one_by_one`.
     """
     trials = [(rung, seed) for seed in range(seeds) for rung in rungs]
     recipes = [recipe_of(rung, changes, seed) for rung, seed in trials]
     paths = [folder / "runs" / recipe.name for recipe in recipes]
     for recipe, path in zip(recipes, paths, strict=True):
         check_settings(path, recipe)
-    for number, (recipe, path) in enumerate(zip(recipes, paths, strict=True), start=1):
-        if result(path) is not None:
-            continue
-        say(f"run {number} of {len(trials)}: {recipe.name}")
-        file = folder / "recipes" / f"{recipe.name}.yaml"
-        files.write_text(file, yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True))
-        start(file, path)
+    jobs = []
+    for recipe, path in zip(recipes, paths, strict=True):
+        if result(path) is None:
+            file = folder / "recipes" / f"{recipe.name}.yaml"
+            values = recipe.model_dump(mode="json")
+            files.write_text(file, yaml.safe_dump(values, allow_unicode=True))
+            jobs.append(Job(file, path, recipe.training.threads))
+    run(jobs, say)
     return measure(folder, rungs, seeds)
 
 

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,31 +84,70 @@ class Stopped(Exception):
         self.code = code
 
 
-def spawn_trial(recipe_file: Path, path: Path) -> None:
-    """`run_trial` in a process of its own.
+@dataclass(frozen=True)
+class Job:
+    """A trial that is still to be run: a recipe's file and the run directory it is for.
+
+    Attributes:
+        threads: those that its recipe asks for, None if it takes all.
+        log: where its output goes; None if that is where ours goes.
+    """
+
+    recipe: Path
+    run: Path
+    threads: int | None = None
+    log: Path | None = None
+
+    def command(self) -> list[str]:
+        """What runs it in a process of its own."""
+        return [sys.executable, "-m", "peluche.studies.trial", str(self.recipe), str(self.run)]
+
+
+Runner = Callable[[Sequence[Job], Say], None]
+
+
+def check_ended(job: Job, code: int) -> None:
+    """Whether a trial's process ended well.
 
     Raises:
         Stopped: by Ctrl-C or SIGTERM.
-        CheckpointError: it failed or was killed; what it said is on stderr.
+        CheckpointError: it failed or was killed.
     """
-    command = [sys.executable, "-m", "peluche.studies.trial", str(recipe_file), str(path)]
-    process = subprocess.Popen(command)
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        code = process.wait()  # it has had the signal too, and is saving
-        raise Stopped(INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if code in (INTERRUPTED, TERMINATED):
         raise Stopped(code)
     if code:
         raise CheckpointError(
             f"a run of the study ended with exit code {code}",
-            where=path,
-            remedy="see what it said above; the same command goes on from where it stopped",
+            where=job.run,
+            remedy=f"see what it said {'above' if job.log is None else f'in {job.log}'}; "
+            "the same command goes on from where it stopped",
         )
+
+
+def one_by_one(jobs: Sequence[Job], say: Say) -> None:
+    """Run trials one after another, each in a process of its own.
+
+    Raises:
+        Stopped: by Ctrl-C or SIGTERM.
+        CheckpointError: a trial failed or was killed.
+    """
+    for number, job in enumerate(jobs, start=1):
+        say(f"run {number} of {len(jobs)}: {job.run.name}")
+        spawn(job)
+
+
+def spawn(job: Job) -> None:
+    """`run_trial` in a process of its own; raises what `check_ended` does."""
+    process = subprocess.Popen(job.command())
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # it has had the signal too, and is saving
+        raise Stopped(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    check_ended(job, code)
 
 
 def main(recipe_file: str, path: str) -> int:
