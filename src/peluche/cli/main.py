@@ -14,6 +14,7 @@ VERBS = [
     "quickstart",
     "train",
     "translate",
+    "complete",
     "classify",
     "tag",
     "parse",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from peluche.data.locate import locate
+from pydantic import model_validator
+
+from peluche.data.catalogue import catalogue
+from peluche.data.locate import locate, provide
 from peluche.data.readers import display_name, read_lines
 from peluche.data.rows import READERS
 from peluche.data.selection import Selection, SkipReport
@@ -26,19 +29,31 @@ class PlainText(NamedTuple):
 
 
 class TextFile(Selection):
-    """The lines of a file, or one column of a table; plain or gzip.
+    """The lines of a file, one column of a table, or a file as one text; plain or gzip.
 
     Attributes:
-        kind: lines; tsv without quoting, csv with it, or jsonl, whose columns are fields.
+        kind: lines; tsv without quoting, csv with it, or jsonl, whose columns are fields; document
+            for the whole file as one text.
         path: a relative one that is not there is looked for where the catalogue's files are, in
             PELUCHE_DATA and the cache.
         text: the column: a number from 0, a name in a header row, or a field.
+        part: of a document's characters, from this share of them up to that one.
     """
 
-    kind: Literal["lines", "tsv", "csv", "jsonl"] = "lines"
+    kind: Literal["lines", "tsv", "csv", "jsonl", "document"] = "lines"
     path: Path
     text: int | str = "text"
     encoding: Encoding = "utf-8"
+    part: tuple[float, float] = (0.0, 1.0)
+
+    @model_validator(mode="after")
+    def _part_fits(self) -> Self:
+        low, high = self.part
+        if not 0 <= low < high <= 1:
+            raise ValueError("part must be [from, to] with 0 <= from < to <= 1, such as [0, 0.9]")
+        if self.part != (0.0, 1.0) and self.kind != "document":
+            raise ValueError(f"part belongs to kind 'document'; cut '{self.kind}' by slice")
+        return self
 
     def read(self, skipped: SkipReport | None = None) -> Iterator[PlainText]:
         """The texts, streaming.
@@ -53,8 +68,13 @@ class TextFile(Selection):
 
     def _texts(self) -> Iterator[PlainText]:
         path = found(self.path)
+        name = display_name(path)
+        if self.kind == "document":
+            text = "\n".join(read_lines(path, self.encoding)) + "\n"
+            low, high = (int(len(text) * share) for share in self.part)
+            yield PlainText(text[low:high], name)
+            return
         if self.kind == "lines":
-            name = display_name(path)
             for number, line in enumerate(read_lines(path, self.encoding), start=1):
                 yield PlainText(line, f"{name}:{number}")
             return
@@ -63,7 +83,32 @@ class TextFile(Selection):
 
 
 def found(path: Path) -> Path:
-    """A path as it is, or below the folders that hold the catalogue's files."""
+    """A path as it is, or below the folders that hold the catalogue's files, or downloaded there.
+
+    Raises:
+        DataError, DownloadError: a file of the catalogue can not be had.
+    """
     if path.exists() or path.is_absolute() or len(path.parts) < 2:
         return path
-    return locate(path.parts[0], str(Path(*path.parts[1:]))) or path
+    name, inside = path.parts[0], str(Path(*path.parts[1:]))
+    entry = catalogue().get(name)
+    if entry is not None and inside in [file.path for file in entry.files]:
+        return provide(name, inside)
+    return locate(name, inside) or path
+
+
+KINDS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def text_file(path: str, like: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a `TextFile` that a command line names.
+
+    Args:
+        like: that of a run's own texts: a file of the same kind is read the same way. Of another
+            kind, a table's column is called text, and any other file is one text.
+    """
+    own = like.get("kind", "lines")
+    kind = KINDS.get(Path(path.removesuffix(".gz")).suffix.lower(), "document")
+    if kind == own or (kind == "document" and own == "lines"):
+        return {"kind": own, "text": like.get("text", "text"), "path": path}
+    return {"kind": kind, "path": path}

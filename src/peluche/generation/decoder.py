@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from peluche.models.language_model import LanguageModel
 from peluche.models.translation import SourceMemory, TranslationModel
+from peluche.nn.state import State
 
 
 class Decoding(Protocol):
@@ -94,11 +96,74 @@ class ModelDecoding:
         return self.model.logits(hidden[:, 0]).float().cpu()
 
     def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
-        first = torch.arange(len(parents))[:, None] * self.beams
-        self.state.select((first + parents).flatten().to(self.position.device))
+        self.state.select(_rows(parents, self.beams).to(self.position.device))
 
     def keep(self, sentences: Int[Tensor, "kept"]) -> None:
-        rows = sentences.to(self.position.device)
-        beams = torch.arange(self.beams, device=rows.device)
-        self.state.select((rows[:, None] * self.beams + beams).flatten())
-        self.memory = self.memory.select(rows)
+        self.state.select(_rows_of(sentences, self.beams).to(self.position.device))
+        self.memory = self.memory.select(sentences.to(self.position.device))
+
+
+class LanguageDecoder:
+    """Goes on with texts by a language model as it is.
+
+    The source of a request is the text so far: [BOS] and its tokens. All that are decoded together
+    have the same length.
+    """
+
+    parallel = False
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+
+    def start(
+        self,
+        source: Int[Tensor, "sentences source"],
+        valid: Bool[Tensor, "sentences source"],
+        beams: int,
+        capacity: int,
+    ) -> LanguageDecoding:
+        assert bool(valid.all()), "texts of several lengths are decoded apart"
+        model, (rows, length) = self.model, source.shape
+        source = source.to(model.head.weight.device)
+        state = model.start_state(rows, length + capacity)
+        if length > 1:
+            positions = torch.arange(length - 1, device=source.device)
+            model.hidden(source[:, :-1], positions=positions, state=state)
+        state.select(torch.arange(rows, device=source.device).repeat_interleave(beams))
+        return LanguageDecoding(model, state, source[:, -1].repeat_interleave(beams), length, beams)
+
+
+class LanguageDecoding:
+    """See `Decoding`. Searches begin with [BOS]; here it stands for the last token so far."""
+
+    def __init__(
+        self, model: LanguageModel, state: State, last: Tensor, length: int, beams: int
+    ) -> None:
+        self.model, self.state, self.beams = model, state, beams
+        self.last: Tensor | None = last
+        self.position = torch.tensor([length - 1], device=last.device)
+
+    def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
+        tokens, self.last = tokens if self.last is None else self.last, None
+        hidden = self.model.hidden(
+            tokens.to(self.position.device)[:, None], positions=self.position, state=self.state
+        )
+        self.position = self.position + 1
+        return self.model.logits(hidden[:, 0]).float().cpu()
+
+    def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
+        self.state.select(_rows(parents, self.beams).to(self.position.device))
+
+    def keep(self, sentences: Int[Tensor, "kept"]) -> None:
+        self.state.select(_rows_of(sentences, self.beams).to(self.position.device))
+
+
+def _rows(parents: Int[Tensor, "sentences beams"], beams: int) -> Int[Tensor, "rows"]:
+    """Numbers of the rows that `parents` of each sentence stand in."""
+    first = torch.arange(len(parents), device=parents.device)[:, None] * beams
+    return (first + parents).flatten()
+
+
+def _rows_of(sentences: Int[Tensor, "kept"], beams: int) -> Int[Tensor, "rows"]:
+    """Numbers of all rows of these sentences."""
+    return (sentences[:, None] * beams + torch.arange(beams, device=sentences.device)).flatten()

@@ -27,6 +27,27 @@ class Perplexity(Metric):
         return {"unit": "token", "log": "e"}
 
 
+class BitsPerByte(Metric):
+    """``nll / (bytes · ln 2)``; its statistics are (negative log-likelihood in nats, bytes).
+
+    Compares models that cut the text into different tokens.
+    """
+
+    name = "bits_per_byte"
+    better = "lower"
+
+    @classmethod
+    def of(cls, nll_total: float, size: int) -> float:
+        """Of a text of so many bytes, from its total negative log-likelihood in nats."""
+        return float(cls().aggregate(np.array([nll_total, size], dtype=np.float64)))
+
+    def aggregate(self, sums: Array) -> Array:
+        return sums[..., 0] / (sums[..., 1] * np.log(2))
+
+    def settings(self) -> Mapping[str, object]:
+        return {"unit": "byte", "log": "2"}
+
+
 def perplexity(nll_total: float, tokens: int) -> float:
     """Perplexity of a text from its total negative log-likelihood in nats; infinite on overflow.
 

@@ -52,19 +52,12 @@ class EncoderDecoder(TranslationModel):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Glorot-uniform matrices; embeddings N(0, 1/d_model), scaled back up where they are read.
+        """Embeddings N(0, 1/d_model), scaled back up where they are read (see `start_weights`).
 
         With pre-norm, residual branches start small (see `Stack.scale_branches`).
         """
-        for module in self.modules():
-            if isinstance(module, nn.Linear) and module is not self.head:
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=self.config.d_model**-0.5)
-        if self.config.tie_embeddings == "none":
-            nn.init.normal_(self.head.weight, std=self.config.d_model**-0.5)
+        std = self.config.d_model**-0.5
+        self.start_weights(std, tied=self.config.tie_embeddings != "none")
         if self.config.norm_placement == "pre":
             self.encoder.scale_branches()
             self.decoder.scale_branches()

@@ -113,19 +113,7 @@ class RecurrentSeq2seq(TranslationModel):
         self.head = nn.Linear(embedding, vocabulary, bias=False)
         if config.tie_embeddings != "none":
             self.head.weight = self.target.weight
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Glorot-uniform matrices; embeddings N(0, 1/width), scaled back up where they are read."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear) and module is not self.head:
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=self.config.embedding**-0.5)
-        if self.config.tie_embeddings == "none":
-            nn.init.normal_(self.head.weight, std=self.config.embedding**-0.5)
+        self.start_weights(embedding**-0.5, tied=config.tie_embeddings != "none")
 
     def encode(
         self, source: Int[Tensor, "batch source"], valid: Bool[Tensor, "batch source"]

@@ -46,8 +46,13 @@ def build_stack(
     *,
     bidirectional: bool,
     cross: bool,
+    scale: float | None = None,
 ) -> Stack:
-    """Layers around an embedding; with `cross`, each looks at a memory as well."""
+    """Layers around an embedding; with `cross`, each looks at a memory as well.
+
+    Args:
+        scale: what embeddings are multiplied by; √d_model unless given.
+    """
     d_model, heads = config.d_model, config.heads
     places = build_positions(
         config.positions, d_model, heads, max_length=config.max_length, bidirectional=bidirectional
@@ -82,7 +87,7 @@ def build_stack(
 
     return Stack(
         embedding=embedding,
-        scale=d_model**0.5,
+        scale=d_model**0.5 if scale is None else scale,
         positions=places.added,
         bias=places.bias,
         blocks=[make_block() for _ in range(layers)],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from peluche.nn.losses import TokenLoss, fused_cross_entropy
+from peluche.models.generative import GenerativeModel
 from peluche.nn.state import State
 
 
@@ -18,23 +18,11 @@ class SourceMemory(Protocol):
         """These rows only."""
 
 
-class TranslationModel(nn.Module):
+class TranslationModel(GenerativeModel):
     """Objectives, searches, tasks and reports need no more of a model than this.
 
-    Attributes:
-        config: what it was built from; has a `kind`.
-        vocabulary: number of tokens, of both languages together.
-        head: the output projection, without bias.
+    Its vocabulary is that of both languages together.
     """
-
-    config: Any
-    vocabulary: int
-    head: nn.Linear
-
-    @property
-    def longest(self) -> int | None:
-        """The most tokens of a sentence, [EOS] included; None for any number."""
-        return None
 
     def encode(
         self, source: Int[Tensor, "batch source"], valid: Bool[Tensor, "batch source"]
@@ -67,16 +55,3 @@ class TranslationModel(nn.Module):
         stand; `condition` may then have fewer rows, shared by consecutive rows of `tokens`.
         """
         raise NotImplementedError
-
-    def logits(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch vocabulary"]:
-        """Scores of every token of the vocabulary."""
-        return self.head(hidden)
-
-    def token_loss(
-        self,
-        hidden: Float[Tensor, "rows width"],
-        labels: Int[Tensor, "rows"],
-        smoothing: float = 0.0,
-    ) -> TokenLoss:
-        """Projection and label-smoothed cross-entropy in one, without keeping logits."""
-        return fused_cross_entropy(hidden, self.head.weight, labels, smoothing)

@@ -30,6 +30,10 @@ class Carried(NamedTuple):
     hidden: Tensor
     cell: Tensor | None = None
 
+    def named(self) -> dict[str, Tensor]:
+        """The tensors that there are, as a state keeps them."""
+        return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
+
 
 class Recurrent(nn.Module):
     """Stacked recurrent layers in one or both directions.

@@ -145,7 +145,7 @@ class RecurrentDecoder(nn.Module):
         if self.look == "luong":
             context = self._seen(output, memory)
         features = _joined(output, context, embedded if self.rereads else None)
-        kept = {name: tensor for name, tensor in after._asdict().items() if tensor is not None}
+        kept = after.named()
         if self.feeds_output:
             features = self._say(features)
             kept["fed"] = features[:, -1]

@@ -14,6 +14,7 @@ from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.models.registry import DEFAULT_KIND, KINDS
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
+from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.translation import TranslationRecipe
 from peluche.recipes.word_vectors import WordVectorsRecipe
@@ -25,6 +26,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "dependency_parsing": DependencyRecipe,
     "constituency_parsing": ConstituencyRecipe,
     "word_vectors": WordVectorsRecipe,
+    "language_modelling": LanguageRecipe,
 }
 DEFAULT_TASK = "translation"
 

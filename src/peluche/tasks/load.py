@@ -11,6 +11,7 @@ from peluche.hub.resolve import resolve
 from peluche.hub.run import RunDirectory
 from peluche.tasks import restore
 from peluche.tasks.classify import TextClassifier
+from peluche.tasks.complete import Completer
 from peluche.tasks.evaluation import EvaluationSettings
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
@@ -18,7 +19,7 @@ from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
 
 T = TypeVar("T")
-Task = Translator | TextClassifier | SentenceTask[Any, Any] | WordVectors
+Task = Translator | TextClassifier | SentenceTask[Any, Any] | WordVectors | Completer
 
 
 class Kind(NamedTuple):
@@ -35,6 +36,7 @@ KINDS = {
     "dependency_parsing": Kind("parse", restore.restore_dependencies),
     "constituency_parsing": Kind("parse", restore.restore_constituents),
     "word_vectors": Kind("similar", restore.restore_vectors),
+    "language_modelling": Kind("complete", restore.restore_completer),
 }
 
 
@@ -89,6 +91,15 @@ def load_parser(
         ConfigError: it does something else.
     """
     return _load_as(SentenceTask, "parse", model, weights, options)
+
+
+def load_completer(model: str | Path, *, weights: str = "model", **options: Any) -> Completer:
+    """`load_task` for a language model.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(Completer, "complete", model, weights, options)
 
 
 def load_vectors(model: str | Path, *, weights: str = "model") -> WordVectors:

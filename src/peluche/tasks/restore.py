@@ -10,18 +10,21 @@ from torch import nn
 
 from peluche.config import parse_as
 from peluche.data.annotation import Coding
+from peluche.data.packing import PackingConfig
 from peluche.errors import CheckpointError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.run import RunDirectory
 from peluche.inference.decoding import fastest_decoder
 from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
+from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
 from peluche.models.translation import TranslationModel
 from peluche.models.word_vectors import WordVectorsConfig
 from peluche.tasks.classify import TextClassifier
+from peluche.tasks.complete import Completer
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
@@ -80,6 +83,13 @@ def restore_vectors(run: RunDirectory, weights: str, options: Options) -> WordVe
     vocabulary = Vocabulary.load(run.part("vocabulary.json"))
     model = _filled(_model_config(run, WordVectorsConfig).build(len(vocabulary)), run, weights)
     return WordVectors(vocabulary, model.vectors(), model)
+
+
+def restore_completer(run: RunDirectory, weights: str, options: Options) -> Completer:
+    tokenizer = run.tokenizer()
+    model = _filled(_model_config(run, LanguageModelConfig).build(len(tokenizer)), run, weights)
+    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
+    return Completer(model, tokenizer, packing, **options)
 
 
 def restore_tagger(run: RunDirectory, weights: str, options: Options) -> SentenceTagger:

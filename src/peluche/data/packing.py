@@ -1,0 +1,180 @@
+"""Texts as one long row of tokens in a file, cut into rows for language models.
+
+Each document is [BOS], its tokens, [EOS]; documents follow one another without padding. A row is
+`length` tokens of that, so it may hold the end of one document and the start of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from peluche import files
+from peluche.config import Config
+from peluche.data.batching import Position
+from peluche.errors import DataError
+from peluche.text.tokenizer import Tokenizer
+
+# Documents that are encoded at a time, on all cores.
+BLOCK = 256
+SMALL, LARGE = np.dtype("<u2"), np.dtype("<u4")
+
+
+@dataclass(frozen=True)
+class LanguageBatch:
+    """Rows of packed documents.
+
+    Attributes:
+        tokens: (B, T).
+        labels: (B, T): what comes after each token.
+        valid: (B, T), False where nothing comes after: at the end of a document, and at padding.
+        document_ids: (B, T): documents of a row, numbered from 0.
+    """
+
+    tokens: Int[Tensor, "batch length"]
+    labels: Int[Tensor, "batch length"]
+    valid: Bool[Tensor, "batch length"]
+    document_ids: Int[Tensor, "batch length"]
+
+    @property
+    def target_tokens(self) -> int:
+        """Tokens that are to be said."""
+        return int(self.valid.sum())
+
+    def to(self, device: torch.device) -> LanguageBatch:
+        """The same batch on a device."""
+        if self.tokens.device == device:
+            return self
+        return LanguageBatch(
+            *(tensor.to(device, non_blocking=True) for tensor in vars(self).values())
+        )
+
+
+class PackingConfig(Config):
+    """How packed documents become batches."""
+
+    length: int = Field(256, gt=1, description="tokens of a row")
+    tokens: int = Field(4096, gt=1, description="tokens of a batch; at least one row")
+
+    @property
+    def rows(self) -> int:
+        """Rows of a batch."""
+        return max(1, self.tokens // self.length)
+
+
+class Packed(NamedTuple):
+    """What was written: how many documents, tokens with [BOS] and [EOS], and bytes of UTF-8."""
+
+    documents: int
+    tokens: int
+    bytes: int
+
+
+def pack(path: Path, texts: Iterable[str], tokenizer: Tokenizer) -> Packed:
+    """Write all texts as tokens: two bytes each if the vocabulary allows, else four.
+
+    Raises:
+        DataError: there is no text.
+    """
+    documents = tokens = size = 0
+    item = item_type(len(tokenizer))
+    waiting = iter(texts)
+    with files.replacing(path) as temporary:
+        with temporary.open("wb") as stream:
+            while block := list(islice(waiting, BLOCK)):
+                for encoded in tokenizer.encode_batch(block, bos=True, eos=True):
+                    stream.write(np.asarray(encoded, dtype=item).tobytes())
+                    tokens += len(encoded)
+                documents += len(block)
+                size += sum(len(text.encode()) for text in block)
+        if not documents:
+            raise DataError("there is no text to learn from", remedy="check the files")
+    return Packed(documents, tokens, size)
+
+
+def item_type(vocabulary: int) -> np.dtype:
+    """How a token is kept on disk."""
+    return SMALL if vocabulary <= np.iinfo(SMALL).max + 1 else LARGE
+
+
+class PackedStream:
+    """An endless, resumable stream of batches out of packed documents.
+
+    Rows begin at another place each epoch, so that no token is always the first of its row, and
+    come in another order; less than a row at the front is passed over.
+
+    Args:
+        tokens: all of them, in memory or mapped from a file.
+        seed: decides places and order.
+    """
+
+    def __init__(
+        self, tokens: NDArray[np.unsignedinteger], config: PackingConfig, seed: int = 0
+    ) -> None:
+        self.tokens, self.config, self.seed = tokens, config, seed
+
+    @classmethod
+    def open(
+        cls, path: Path, vocabulary: int, config: PackingConfig, seed: int = 0
+    ) -> PackedStream:
+        """Of a file that `pack` wrote."""
+        return cls(np.memmap(path, dtype=item_type(vocabulary), mode="r"), config, seed)
+
+    def batches_per_epoch(self) -> int:
+        return -(-len(self._starts(self._offset(0))) // self.config.rows)
+
+    def batches(self, position: Position = Position()) -> Iterator[tuple[LanguageBatch, Position]]:
+        """Batches from `position` on, each with the position after it, epoch after epoch."""
+        epoch, _, first = position
+        while True:
+            random = np.random.default_rng([self.seed, epoch, 1])
+            order = random.permutation(self._starts(self._offset(epoch)))
+            batches = list(_cut(order, self.config.rows))
+            for number in range(first, len(batches)):
+                yield self.batch(batches[number]), Position(epoch, 0, number + 1)
+            epoch, first = epoch + 1, 0
+
+    def once(self) -> Iterator[LanguageBatch]:
+        """Every token once, in order."""
+        for starts in _cut(self._starts(0), self.config.rows):
+            yield self.batch(starts)
+
+    def batch(self, starts: NDArray[np.int64]) -> LanguageBatch:
+        """The rows that begin at these places."""
+        length = self.config.length
+        rows = np.full((len(starts), length + 1), Tokenizer.pad_id, dtype=np.int64)
+        for row, start in enumerate(starts.tolist()):
+            piece = self.tokens[start : start + length + 1]
+            rows[row, : len(piece)] = piece
+        tokens, labels = torch.from_numpy(rows[:, :-1]), torch.from_numpy(rows[:, 1:])
+        real = (tokens != Tokenizer.pad_id) & (labels != Tokenizer.pad_id)
+        first = tokens == Tokenizer.bos_id
+        first[:, 0] = False  # it has number 0, whether it begins here or earlier
+        return LanguageBatch(
+            tokens, labels, real & (labels != Tokenizer.bos_id), first.long().cumsum(1)
+        )
+
+    def _offset(self, epoch: int) -> int:
+        spare = len(self.tokens) - 1 - self.config.length
+        if spare <= 0:
+            return 0
+        random = np.random.default_rng([self.seed, epoch, 0])
+        return int(random.integers(min(self.config.length, spare + 1)))
+
+    def _starts(self, offset: int) -> NDArray[np.int64]:
+        return np.arange(offset, len(self.tokens) - 1, self.config.length)
+
+
+def _cut(starts: NDArray[np.int64], rows: int) -> Iterator[NDArray[np.int64]]:
+    for first in range(0, len(starts), rows):
+        yield starts[first : first + rows]

@@ -1,0 +1,105 @@
+"""The decoder-only Transformer (Radford et al. 2018), assembled from parts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from peluche.models.language_model import LanguageModel
+from peluche.models.transformer import TransformerConfig, build_stack
+from peluche.nn.masks import Causal, Documents, Mask, prepare
+from peluche.nn.positions import PositionKind
+from peluche.nn.state import KeyValueState, StaticState
+from peluche.nn.trace import scope
+
+EMBEDDING_STD = 0.02
+
+
+class DecoderConfig(TransformerConfig):
+    """Sizes and parts of a decoder."""
+
+    kind: Literal["decoder"] = "decoder"
+    positions: PositionKind = "rope"
+    tie_embeddings: bool = True
+
+    @property
+    def embedding_scale(self) -> float:
+        """What embeddings are multiplied by: sinusoids of size one would drown small ones."""
+        return self.d_model**0.5 if self.positions == "sinusoidal" else 1.0
+
+    def build(self, vocabulary: int) -> Decoder:
+        """A freshly initialised model for a vocabulary of this size."""
+        return Decoder(self, vocabulary)
+
+
+class Decoder(LanguageModel):
+    """Reads a text and says at each token what comes next."""
+
+    def __init__(self, config: DecoderConfig, vocabulary: int) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        embedding = nn.Embedding(vocabulary, config.d_model)
+        self.decoder = build_stack(
+            config, config.layers, embedding, bidirectional=False, cross=False, scale=config.embedding_scale
+        )
+        self.head = nn.Linear(config.d_model, vocabulary, bias=False)
+        if config.tie_embeddings:
+            self.head.weight = embedding.weight
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Small embeddings, as in GPT-2: tied ones would otherwise say first what they have read.
+
+        With pre-norm, residual branches start small too (see `Stack.scale_branches`).
+        """
+        scaled = self.config.embedding_scale != 1
+        std = self.config.d_model**-0.5 if scaled else EMBEDDING_STD
+        self.start_weights(std, tied=self.config.tie_embeddings)
+        if self.config.norm_placement == "pre":
+            self.decoder.scale_branches()
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens of a sequence: of learned positions there are so many."""
+        return self.config.max_length if self.config.positions == "learned" else None
+
+    def start_state(self, rows: int, capacity: int) -> StaticState:
+        config, weight = self.config, self.head.weight
+        return StaticState(
+            config.layers,
+            rows,
+            config.kv_heads or config.heads,
+            config.d_model // config.heads,
+            capacity,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "rows length"],
+        *,
+        positions: Int[Tensor, "length"] | None = None,
+        document_ids: Int[Tensor, "rows length"] | None = None,
+        state: KeyValueState | None = None,
+    ) -> Float[Tensor, "rows length d_model"]:
+        """See `LanguageModel.hidden`. With a state, all tokens are of one document."""
+        rows, length = tokens.shape
+        if positions is None:
+            positions = torch.arange(length, device=tokens.device)
+        mask = None
+        if state is None:
+            places = torch.arange(length, device=tokens.device)
+            mask = prepare(_mask(document_ids), rows, places, places)
+        with scope("decoder"):
+            return self.decoder(tokens, positions, mask, state=state)
+
+
+def _mask(document_ids: Tensor | None) -> Mask:
+    """Who sees whom; one document a row is the plain case that attention has a fast path for."""
+    if document_ids is None or bool((document_ids == document_ids[:, :1]).all()):
+        return Causal()
+    return Causal() & Documents(document_ids)

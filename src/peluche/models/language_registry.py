@@ -1,0 +1,20 @@
+"""Every language model family's configuration, told apart by `kind`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from peluche.models.decoder import DecoderConfig
+from peluche.models.recurrent_lm import RecurrentLMConfig
+
+
+def _with_kind(values: Any) -> Any:
+    return {"kind": "decoder", **values} if isinstance(values, Mapping) else values
+
+
+LanguageModelConfig = Annotated[
+    DecoderConfig | RecurrentLMConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)
+]

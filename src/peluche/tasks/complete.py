@@ -1,0 +1,197 @@
+"""Completion: a text in, what comes after it out; and how likely texts are."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from peluche.config import parse_as
+from peluche.data.packing import PackedStream, PackingConfig
+from peluche.data.texts import PlainText, TextFile, text_file
+from peluche.errors import ConfigError, DataError
+from peluche.generation.batching import generate
+from peluche.generation.config import DecodingConfig
+from peluche.generation.decoder import LanguageDecoder
+from peluche.generation.sampling import SamplingParameters
+from peluche.generation.search import Hypothesis, Request
+from peluche.metrics.perplexity import BitsPerByte, Perplexity
+from peluche.metrics.scoring import Measurement
+from peluche.models.language_model import LanguageModel
+from peluche.tasks.evaluation import Evaluable, Evaluation
+from peluche.tasks.modes import evaluating
+from peluche.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What comes after a prompt.
+
+    Attributes:
+        text: without the prompt.
+        score: the mean log-probability in nats of its tokens, and of [EOS] if it ends.
+        tokens: ids, without [EOS].
+    """
+
+    prompt: str
+    text: str
+    score: float
+    tokens: list[int]
+
+    def as_json(self) -> dict[str, Any]:
+        """`prompt`, `completion` and `score`."""
+        values = asdict(self)
+        return {"prompt": values["prompt"], "completion": values["text"], "score": values["score"]}
+
+
+class Completer(Evaluable):
+    """Goes on with texts by a language model and its tokenizer.
+
+    Args:
+        model: runs as it is.
+        tokenizer: what the model reads.
+        packing: the rows in which texts are read to see how likely they are.
+    """
+
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, packing: PackingConfig = PackingConfig()
+    ) -> None:
+        self.model, self.tokenizer, self.packing = model, tokenizer, packing
+
+    def complete(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_tokens: int = 200,
+        sampling: SamplingParameters | None = None,
+        beams: int = 1,
+        n_best: int = 1,
+    ) -> list[Completion]:
+        """What comes after each prompt; with `n_best`, so many in a row for each, likeliest first.
+
+        Args:
+            max_tokens: the most to write; a text that ends before that is shorter.
+            sampling: draw tokens instead of searching for the likeliest.
+            beams: hypotheses followed at a time; 1 is greedy search.
+
+        Raises:
+            ConfigError: for settings that exclude each other.
+            DataError: a prompt leaves no room for what is to be written.
+        """
+        config = _decoding(sampling, beams, n_best)
+        encoded = self.tokenizer.encode_batch(prompts, bos=True)
+        requests = [
+            Request(
+                tokens,
+                max_tokens + 1,
+                sampling=sampling or SamplingParameters(),
+                stream=number,
+            )
+            for number, tokens in enumerate(encoded)
+        ]
+        groups: dict[int, list[int]] = defaultdict(list)
+        for number, tokens in enumerate(encoded):
+            self._check_room(prompts[number], len(tokens), max_tokens)
+            groups[len(tokens)].append(number)
+        found: list[list[Hypothesis]] = [[] for _ in prompts]
+        decoder = LanguageDecoder(self.model)
+        with evaluating(self.model):
+            for numbers in groups.values():
+                results = generate(decoder, [requests[number] for number in numbers], config)
+                for number, result in zip(numbers, results, strict=True):
+                    found[number] = result
+        return [
+            self._completion(prompt, tokens, hypothesis)
+            for prompt, tokens, hypotheses in zip(prompts, encoded, found, strict=True)
+            for hypothesis in hypotheses
+        ]
+
+    def _check_room(self, prompt: str, length: int, max_tokens: int) -> None:
+        longest = self.model.longest
+        if longest is not None and length + max_tokens > longest:
+            raise DataError(
+                f"a prompt of {length} tokens and {max_tokens} more are over the model's {longest}",
+                where=f"the prompt '{prompt[:40]}'",
+                remedy="give a shorter prompt, or ask for fewer tokens",
+            )
+
+    def _completion(self, prompt: str, before: list[int], found: Hypothesis) -> Completion:
+        # Decoded together, since a token may begin with the space after the one before it.
+        known = self.tokenizer.decode(before)
+        text = self.tokenizer.decode([*before, *found.tokens])[len(known) :]
+        return Completion(prompt, text, found.score, found.tokens)
+
+    def source(self, names: Sequence[str], **options: Any) -> TextFile:
+        """See `Evaluable.source`: a file of texts, read as the run's own are unless it says else.
+
+        A file that is not of the run's kind is one text.
+        """
+        if len(names) > 1:
+            raise DataError(f"{len(names)} names given", remedy="give one file")
+        options = {key: value for key, value in options.items() if value is not None}
+        if set(options) - {"encoding", "limit"}:
+            raise ConfigError(
+                f"a text has no {', '.join(sorted(set(options) - {'encoding', 'limit'}))}",
+                remedy="leave it out",
+            )
+        values = text_file(names[0], self.like(names)) if names else self.like(names)
+        found: TextFile = parse_as(TextFile, {**values, **options}, where=" ".join(names))
+        return found
+
+    def measure(self, examples: Sequence[PlainText]) -> Evaluation:
+        """Perplexity per token, [EOS] included, and bits per byte of UTF-8.
+
+        Texts are packed into rows as in training, so each token is read with at most as many
+        before it as a row has. Intervals are over texts; over rows if there is one text only.
+        """
+        started = time.perf_counter()
+        encoded = self.tokenizer.encode_batch(
+            [example.text for example in examples], bos=True, eos=True
+        )
+        tokens = np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+        sizes = np.array([len(example.text.encode()) for example in examples], dtype=np.float64)
+        nll = self._likelihoods(tokens)
+        said = np.flatnonzero(tokens[1:] != Tokenizer.bos_id)
+        text = np.cumsum(tokens == Tokenizer.bos_id)[said] - 1
+        segment = text if len(examples) > 1 else said // self.packing.length
+        per_token = sizes / np.bincount(text, minlength=len(sizes))
+        count = np.bincount(segment).astype(np.float64)
+        total = np.bincount(segment, weights=nll)
+        size = np.bincount(segment, weights=per_token[text])
+        return Evaluation(
+            [
+                Measurement(BitsPerByte(), np.stack([total, size], 1)),
+                Measurement(Perplexity(), np.stack([total, count], 1)),
+            ],
+            [],
+            time.perf_counter() - started,
+        )
+
+    @torch.inference_mode()
+    def _likelihoods(self, tokens: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """The negative log-likelihood of every token but [BOS], in order."""
+        device = self.model.head.weight.device
+        found = []
+        with evaluating(self.model):
+            for batch in PackedStream(tokens, self.packing).once():
+                batch = batch.to(device)
+                hidden = self.model.hidden(batch.tokens, document_ids=batch.document_ids)
+                logits = self.model.logits(hidden[batch.valid]).float()
+                found.append(cross_entropy(logits, batch.labels[batch.valid], reduction="none"))
+        return torch.cat(found).double().cpu().numpy()
+
+
+def _decoding(sampling: SamplingParameters | None, beams: int, n_best: int) -> DecodingConfig:
+    if sampling is not None and beams > 1:
+        raise ConfigError("beams and sampling exclude each other", remedy="drop one of them")
+    kind = "sample" if sampling is not None else "beam" if beams > 1 or n_best > 1 else "greedy"
+    return DecodingConfig.parse(
+        {"kind": kind, "beams": max(beams, n_best), "n_best": n_best}, where="the options"
+    )

@@ -1,0 +1,130 @@
+"""From texts to a language model, through the command line as people use it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from peluche.data.texts import TextFile
+from peluche.errors import ConfigError, DataError
+from peluche.recipes.recipe import load_recipe
+from peluche.recipes.train import resume_run, train_recipe
+from peluche.tasks.load import load_completer, load_translator
+from peluche.training.events import Hook
+
+VERSE = "the cat sat on the mat\nand purred\n\n"
+TINY = [
+    "batching.length=16",
+    "batching.tokens=128",
+    "training.steps=60",
+    "training.evaluate_every=30",
+    "training.checkpoint_every=20",
+    "training.threads=1",
+    "evaluation.sample=the",
+    "evaluation.tokens=5",
+    "schedule.warmup=5",
+    "optimizer.lr=0.01",
+]
+MODELS = {
+    "decoder": "model={kind: decoder, d_model: 32, layers: 1, heads: 2, d_ff: 64, dropout: 0.0}",
+    "lstm": "model={kind: recurrent_lm, embedding: 32, hidden: 48, dropout: 0.0}",
+}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "verse.txt"
+    path.write_text(VERSE * 40, encoding="utf-8")
+    return path
+
+
+def recipe(corpus, model, *changes):
+    data = {
+        name: {"kind": "document", "path": str(corpus), "part": part}
+        for name, part in {"train": [0, 0.9], "validation": [0.9, 1]}.items()
+    }
+    return load_recipe("shakespeare", [f"data={json.dumps(data)}", MODELS[model], *TINY, *changes])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_learns_what_it_reads(corpus, tmp_path, model):
+    said = []
+    run, _ = train_recipe(recipe(corpus, model), tmp_path / "run", say=said.append)
+    events = [event for event in run.events() if event["event"] == "evaluate"]
+    assert events[-1]["bits_per_byte"] < min(1.0, events[0]["bits_per_byte"])
+    assert events[-1]["samples"][0][0] == "the"
+    assert not list(run.path.glob("*.bin"))
+    completer = load_completer(run.path)
+    assert completer.complete(["the cat sat on"], max_tokens=8)[0].text == " the mat"
+    scores = {score.metric: score.score for score in completer.evaluate().scores()}
+    assert scores["bits_per_byte"] == pytest.approx(events[-1]["bits_per_byte"], rel=1e-4)
+    assert scores["perplexity"] == pytest.approx(events[-1]["perplexity"], rel=1e-4)
+
+
+def test_a_stopped_run_ends_with_the_same_weights(corpus, tmp_path):
+    whole, _ = train_recipe(recipe(corpus, "decoder"), tmp_path / "whole")
+
+    class Killed(Exception):
+        """As a power cut would."""
+
+    class Stop(Hook):
+        def step(self, event):
+            if event.step == 31:
+                raise Killed
+
+    with pytest.raises(Killed):
+        train_recipe(recipe(corpus, "decoder"), tmp_path / "cut", hooks=[Stop()])
+    cut, _ = resume_run(tmp_path / "cut")
+    expected, found = whole.load_weights(), cut.load_weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+
+
+def test_parts_of_a_document(corpus):
+    texts = [
+        next(TextFile(kind="document", path=corpus, part=part).read()).text
+        for part in ((0.0, 0.25), (0.25, 1.0))
+    ]
+    assert "".join(texts) == VERSE * 40
+    with pytest.raises(ConfigError, match="belongs to kind 'document'"):
+        TextFile.parse({"path": corpus, "part": [0, 0.5]}, where="here")
+    with pytest.raises(ConfigError, match="from < to"):
+        TextFile.parse({"kind": "document", "path": corpus, "part": [0.5, 0.5]}, where="here")
+    empty = corpus.with_name("empty.txt")
+    empty.write_text("", encoding="utf-8")
+    with pytest.raises(DataError):
+        list(TextFile(kind="document", path=empty).read())
+
+
+@pytest.mark.slow
+def test_the_verb(corpus, tmp_path):
+    train_recipe(recipe(corpus, "lstm"), tmp_path / "run")
+
+    def peluche(*arguments, text=None):
+        return subprocess.run(
+            [sys.executable, "-m", "peluche", *arguments],
+            cwd=tmp_path,
+            input=text,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    found = peluche("complete", "run", "the cat", "--greedy", "--max-tokens", "7")
+    assert found.stdout == "the cat sat on\n", found.stderr
+    lines = peluche("complete", "run", "--json", "--samples", "2", text="the\nand\n").stdout
+    assert [json.loads(line)["prompt"] for line in lines.splitlines()] == [
+        *["the"] * 2,
+        *["and"] * 2,
+    ]
+    found = peluche("complete", "run", "a", "--greedy", "--samples", "2")
+    assert found.returncode == 2
+    assert "drop --greedy" in found.stderr
+    found = peluche("evaluate", "run", str(corpus), "--json")
+    assert [json.loads(line)["metric"] for line in found.stdout.splitlines()] == [
+        "bits_per_byte",
+        "perplexity",
+    ]
+    with pytest.raises(ConfigError, match="use: peluche complete"):
+        load_translator(tmp_path / "run")
