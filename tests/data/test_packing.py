@@ -27,9 +27,7 @@ def stream(tokens, length, rows, seed=0):
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(0, 20), min_size=1, max_size=8), st.integers(2, 16), st.integers(1, 4)
-)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=8), st.integers(2, 16), st.integers(1, 4))
 def test_once_says_every_token_once_and_nothing_after_an_end(lengths, length, rows):
     tokens = corpus(*lengths)
     said, pairs = [], []

@@ -43,7 +43,12 @@ class Decoder(LanguageModel):
         self.config, self.vocabulary = config, vocabulary
         embedding = nn.Embedding(vocabulary, config.d_model)
         self.decoder = build_stack(
-            config, config.layers, embedding, bidirectional=False, cross=False, scale=config.embedding_scale
+            config,
+            config.layers,
+            embedding,
+            bidirectional=False,
+            cross=False,
+            scale=config.embedding_scale,
         )
         self.head = nn.Linear(config.d_model, vocabulary, bias=False)
         if config.tie_embeddings:
