@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from peluche.errors import ConfigError, DataError
+from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.hub.word2vec_format import write_vectors
 from peluche.recipes.pretrained import start_from_vectors, words_of
 from peluche.recipes.recipe import parse_recipe
@@ -66,3 +66,9 @@ def test_vectors_that_do_not_fit_or_are_not_there(tmp_path, vectors):
     vectors.write_bytes(b"2 8\n")
     with pytest.raises(DataError, match="shorter"):
         train_recipe(recipe(tmp_path, embedding=8, pretrained=str(vectors)), tmp_path / "b")
+
+
+def test_vectors_of_a_shipped_recipe_that_is_not_trained_yet(tmp_path):
+    path = tmp_path / "word2vec-imdb"
+    with pytest.raises(CheckpointError, match=f"peluche train word2vec-imdb --run {path}"):
+        start_from_vectors(nn.Embedding(5, 8), {4: "bear"}, path, print)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from peluche.errors import ConfigError
-from peluche.recipes.recipe import load_recipe, parse_recipe, shipped
+from peluche.recipes.recipe import load_recipe, parse_recipe
+from peluche.recipes.shipped import shipped
 
 
 @pytest.mark.parametrize("name", shipped())

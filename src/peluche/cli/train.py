@@ -33,7 +33,8 @@ def train(
     from peluche.cli.tables import print_table
     from peluche.cli.terminal import say
     from peluche.errors import ConfigError
-    from peluche.recipes.recipe import load_recipe, shipped
+    from peluche.recipes.recipe import load_recipe
+    from peluche.recipes.shipped import shipped
 
     if recipe is None and resume is None:
         for name in shipped():

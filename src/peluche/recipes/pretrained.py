@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from peluche.errors import ConfigError
+from peluche.errors import CheckpointError, ConfigError
 from peluche.recipes.base import Say
+from peluche.recipes.shipped import shipped
 from peluche.tasks.load import load_vectors
 from peluche.text.pipelines import MARK, SPECIAL
 from peluche.text.tokenizer import Tokenizer
@@ -37,6 +38,12 @@ def start_from_vectors(
     """
     if path is None:
         return
+    if not path.exists() and path.name in shipped():
+        raise CheckpointError(
+            "the word vectors to start from are not there yet",
+            where=path,
+            remedy=f"train them first: peluche train {path.name} --run {path}",
+        )
     vectors = load_vectors(path)
     width = vectors.vectors.shape[1]
     if width != embedding.embedding_dim:

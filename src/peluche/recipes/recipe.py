@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
+from peluche.recipes.shipped import shipped
 from peluche.recipes.translation import TranslationRecipe
 from peluche.recipes.word_vectors import WordVectorsRecipe
 
@@ -55,12 +55,6 @@ def recipe_schema() -> dict[str, Any]:
     for recipe in RECIPES.values():
         union = recipe if union is None else union | recipe
     return TypeAdapter(union).json_schema()
-
-
-def shipped() -> dict[str, Path]:
-    """The recipes that come with peluche, by name."""
-    folder = Path(str(resources.files("peluche.recipes")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
