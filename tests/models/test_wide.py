@@ -84,6 +84,17 @@ def test_dropped_ngrams_are_made_up_for():
     torch.testing.assert_close(mean, wide.eval()(TOKENS, VALID), atol=0.05, rtol=0)
 
 
+def test_some_texts_are_read_without_ngrams():
+    wide = make(dropout=0.0, absent=0.25)
+    with_them = wide(TOKENS, VALID)
+    wide.train()
+    torch.manual_seed(0)
+    drawn = torch.stack([wide(TOKENS, VALID) for _ in range(2000)])
+    absent = (drawn == 0).all(-1)
+    assert float(absent.float().mean()) == pytest.approx(0.25, abs=0.03)
+    torch.testing.assert_close(drawn[~absent], with_them.expand_as(drawn)[~absent])
+
+
 @pytest.mark.parametrize("orders", [[], [0, 1]])
 def test_orders_that_are_none(orders):
     with pytest.raises(ConfigError, match="orders are one or more numbers"):

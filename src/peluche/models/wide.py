@@ -28,6 +28,12 @@ class WideConfig(Config):
     orders: tuple[int, ...] = Field((1, 2), description="lengths of n-grams, in tokens")
     buckets: int = Field(65536, gt=1, description="n-grams share a bucket if there are too few")
     dropout: float = Field(0.3, ge=0, lt=1, description="of whole n-grams")
+    absent: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of training texts without n-grams, so that the encoder learns by itself",
+    )
     prior: float = Field(0.3, description="weight of naive Bayes at the start")
 
     @field_validator("orders")
@@ -71,6 +77,9 @@ class Wide(nn.Module):
         if self.training and self.config.dropout:
             kept = torch.rand(found.shape, device=found.device) >= self.config.dropout
             present, scale = present & kept, scale / (1 - self.config.dropout)
+        if self.training and self.config.absent:
+            here = torch.rand(len(found), 1, device=found.device) >= self.config.absent
+            present = present & here
         worth = self.ratios[found] * (self.prior + self.weights(found))
         return (present[:, None].to(worth.dtype) @ worth)[:, 0] * scale
 

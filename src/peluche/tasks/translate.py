@@ -188,7 +188,10 @@ class Translator(Evaluable):
         seconds = time.perf_counter() - started
         options = self.settings.options
         names = options.get("metrics") or METRICS
-        tokenize = {"tokenize": options["tokenize"]} if "tokenize" in options else {}
+        tokenize = {}
+        if "tokenize" in options:
+            # Who asks for no tokenisation knows that the text is tokenised: no warning of it.
+            tokenize = {"tokenize": options["tokenize"], "force": options["tokenize"] == "none"}
         references = [pair.target for pair in examples]
         return Evaluation(
             measure(names, hypotheses, references, **tokenize),

@@ -30,7 +30,8 @@ class EvaluationConfig(Config):
 
     def score_options(self) -> dict[str, Any]:
         """Options of `metrics.score` that this protocol fixes."""
-        return {"tokenize": self.tokenize}
+        # Who asks for no tokenisation knows that the text is tokenised: no warning of it.
+        return {"tokenize": self.tokenize, "force": self.tokenize == "none"}
 
 
 class TranslationEvaluator:
