@@ -48,7 +48,9 @@ def quality(words: list[str], vectors: Any) -> dict[str, float]:
     from peluche.text.vocabulary import Vocabulary
 
     task = WordVectors(Vocabulary(words, [0] * len(words)), torch.as_tensor(vectors))
-    return {name: task.evaluate(path, bootstrap=0)[0].score for name, path in QUALITY.items()}
+    return {
+        name: task.evaluate(path).scores(bootstrap=0)[0].score for name, path in QUALITY.items()
+    }
 
 
 def peluche_(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
