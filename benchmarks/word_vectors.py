@@ -25,6 +25,8 @@ from side_by_side import compete, table
 
 SIMILARITY = ("word-similarity/EN-WS-353-ALL.txt", "word-similarity/EN-MEN-TR-3k.txt")
 ANALOGIES = "word-similarity/questions-words.txt"
+# The learning rates of the word2vec program, and what gensim lowers them to.
+RATES, LOWEST_RATE = {"skipgram": 0.025, "cbow": 0.05}, 1e-4
 QUALITY = {"WordSim-353": SIMILARITY[0], "MEN": SIMILARITY[1], "analogies": ANALOGIES}
 
 
@@ -68,6 +70,13 @@ def peluche_(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
                 "task": "word_vectors",
                 "data": {"train": {"path": options["corpus"]}},
                 "model": {"kind": "word2vec", "architecture": options["architecture"]},
+                "optimizer": {"kind": "sgd", "lr": options["rate"]},
+                "schedule": {
+                    "kind": "wsd",
+                    "warmup": 0,
+                    "decay": 1.0,
+                    "floor": LOWEST_RATE / options["rate"],
+                },
                 "training": {
                     "epochs": options["epochs"],
                     "seed": seed,
@@ -110,6 +119,8 @@ def gensim_(options: Mapping[str, Any], from_file: bool) -> Callable[[], Mapping
             negative=5,
             min_count=5,
             sample=1e-3,
+            alpha=options["rate"],
+            min_alpha=LOWEST_RATE,
             sg=int(options["architecture"] == "skipgram"),
             workers=options["workers"],
             seed=next(rounds),
@@ -149,7 +160,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="each with another seed")
     parser.add_argument("--limit", type=int, help="reviews; all of them if not given")
+    parser.add_argument(
+        "--rate", type=float, help="word2vec's own for the architecture if not given"
+    )
     options = parser.parse_args()
+    options.rate = options.rate or RATES[options.architecture]
     contestants = {
         "peluche": peluche_,
         "gensim, list": gensim_list,
@@ -164,7 +179,10 @@ def main() -> None:
     from peluche.nn.machine import describe_machine
 
     print(re.sub(r", \d+ of", ",", describe_machine()))
-    print(f"{options.architecture}, {options.epochs} epochs, {options.workers} workers")
+    print(
+        f"{options.architecture}, rate {options.rate}, {options.epochs} epochs, "
+        f"{options.workers} workers"
+    )
     header = ["", "words/s", "range", "s with vocabulary", "CPU s", *QUALITY, "vocabulary"]
     rows = [header]
     for name, result in results.items():
