@@ -83,7 +83,7 @@ class Task:
         return self
 
 
-def wait(tasks, num_returns=1):
+def wait(tasks, num_returns=1, timeout=None):
     for task in tasks[:num_returns]:
         task.result = task.function(*task.arguments)
     return tasks[:num_returns], tasks[num_returns:]
@@ -102,7 +102,6 @@ def engine(monkeypatch):
             [one.result for one in tasks] if isinstance(tasks, list) else tasks.result
         ),
         wait=wait,
-        cancel=lambda task: called.append("cancel"),
     )
     monkeypatch.setitem(sys.modules, "ray", module)
     return module, called
@@ -127,20 +126,26 @@ def test_too_many_processors(tmp_path, engine):
     assert engine[1] == ["init", "shutdown"]
 
 
-def test_ctrl_c_cancels_and_waits(tmp_path, engine):
+def test_ctrl_c_asks_all_to_stop_and_waits_for_them(tmp_path, engine):
     module, called = engine
-    waits = iter([KeyboardInterrupt(), None])
+    runs = tmp_path / "runs"
 
-    def wait(tasks, num_returns=1):
-        if (problem := next(waits)) is not None:
-            raise problem
+    def interrupted(tasks, num_returns=1, timeout=None):
+        if timeout is not None:
+            os.kill(os.getpid(), signal.SIGINT)
+            return [], tasks
         called.append(f"wait {num_returns}")
+        assert list(runs.glob(".stop-*"))
+        # Neither has begun, and neither does now.
+        assert [task.function(*task.arguments) for task in tasks] == [143, 143]
+        return tasks, []
 
-    module.wait = wait
+    module.wait = interrupted
     with pytest.raises(Stopped) as stop:
         by_ray([job(tmp_path, "a"), job(tmp_path, "b")], print)
     assert stop.value.code == 130
-    assert called == ["init", "cancel", "cancel", "wait 2", "shutdown"]
+    assert called == ["init", "wait 2", "shutdown"]
+    assert not list(runs.iterdir())
 
 
 def test_nothing_to_do_needs_no_engine(engine):

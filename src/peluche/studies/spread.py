@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from peluche.errors import ConfigError
@@ -42,20 +44,29 @@ def by_ray(jobs: Sequence[Job], say: Say) -> None:
         Job(job.recipe.resolve(), run := job.run.resolve(), job.threads, run.with_suffix(".log"))
         for job in jobs
     ]
+    jobs[0].run.parent.mkdir(parents=True, exist_ok=True)
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    before = signal.signal(signal.SIGTERM, _raise_stopped)
     try:
         _check_processors(jobs, max(node["Resources"].get("CPU", 0) for node in ray.nodes()))
-        codes = _run_all(ray, jobs, say)
+        with _signals() as heard:
+            codes = _run_all(ray, jobs, say, heard)
     finally:
-        signal.signal(signal.SIGTERM, before)
         ray.shutdown()
     for job, code in zip(jobs, codes, strict=True):
         check_ended(job, code)
 
 
-def _raise_stopped(*_: object) -> None:
-    raise Stopped(TERMINATED)
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Keep SIGINT and SIGTERM in a list: an exception would break off Ray's own code."""
+    heard: list[int] = []
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(kind, lambda number, _: heard.append(number)) for kind in kinds]
+    try:
+        yield heard
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 def _check_processors(jobs: Sequence[Job], most: float) -> None:
@@ -72,37 +83,42 @@ def _processors(job: Job) -> int:
     return job.threads or 1
 
 
-def _run_all(ray: Any, jobs: Sequence[Job], say: Say) -> list[int]:
-    """Exit codes."""
+def _run_all(ray: Any, jobs: Sequence[Job], say: Say, heard: Sequence[int]) -> list[int]:
+    """Exit codes; `heard` fills with signals."""
     start = ray.remote(max_retries=0)(_run)
-    tasks = [start.options(num_cpus=_processors(job)).remote(job) for job in jobs]
+    # Trials look for this file, which all machines see, to know that they are to stop.
+    stop = jobs[0].run.with_name(f".stop-{os.getpid()}")
+    tasks = [start.options(num_cpus=_processors(job)).remote(job, stop) for job in jobs]
     names = {task: job.run.name for task, job in zip(tasks, jobs, strict=True)}
     running = tasks
     try:
-        while running:
-            (done,), running = ray.wait(running)
-            how = "finished" if ray.get(done) == 0 else "failed"
-            say(f"{len(tasks) - len(running)} of {len(tasks)}: {names[done]} {how}")
-    except (KeyboardInterrupt, Stopped) as stop:
-        for task in running:
-            ray.cancel(task)
-        ray.wait(running, num_returns=len(running))  # they are saving
-        raise Stopped(getattr(stop, "code", INTERRUPTED)) from None
-    found: list[int] = ray.get(tasks)
-    return found
+        while running and not heard:
+            found, running = ray.wait(running, timeout=1.0)
+            for done in found:
+                how = "finished" if ray.get(done) == 0 else "failed"
+                say(f"{len(tasks) - len(running)} of {len(tasks)}: {names[done]} {how}")
+        if running:
+            stop.touch()
+            ray.wait(running, num_returns=len(running))  # they are saving
+            raise Stopped(INTERRUPTED if heard[0] == signal.SIGINT else TERMINATED)
+    finally:
+        stop.unlink(missing_ok=True)
+    codes: list[int] = ray.get(tasks)
+    return codes
 
 
-def _run(job: Job) -> int:
+def _run(job: Job, stop: Path) -> int:
     """On the machine that is to do it: the trial's exit code."""
     assert job.log is not None
+    if stop.exists():
+        return TERMINATED
     job.log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(_processors(job))}
     with job.log.open("ab") as log:
         process = subprocess.Popen(job.command(), stdout=log, stderr=log, env=environment)
-        try:
-            # Ray's interrupt does not end a system call, so there must be an end to each.
-            while process.poll() is None:
-                time.sleep(0.2)
-        except KeyboardInterrupt:
-            process.terminate()
-        return process.wait()
+        while process.poll() is None:
+            if stop.exists():
+                process.terminate()
+                return process.wait()
+            time.sleep(0.2)
+    return process.returncode
