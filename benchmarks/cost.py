@@ -107,22 +107,25 @@ def main() -> None:
 
 
 def draw(series: Mapping[str, tuple[list[int], list[float], list[float]]], path: Path) -> None:
-    """Tokens/s and memory, on logarithmic axes."""
+    """Tokens/s and memory from zero on, the same scale in a row."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(9, 6), constrained_layout=True)
+    figure, axes = pyplot.subplots(2, 2, figsize=(9, 6), sharey="row", constrained_layout=True)
     for column, (axis, (values, rates, memory)) in enumerate(series.items()):
         for row, (label, ys) in enumerate((("target tokens/s", rates), ("memory, MiB", memory))):
             plot = axes[row][column]
-            plot.loglog(values, ys, marker="o", color="#3b6fb6")
+            plot.semilogx(values, ys, marker="o", color="#3b6fb6")
             plot.set_xlabel("sentence length in tokens" if axis == "length" else "vocabulary")
             plot.set_ylabel(label)
+            plot.yaxis.set_major_formatter("{x:,.0f}")
             plot.set_xticks(values, [f"{v:,}" for v in values], rotation=45)
             plot.minorticks_off()
             plot.grid(alpha=0.3)
+    for left in axes[:, 0]:
+        left.set_ylim(bottom=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
