@@ -9,9 +9,9 @@ from typing import Any, cast
 from peluche.config import parse_as
 from peluche.data.catalogue import FileVariant, catalogue, find_entry
 from peluche.data.labelled import TextSource
+from peluche.data.rows import SUFFIXES
 from peluche.errors import ConfigError, DataError, did_you_mean
 
-SUFFIXES = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 # What belongs to one file or to one run, and not to the format.
 OWN = {"path", "files", "name", "split", "variant", "languages", "slice", "limit"}
 

@@ -14,6 +14,9 @@ from peluche.errors import DataError, did_you_mean
 # Python's csv refuses fields over 128 KiB unless it is told otherwise.
 LONGEST_FIELD = 1 << 30
 
+# How tables are told by the end of their name.
+SUFFIXES = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+
 
 class Row(NamedTuple):
     """The chosen columns of one row, and where it stands, e.g. ``train.tsv:17``.

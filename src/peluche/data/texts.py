@@ -11,7 +11,7 @@ from pydantic import model_validator
 from peluche.data.catalogue import catalogue
 from peluche.data.locate import locate, provide
 from peluche.data.readers import display_name, read_lines
-from peluche.data.rows import READERS
+from peluche.data.rows import READERS, SUFFIXES
 from peluche.data.selection import Selection, SkipReport
 from peluche.data.sources import Encoding
 
@@ -97,9 +97,6 @@ def found(path: Path) -> Path:
     return locate(name, inside) or path
 
 
-KINDS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-
-
 def text_file(path: str, like: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a `TextFile` that a command line names.
 
@@ -108,7 +105,7 @@ def text_file(path: str, like: Mapping[str, Any]) -> dict[str, Any]:
             kind, a table's column is called text, and any other file is one text.
     """
     own = like.get("kind", "lines")
-    kind = KINDS.get(Path(path.removesuffix(".gz")).suffix.lower(), "document")
+    kind = SUFFIXES.get(Path(path.removesuffix(".gz")).suffix.lower(), "document")
     if kind == own or (kind == "document" and own == "lines"):
         return {"kind": own, "text": like.get("text", "text"), "path": path}
     return {"kind": kind, "path": path}

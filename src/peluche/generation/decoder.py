@@ -73,17 +73,31 @@ class ModelDecoder:
         return ModelDecoding(self.model, self.model.project_memory(memory), beams, capacity)
 
 
-class ModelDecoding:
-    """See `Decoding`. Every beam has a copy of its past."""
+class _StateDecoding:
+    """Rows of a state: `beams` for each sentence, each with a copy of its past."""
+
+    def __init__(self, state: State, beams: int, position: Tensor) -> None:
+        self.state, self.beams, self.position = state, beams, position
+
+    def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
+        first = torch.arange(len(parents), device=parents.device)[:, None] * self.beams
+        self.state.select((first + parents).flatten().to(self.position.device))
+
+    def keep(self, sentences: Int[Tensor, "kept"]) -> None:
+        beams = torch.arange(self.beams, device=sentences.device)
+        rows = (sentences[:, None] * self.beams + beams).flatten()
+        self.state.select(rows.to(self.position.device))
+
+
+class ModelDecoding(_StateDecoding):
+    """See `Decoding`."""
 
     def __init__(
         self, model: TranslationModel, memory: SourceMemory, beams: int, capacity: int
     ) -> None:
+        position = torch.zeros(1, dtype=torch.int64, device=model.head.weight.device)
+        super().__init__(model.start_state(memory, beams, capacity), beams, position)
         self.model, self.memory = model, memory
-        self.beams = beams
-        self.state = model.start_state(memory, beams, capacity)
-        device = model.head.weight.device
-        self.position = torch.zeros(1, dtype=torch.int64, device=device)
 
     def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
         hidden = self.model.hidden(
@@ -95,11 +109,8 @@ class ModelDecoding:
         self.position = self.position + 1
         return self.model.logits(hidden[:, 0]).float().cpu()
 
-    def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
-        self.state.select(_rows(parents, self.beams).to(self.position.device))
-
     def keep(self, sentences: Int[Tensor, "kept"]) -> None:
-        self.state.select(_rows_of(sentences, self.beams).to(self.position.device))
+        super().keep(sentences)
         self.memory = self.memory.select(sentences.to(self.position.device))
 
 
@@ -133,15 +144,15 @@ class LanguageDecoder:
         return LanguageDecoding(model, state, source[:, -1].repeat_interleave(beams), length, beams)
 
 
-class LanguageDecoding:
+class LanguageDecoding(_StateDecoding):
     """See `Decoding`. Searches begin with [BOS]; here it stands for the last token so far."""
 
     def __init__(
         self, model: LanguageModel, state: State, last: Tensor, length: int, beams: int
     ) -> None:
-        self.model, self.state, self.beams = model, state, beams
+        super().__init__(state, beams, torch.tensor([length - 1], device=last.device))
+        self.model = model
         self.last: Tensor | None = last
-        self.position = torch.tensor([length - 1], device=last.device)
 
     def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
         tokens, self.last = tokens if self.last is None else self.last, None
@@ -150,20 +161,3 @@ class LanguageDecoding:
         )
         self.position = self.position + 1
         return self.model.logits(hidden[:, 0]).float().cpu()
-
-    def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
-        self.state.select(_rows(parents, self.beams).to(self.position.device))
-
-    def keep(self, sentences: Int[Tensor, "kept"]) -> None:
-        self.state.select(_rows_of(sentences, self.beams).to(self.position.device))
-
-
-def _rows(parents: Int[Tensor, "sentences beams"], beams: int) -> Int[Tensor, "rows"]:
-    """Numbers of the rows that `parents` of each sentence stand in."""
-    first = torch.arange(len(parents), device=parents.device)[:, None] * beams
-    return (first + parents).flatten()
-
-
-def _rows_of(sentences: Int[Tensor, "kept"], beams: int) -> Int[Tensor, "rows"]:
-    """Numbers of all rows of these sentences."""
-    return (sentences[:, None] * beams + torch.arange(beams, device=sentences.device)).flatten()
