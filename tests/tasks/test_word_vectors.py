@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -259,3 +260,19 @@ def test_mistakes_are_told(run, text, tmp_path):
     empty.write_text("\n\n")
     with pytest.raises(DataError, match=r"none of 2 examples is left|corpus is empty"):
         train_recipe(parse_recipe(values(text, data={"train": {"path": empty}})), tmp_path / "c")
+
+
+def test_a_text_is_not_held_in_memory(text, tmp_path):
+    """Counting, encoding and training stream: memory does not grow with the text."""
+    large = tmp_path / "large.txt"
+    large.write_text(text.read_text(encoding="utf-8") * 40, encoding="utf-8")
+    peaks = {}
+    for path in (text, large, text):
+        changes = {"evaluation": {}, "training": {"steps": 1, "threads": 1}}
+        recipe = parse_recipe(values(path, **changes))
+        tracemalloc.start()
+        train_recipe(recipe, tmp_path / f"run-{len(peaks)}-{path.stem}")
+        _, peaks[path] = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert large.stat().st_size > 700_000
+    assert peaks[large] < peaks[text] + 200_000
