@@ -265,7 +265,7 @@ def test_mistakes_are_told(run, text, tmp_path):
 def test_a_text_is_not_held_in_memory(text, tmp_path):
     """Counting, encoding and training stream: memory does not grow with the text."""
     large = tmp_path / "large.txt"
-    large.write_text(text.read_text(encoding="utf-8") * 40, encoding="utf-8")
+    large.write_text(text.read_text(encoding="utf-8") * 100, encoding="utf-8")
     peaks = {}
     for path in (text, large, text):
         changes = {"evaluation": {}, "training": {"steps": 1, "threads": 1}}
@@ -274,5 +274,5 @@ def test_a_text_is_not_held_in_memory(text, tmp_path):
         train_recipe(recipe, tmp_path / f"run-{len(peaks)}-{path.stem}")
         _, peaks[path] = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert large.stat().st_size > 700_000
-    assert peaks[large] < peaks[text] + 200_000
+    assert large.stat().st_size > 1_500_000
+    assert peaks[large] < peaks[text] + 600_000  # a piece that is read
