@@ -66,8 +66,8 @@ class NegativeSampling:
 
     Plain gradient descent, a window or a few bags (numba) or some windows (torch) at a time. In a
     continuous bag of words every word of the context moves by the whole gradient of their mean
-    instead of its share, as in the authors' code. With several threads the kernel's workers change the same tables
-    without locks (Hogwild, Recht et al. 2011), and no two runs are alike bit for bit.
+    instead of its share, as in the authors' code. With several threads the kernel's workers change
+    the same tables without locks (Hogwild, Recht et al. 2011), and no two runs are alike.
     """
 
     def __init__(
