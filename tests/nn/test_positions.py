@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from peluche.errors import DataError
-from peluche.nn.positions import ALiBi, Learned, RelativeBias, Rotary, Sinusoidal, alibi_slopes
+from peluche.nn.positions import ALiBi, Learned, RelativeBias, Sinusoidal, alibi_slopes
+from peluche.nn.rotary import Rotary
 
 
 @pytest.mark.parametrize("d_model", [2, 6, 64])

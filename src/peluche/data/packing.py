@@ -6,7 +6,7 @@ Each document is [BOS], its tokens, [EOS]; documents follow one another without 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,6 +50,12 @@ class LanguageBatch:
     def target_tokens(self) -> int:
         """Tokens that are to be said."""
         return int(self.valid.sum())
+
+    @classmethod
+    def join(cls, batches: Sequence[LanguageBatch]) -> LanguageBatch:
+        """The rows of all."""
+        columns = zip(*(vars(batch).values() for batch in batches), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
 
     def to(self, device: torch.device) -> LanguageBatch:
         """The same batch on a device."""

@@ -14,7 +14,9 @@ from peluche.errors import ConfigError, MissingExtraError
 from peluche.hub.exported import new_folder
 from peluche.hub.tensors import bytes_needed
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.transformer import PLAIN
 from peluche.nn.positions import Sinusoidal
+from peluche.nn.rotary import RopeConfig
 from peluche.text.tokenizer import Tokenizer
 
 # CTranslate2 computes what lies beyond the table differently: interleaved.
@@ -30,9 +32,11 @@ _NEVER = -1e4
 _ACTIVATIONS = {
     "relu": ("RELU", False),
     "gelu": ("GELU", False),
+    "gelu_tanh": ("GELUTanh", False),
     "relu2": ("RELU", True),
     "swiglu": ("SWISH", True),
     "geglu": ("GELU", True),
+    "geglu_tanh": ("GELUTanh", True),
 }
 
 
@@ -82,12 +86,7 @@ def _make_spec(config: EncoderDecoderConfig) -> Any:
             "exporting to CTranslate2 needs the package ctranslate2",
             remedy="pip install 'peluche[export]'",
         ) from None
-    if config.positions == "alibi":
-        raise ConfigError(
-            "CTranslate2 cannot express model.positions=alibi in an encoder",
-            where="the run's config",
-            remedy="train with sinusoidal, learned, rope, relative or no positions",
-        )
+    _require_expressible(config)
     activation, gated = _ACTIVATIONS[config.activation]
     settings: dict[str, Any] = {
         "pre_norm": config.norm_placement != "post",
@@ -107,6 +106,24 @@ def _make_spec(config: EncoderDecoderConfig) -> Any:
         config.decoder_layers or config.layers, config.heads, **settings
     )
     return transformer_spec.TransformerSpec(encoder, decoder)
+
+
+def _require_expressible(config: EncoderDecoderConfig) -> None:
+    if config.positions == "alibi":
+        raise ConfigError(
+            "CTranslate2 cannot express model.positions=alibi in an encoder",
+            where="the run's config",
+            remedy="train with sinusoidal, learned, rope, relative or no positions",
+        )
+    can = {**PLAIN, "rope": (RopeConfig(),), "norm": ("layernorm", "rmsnorm")}
+    obstacles = [key for key, values in can.items() if getattr(config, key) not in values]
+    if obstacles:
+        settings = ", ".join(f"model.{key}={getattr(config, key)}" for key in obstacles)
+        raise ConfigError(
+            f"the export to CTranslate2 does not know {settings}",
+            where="the run's config",
+            remedy="train without, or export to another format",
+        )
 
 
 def _fill(spec: Any, config: EncoderDecoderConfig, state: Mapping[str, Tensor]) -> None:

@@ -9,14 +9,16 @@ from torch import Tensor
 from peluche.generation.decoder import Decoder, ModelDecoder
 from peluche.generation.search import GROUP
 from peluche.inference.memory import BeamMemory
-from peluche.inference.packed import PackedBlock, PackedEncoderDecoder, hiding
+from peluche.inference.packed import PackedBlock, PackedEncoderDecoder, can_pack, hiding
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.translation import TranslationModel
 
 
 def fastest_decoder(model: TranslationModel) -> Decoder:
     """The fastest way there is to run a model; its weights are copied."""
-    return PackedDecoder(model) if isinstance(model, EncoderDecoder) else ModelDecoder(model)
+    if isinstance(model, EncoderDecoder) and can_pack(model.config):
+        return PackedDecoder(model)
+    return ModelDecoder(model)
 
 
 class PackedDecoder:

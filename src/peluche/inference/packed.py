@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peluche.models.encoder_decoder import EncoderDecoder
+from peluche.models.transformer import PLAIN, TransformerConfig
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.blocks import Block, Residual
 from peluche.nn.feedforward import FeedForward, GatedFeedForward
@@ -26,6 +27,14 @@ from peluche.nn.stack import Stack
 
 # Below this many, torch's softmax and batched product take paths several times slower.
 LEAST_SLOTS = 16
+# What packed layers know beyond plain ones.
+PACKED = ("head_width", "norm_epsilon")
+
+
+def can_pack(config: TransformerConfig) -> bool:
+    """Whether packed layers know all parts that a model is made of."""
+    needed = {key: values for key, values in PLAIN.items() if key not in PACKED}
+    return all(getattr(config, key) in values for key, values in needed.items())
 
 
 class Matrix(NamedTuple):

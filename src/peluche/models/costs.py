@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.nn.feedforward import GATED
 
 
 def training_flops(
@@ -21,7 +22,7 @@ def training_flops(
     """
     width, heads = config.d_model, config.heads
     kv_width = width // heads * (config.kv_heads or heads)
-    matrices = 3 if config.activation in ("swiglu", "geglu") else 2
+    matrices = 3 if config.activation in GATED else 2
     feed_forward = matrices * width * config.d_ff
     queries, keys = 2 * width * width, 2 * width * kv_width
     decoder_layers = config.decoder_layers or config.layers

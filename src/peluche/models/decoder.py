@@ -6,12 +6,15 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from peluche.models.language_model import LanguageModel
-from peluche.models.transformer import TransformerConfig, build_stack
-from peluche.nn.masks import Causal, Documents, Mask, prepare
+from peluche.models.transformer import TransformerConfig, build_stack, layer_masks
+from peluche.nn.losses import TokenLoss, cross_entropy
+from peluche.nn.masks import Documents, Mask, causal, prepare
 from peluche.nn.positions import PositionKind
+from peluche.nn.stack import LayerMasks
 from peluche.nn.state import KeyValueState, StaticState
 from peluche.nn.trace import scope
 
@@ -24,11 +27,18 @@ class DecoderConfig(TransformerConfig):
     kind: Literal["decoder"] = "decoder"
     positions: PositionKind = "rope"
     tie_embeddings: bool = True
+    scale_embeddings: bool | None = Field(
+        None,
+        description="by √d_model; with sinusoidal positions, which would drown them, if not given",
+    )
+    logit_softcap: float | None = Field(None, gt=0, description="logits s become c·tanh(s/c)")
 
     @property
     def embedding_scale(self) -> float:
-        """What embeddings are multiplied by: sinusoids of size one would drown small ones."""
-        return self.d_model**0.5 if self.positions == "sinusoidal" else 1.0
+        """What embeddings are multiplied by."""
+        scaled = self.scale_embeddings
+        scaled = self.positions == "sinusoidal" if scaled is None else scaled
+        return self.d_model**0.5 if scaled else 1.0
 
     def build(self, vocabulary: int) -> Decoder:
         """A freshly initialised model for a vocabulary of this size."""
@@ -77,8 +87,9 @@ class Decoder(LanguageModel):
             config.layers,
             rows,
             config.kv_heads or config.heads,
-            config.d_model // config.heads,
+            config.width_of_heads,
             capacity,
+            windows=config.windows(config.layers),
             dtype=weight.dtype,
             device=weight.device,
         )
@@ -95,16 +106,33 @@ class Decoder(LanguageModel):
         rows, length = tokens.shape
         if positions is None:
             positions = torch.arange(length, device=tokens.device)
-        mask = None
+        masks: LayerMasks = None
         if state is None:
             places = torch.arange(length, device=tokens.device)
-            mask = prepare(_mask(document_ids), rows, places, places)
+            masks = layer_masks(
+                self.config.windows(self.config.layers),
+                lambda window: prepare(_mask(document_ids, window), rows, places, places),
+            )
         with scope("decoder"):
-            return self.decoder(tokens, positions, mask, state=state)
+            return self.decoder(tokens, positions, masks, state=state)
+
+    def token_loss(
+        self,
+        hidden: Float[Tensor, "rows width"],
+        labels: Int[Tensor, "rows"],
+        smoothing: float = 0.0,
+    ) -> TokenLoss:
+        if self.config.logit_softcap is None:
+            return super().token_loss(hidden, labels, smoothing)
+        return cross_entropy(self.logits(hidden), labels, smoothing)
+
+    def logits(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch vocabulary"]:
+        logits, softcap = self.head(hidden), self.config.logit_softcap
+        return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 
-def _mask(document_ids: Tensor | None) -> Mask:
+def _mask(document_ids: Tensor | None, window: int | None) -> Mask:
     """Who sees whom; one document a row is the plain case that attention has a fast path for."""
     if document_ids is None or bool((document_ids == document_ids[:, :1]).all()):
-        return Causal()
-    return Causal() & Documents(document_ids)
+        return causal(window)
+    return causal(window) & Documents(document_ids)

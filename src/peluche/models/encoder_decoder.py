@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from peluche.models.transformer import TransformerConfig, build_stack
+from peluche.models.transformer import TransformerConfig, build_stack, layer_masks
 from peluche.models.translation import TranslationModel
 from peluche.nn.attention import MultiHeadAttention
-from peluche.nn.masks import Causal, Padding, prepare
-from peluche.nn.stack import Memory
+from peluche.nn.masks import Padding, PreparedMask, Window, causal, prepare
+from peluche.nn.stack import LayerMasks, Memory
 from peluche.nn.state import KeyValueState, StaticState
 from peluche.nn.trace import scope
 
@@ -72,10 +72,18 @@ class EncoderDecoder(TranslationModel):
     ) -> Memory:
         """Read the source sentences; `valid` is False at padding."""
         positions = torch.arange(source.shape[1], device=source.device)
+        rows = source.shape[0]
         # Padding is the same for every query, so one query row is enough for all of them.
-        mask = prepare(Padding(valid), source.shape[0], positions[:1], positions)
+        mask = prepare(Padding(valid), rows, positions[:1], positions)
+
+        def seen(window: int | None) -> PreparedMask | None:
+            if window is None:
+                return mask
+            return prepare(Padding(valid) & Window(window), rows, positions, positions)
+
         with scope("encoder"):
-            hidden = self.encoder(source, positions, mask)
+            windows = self.config.windows(self.config.layers)
+            hidden = self.encoder(source, positions, layer_masks(windows, seen))
         return Memory(hidden, valid, mask)
 
     def project_memory(self, memory: Memory) -> Memory:
@@ -94,8 +102,9 @@ class EncoderDecoder(TranslationModel):
             len(self.decoder.blocks),
             memory.hidden.shape[0] * beams,
             config.kv_heads or config.heads,
-            config.d_model // config.heads,
+            config.width_of_heads,
             capacity,
+            windows=self._decoder_windows,
             dtype=memory.hidden.dtype,
             device=memory.hidden.device,
         )
@@ -117,6 +126,15 @@ class EncoderDecoder(TranslationModel):
             condition = self.project_memory(condition)
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device)
-        mask = prepare(Causal(), 1, positions, positions) if state is None else None
+        masks: LayerMasks = None
+        if state is None:
+            masks = layer_masks(
+                self._decoder_windows,
+                lambda window: prepare(causal(window), 1, positions, positions),
+            )
         with scope("decoder"):
-            return self.decoder(tokens, positions, mask, condition, state)
+            return self.decoder(tokens, positions, masks, condition, state)
+
+    @property
+    def _decoder_windows(self) -> tuple[int | None, ...]:
+        return self.config.windows(len(self.decoder.blocks))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from peluche.errors import ConfigError
+from peluche.models import layouts
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.transformer import PLAIN
 
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
 _SELF = {
@@ -62,7 +63,7 @@ class Layout(NamedTuple):
 
     model_type: str
     architecture: str
-    can: Mapping[str, tuple[str, ...]]
+    can: Mapping[str, tuple[object, ...]]
 
 
 _ACTIVATIONS = ("relu", "gelu", "relu2")
@@ -71,6 +72,7 @@ LAYOUTS = (
         "marian",
         "MarianMTModel",
         {
+            **PLAIN,
             "norm_placement": ("post",),
             "norm": ("layernorm",),
             # Its position table is computed, never saved, so a learned one would be lost.
@@ -83,6 +85,7 @@ LAYOUTS = (
         "pegasus",
         "PegasusForConditionalGeneration",
         {
+            **PLAIN,
             "norm_placement": ("pre",),
             "norm": ("layernorm",),
             "positions": ("sinusoidal", "learned"),
@@ -95,36 +98,8 @@ LAYOUTS = (
 
 
 def find_layout(config: EncoderDecoderConfig) -> Layout:
-    """The layout that expresses a model exactly.
-
-    Raises:
-        ConfigError: when none does, with the settings that stand in the way.
-    """
-
-    def distance(layout: Layout) -> tuple[bool, int]:
-        obstacles = _obstacles(config, layout)
-        return "norm_placement" in obstacles, len(obstacles)
-
-    layout = min(LAYOUTS, key=distance)
-    obstacles = _obstacles(config, layout)
-    if not obstacles:
-        return layout
-    raise ConfigError(
-        f"{layout.architecture}, the nearest class of transformers, cannot express "
-        + ", ".join(f"model.{key}={getattr(config, key)}" for key in obstacles),
-        where="the run's config",
-        remedy="train with settings that can be exported: "
-        + "; or ".join(_allowed(layout) for layout in LAYOUTS),
-    )
-
-
-def _obstacles(config: EncoderDecoderConfig, layout: Layout) -> list[str]:
-    return [key for key, values in layout.can.items() if getattr(config, key) not in values]
-
-
-def _allowed(layout: Layout) -> str:
-    settings = ", ".join(f"{key} {'|'.join(values)}" for key, values in layout.can.items())
-    return f"{layout.architecture} ({settings})"
+    """See `peluche.models.layouts.find_layout`."""
+    return layouts.find_layout(config, LAYOUTS, hidden=PLAIN)
 
 
 def parameter_names(config: EncoderDecoderConfig) -> dict[str, str]:

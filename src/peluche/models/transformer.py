@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from pydantic import Field, model_validator
 from torch import nn
 
 from peluche.config import Config
-from peluche.nn.attention import HeadPositions, MultiHeadAttention, check_heads
+from peluche.nn.attention import MultiHeadAttention, check_heads
 from peluche.nn.blocks import Block, NormPlacement, Residual
+from peluche.nn.experts import Experts, ExpertsConfig
 from peluche.nn.feedforward import ActivationKind, build_feed_forward
+from peluche.nn.masks import PreparedMask
 from peluche.nn.norms import NormKind, build_norm
 from peluche.nn.positions import PositionKind, build_positions, check_positions
-from peluche.nn.stack import Stack
+from peluche.nn.rotary import RopeConfig, Rotary
+from peluche.nn.stack import LayerMasks, Stack
+
+
+class WindowConfig(Config):
+    """Layers that see only what is near (Beltagy et al. 2020, §3.1).
+
+    Attributes:
+        size: a query sees itself and the `size` − 1 positions before it.
+        global_every: each so many-th layer sees everything; None: no layer does.
+        rope: of the layers with a window, where it is not that of the others (Gemma 3).
+    """
+
+    size: int = Field(gt=0)
+    global_every: int | None = Field(None, gt=0)
+    rope: RopeConfig | None = None
+
+    def seen_by(self, layer: int) -> int | None:
+        """How far a layer, counted from 0, sees."""
+        everything = self.global_every is not None and (layer + 1) % self.global_every == 0
+        return None if everything else self.size
 
 
 class TransformerConfig(Config):
@@ -21,22 +45,66 @@ class TransformerConfig(Config):
     layers: int = Field(3, gt=0)
     heads: int = Field(4, gt=0)
     kv_heads: int | None = Field(None, gt=0, description="fewer than heads: GQA; one: MQA")
+    head_width: int | None = Field(None, gt=0, description="d_model / heads unless given")
     d_ff: int = Field(1024, gt=0)
     activation: ActivationKind = "relu"
     norm: NormKind = "layernorm"
+    norm_epsilon: float | None = Field(None, gt=0, description="the norm's usual one if not given")
     norm_placement: NormPlacement = "pre"
+    norm_input: bool = Field(False, description="normalise what the first layer reads")
+    qk_norm: bool = Field(False, description="normalise each head's queries and keys")
     positions: PositionKind = "sinusoidal"
+    rope: RopeConfig = RopeConfig()
+    window: WindowConfig | None = None
     max_length: int = Field(512, gt=0, description="longest sequence of learned positions")
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.0, ge=0, lt=1)
+    attention_scale: float | None = Field(None, gt=0, description="1/√head_width if not given")
+    attention_softcap: float | None = Field(None, gt=0, description="scores s become c·tanh(s/c)")
     activation_dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = True
+    qkv_bias: bool | None = Field(
+        None, description="of queries, keys, values; as bias if not given"
+    )
+    experts: ExpertsConfig | None = None
 
     @model_validator(mode="after")
     def _parts_fit(self) -> TransformerConfig:
-        check_heads(self.d_model, self.heads, self.kv_heads)
-        check_positions(self.positions, self.d_model, self.heads)
+        check_heads(self.d_model, self.heads, self.kv_heads, self.head_width)
+        check_positions(self.positions, self.d_model, self.heads, self.width_of_heads)
         return self
+
+    @property
+    def width_of_heads(self) -> int:
+        """Features of a head."""
+        return self.head_width or self.d_model // self.heads
+
+    def windows(self, layers: int) -> tuple[int | None, ...]:
+        """How far each of so many layers sees."""
+        window = self.window
+        return tuple(None if window is None else window.seen_by(layer) for layer in range(layers))
+
+
+# What these have to be for the plain layers of the older layouts and of packed weights.
+PLAIN: dict[str, tuple[object, ...]] = {
+    "head_width": (None,),
+    "norm_epsilon": (None,),
+    "norm_input": (False,),
+    "qk_norm": (False,),
+    "window": (None,),
+    "attention_scale": (None,),
+    "attention_softcap": (None,),
+    "qkv_bias": (None,),
+    "experts": (None,),
+}
+
+
+def layer_masks(
+    windows: Sequence[int | None], make: Callable[[int | None], PreparedMask | None]
+) -> LayerMasks:
+    """A mask for each layer; `make` is asked once for each distance that layers see."""
+    made = {window: make(window) for window in set(windows)}
+    return [made[window] for window in windows]
 
 
 def build_stack(
@@ -55,33 +123,54 @@ def build_stack(
     """
     d_model, heads = config.d_model, config.heads
     places = build_positions(
-        config.positions, d_model, heads, max_length=config.max_length, bidirectional=bidirectional
+        config.positions,
+        d_model,
+        heads,
+        max_length=config.max_length,
+        bidirectional=bidirectional,
+        rope=config.rope,
     )
+    near = places.turning
+    if near is not None and config.window is not None and config.window.rope is not None:
+        near = config.window.rope.build()
 
-    def make_attention(head_positions: HeadPositions | None = None) -> MultiHeadAttention:
+    def make_attention(turning: Rotary | None = None) -> MultiHeadAttention:
         return MultiHeadAttention(
             d_model,
             heads,
             config.kv_heads,
+            head_width=config.head_width,
             bias=config.bias,
+            qkv_bias=config.qkv_bias,
             dropout=config.attention_dropout,
-            head_positions=head_positions,
+            head_positions=turning,
+            query_norm=make_norm(config.width_of_heads) if config.qk_norm else None,
+            key_norm=make_norm(config.width_of_heads) if config.qk_norm else None,
+            scale=config.attention_scale,
+            softcap=config.attention_softcap,
         )
 
-    def make_norm() -> nn.Module:
-        return build_norm(config.norm, d_model, bias=config.bias)
+    def make_norm(width: int = d_model) -> nn.Module:
+        return build_norm(config.norm, width, bias=config.bias, epsilon=config.norm_epsilon)
 
-    def make_block() -> Block:
+    def make_feed_forward(width: int = config.d_ff) -> nn.Module:
+        return build_feed_forward(
+            config.activation,
+            d_model,
+            width,
+            bias=config.bias,
+            dropout=config.activation_dropout,
+        )
+
+    def make_experts(experts: ExpertsConfig) -> nn.Module:
+        shared = make_feed_forward(experts.shared) if experts.shared else None
+        return Experts(experts, d_model, config.d_ff, config.activation, shared)
+
+    def make_block(window: int | None) -> Block:
         return Block(
-            self_attention=make_attention(places.turning),
+            self_attention=make_attention(places.turning if window is None else near),
             cross_attention=make_attention() if cross else None,
-            feed_forward=build_feed_forward(
-                config.activation,
-                d_model,
-                config.d_ff,
-                bias=config.bias,
-                dropout=config.activation_dropout,
-            ),
+            feed_forward=make_experts(config.experts) if config.experts else make_feed_forward(),
             make_residual=lambda: Residual(make_norm, config.norm_placement, config.dropout),
         )
 
@@ -90,7 +179,8 @@ def build_stack(
         scale=d_model**0.5 if scale is None else scale,
         positions=places.added,
         bias=places.bias,
-        blocks=[make_block() for _ in range(layers)],
+        blocks=[make_block(window) for window in config.windows(layers)],
         norm=make_norm() if config.norm_placement != "post" else nn.Identity(),
         dropout=config.dropout,
+        input_norm=make_norm() if config.norm_input else None,
     )

@@ -109,9 +109,11 @@ class HeadPositions(Protocol):
     def __call__(self, heads: Tensor, positions: Tensor) -> Tensor: ...
 
 
-def check_heads(d_model: int, heads: int, kv_heads: int | None) -> None:
+def check_heads(
+    d_model: int, heads: int, kv_heads: int | None, head_width: int | None = None
+) -> None:
     """Raise ValueError, with the nearest values that fit, if heads cannot share `d_model`."""
-    if d_model % heads:
+    if head_width is None and d_model % heads:
         near_width = max(1, round(d_model / heads)) * heads
         raise ValueError(
             f"d_model {d_model} is not divisible by heads {heads}; "
@@ -134,6 +136,15 @@ class MultiHeadAttention(nn.Module):
 
     Query, key and value projections are separate parameters; adapters, optimizers and weight
     layouts rely on it. `heads` 8 and `kv_heads` 1 is multi-query attention (Shazeer 2019).
+
+    Args:
+        head_width: features of a head; d_model / heads unless given.
+        bias: of all projections; `qkv_bias` of those of queries, keys and values, as `bias` unless
+            given.
+        head_positions: turns queries and keys.
+        query_norm, key_norm: of each head's features, before they are turned (Henry et al. 2020).
+        scale: of the scores; 1/√head_width unless given.
+        softcap: see `attention`.
     """
 
     def __init__(
@@ -142,19 +153,26 @@ class MultiHeadAttention(nn.Module):
         heads: int,
         kv_heads: int | None = None,
         *,
+        head_width: int | None = None,
         bias: bool = True,
+        qkv_bias: bool | None = None,
         dropout: float = 0.0,
         head_positions: HeadPositions | None = None,
+        query_norm: nn.Module | None = None,
+        key_norm: nn.Module | None = None,
+        scale: float | None = None,
         softcap: float | None = None,
     ) -> None:
         super().__init__()
         self.heads, self.kv_heads = heads, kv_heads or heads
-        self.head_width = d_model // heads
-        self.dropout, self.softcap = dropout, softcap
+        self.head_width = head_width or d_model // heads
+        self.dropout, self.scale, self.softcap = dropout, scale, softcap
         self.head_positions = head_positions
-        self.query = nn.Linear(d_model, heads * self.head_width, bias=bias)
-        self.key = nn.Linear(d_model, self.kv_heads * self.head_width, bias=bias)
-        self.value = nn.Linear(d_model, self.kv_heads * self.head_width, bias=bias)
+        self.query_norm, self.key_norm = query_norm, key_norm
+        qkv_bias = bias if qkv_bias is None else qkv_bias
+        self.query = nn.Linear(d_model, heads * self.head_width, bias=qkv_bias)
+        self.key = nn.Linear(d_model, self.kv_heads * self.head_width, bias=qkv_bias)
+        self.value = nn.Linear(d_model, self.kv_heads * self.head_width, bias=qkv_bias)
         self.out = nn.Linear(heads * self.head_width, d_model, bias=bias)
 
     def forward(
@@ -168,7 +186,7 @@ class MultiHeadAttention(nn.Module):
         layer: int = 0,
     ) -> Float[Tensor, "batch query d_model"]:
         """Self-attention; with a `state`, over everything it remembers of this layer."""
-        query = self._split(self.query(hidden), self.heads)
+        query = self._query(hidden)
         key, value = self.keys_and_values(hidden)
         if self.head_positions is not None:
             query = self.head_positions(query, positions)
@@ -192,7 +210,7 @@ class MultiHeadAttention(nn.Module):
         The memory may have fewer rows than `hidden` by a whole factor: then so many consecutive
         rows (the beams of one sentence) share a memory row, and nothing is copied.
         """
-        return self._attend(self._split(self.query(hidden), self.heads), key, value, mask)
+        return self._attend(self._query(hidden), key, value, mask)
 
     def keys_and_values(
         self, source: Float[Tensor, "batch length d_model"]
@@ -201,7 +219,13 @@ class MultiHeadAttention(nn.Module):
     ]:
         """Project what is attended to."""
         key = self._split(self.key(source), self.kv_heads)
+        if self.key_norm is not None:
+            key = self.key_norm(key)
         return key, self._split(self.value(source), self.kv_heads)
+
+    def _query(self, hidden: Tensor) -> Tensor:
+        query = self._split(self.query(hidden), self.heads)
+        return query if self.query_norm is None else self.query_norm(query)
 
     def _split(self, projected: Tensor, heads: int) -> Tensor:
         return projected.unflatten(-1, (heads, self.head_width)).transpose(1, 2)
@@ -228,6 +252,7 @@ class MultiHeadAttention(nn.Module):
             value,
             mask,
             bias,
+            scale=self.scale,
             softcap=self.softcap,
             dropout=self.dropout if self.training else 0.0,
         )

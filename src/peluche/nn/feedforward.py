@@ -11,12 +11,29 @@ from torch.nn import functional as F
 
 from peluche.nn.dropout import Dropout
 
-ActivationKind = Literal["relu", "gelu", "relu2", "swiglu", "geglu"]
+ActivationKind = Literal["relu", "gelu", "gelu_tanh", "relu2", "swiglu", "geglu", "geglu_tanh"]
+GATED = ("swiglu", "geglu", "geglu_tanh")
 
 
 def relu_squared(values: Tensor) -> Tensor:
     """max(x, 0)² (So et al. 2021)."""
     return F.relu(values).square()
+
+
+def gelu_tanh(values: Tensor) -> Tensor:
+    """GELU by tanh, as GPT-2 and Gemma compute it (Hendrycks & Gimpel 2016, §2)."""
+    return F.gelu(values, approximate="tanh")
+
+
+ACTIVATIONS = {
+    "relu": torch.relu_,
+    "gelu": F.gelu,
+    "gelu_tanh": gelu_tanh,
+    "relu2": relu_squared,
+    "swiglu": F.silu,
+    "geglu": F.gelu,
+    "geglu_tanh": gelu_tanh,
+}
 
 
 class FeedForward(nn.Module):
@@ -28,7 +45,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
-        self.activation = {"relu": torch.relu_, "gelu": F.gelu, "relu2": relu_squared}[kind]
+        self.activation = ACTIVATIONS[kind]
         self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
@@ -48,7 +65,7 @@ class GatedFeedForward(nn.Module):
         self.gate = nn.Linear(d_model, d_ff, bias=bias)
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
-        self.activation = F.silu if kind == "swiglu" else F.gelu
+        self.activation = ACTIVATIONS[kind]
         self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
@@ -59,5 +76,5 @@ def build_feed_forward(
     kind: ActivationKind, d_model: int, d_ff: int, *, bias: bool = True, dropout: float = 0.0
 ) -> nn.Module:
     """The feed-forward layer for an activation; SwiGLU and GeGLU have a third matrix."""
-    layer = GatedFeedForward if kind in ("swiglu", "geglu") else FeedForward
+    layer = GatedFeedForward if kind in GATED else FeedForward
     return layer(d_model, d_ff, kind, bias=bias, dropout=dropout)

@@ -24,6 +24,19 @@ class TokenLoss(NamedTuple):
     nll: Float[Tensor, ""]
 
 
+def cross_entropy(
+    logits: Float[Tensor, "rows vocabulary"], labels: Int[Tensor, "rows"], smoothing: float = 0.0
+) -> TokenLoss:
+    """Cross-entropy against smoothed labels, by the formula.
+
+    The target distribution is (1 − ε)·one-hot + ε/V (Szegedy et al. 2016, §7).
+    """
+    log_probabilities = logits.log_softmax(-1)
+    nll = -log_probabilities.gather(-1, labels[:, None]).sum()
+    uniform = -log_probabilities.mean(-1).sum()
+    return TokenLoss((1 - smoothing) * nll + smoothing * uniform, nll.detach())
+
+
 def plain_cross_entropy(
     hidden: Float[Tensor, "rows d_model"],
     weight: Float[Tensor, "vocabulary d_model"],
@@ -31,15 +44,9 @@ def plain_cross_entropy(
     smoothing: float = 0.0,
     bias: Float[Tensor, "vocabulary"] | None = None,
 ) -> TokenLoss:
-    """Project to logits, then cross-entropy against smoothed labels, by the formula.
-
-    The target distribution is (1 − ε)·one-hot + ε/V (Szegedy et al. 2016, §7).
-    """
+    """Project to logits, then `cross_entropy`."""
     logits = torch.nn.functional.linear(hidden, weight, bias)
-    log_probabilities = logits.log_softmax(-1)
-    nll = -log_probabilities.gather(-1, labels[:, None]).sum()
-    uniform = -log_probabilities.mean(-1).sum()
-    return TokenLoss((1 - smoothing) * nll + smoothing * uniform, nll.detach())
+    return cross_entropy(logits, labels, smoothing)
 
 
 class _FusedCrossEntropy(torch.autograd.Function):

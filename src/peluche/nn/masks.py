@@ -66,6 +66,11 @@ class Window(Mask):
         return (query - key).abs() < self.size
 
 
+def causal(window: int | None = None) -> Mask:
+    """A query sees itself and what came before, of that the last `window` positions if given."""
+    return Causal() if window is None else Causal() & Window(window)
+
+
 @dataclass(frozen=True, eq=False)
 class Padding(Mask):
     """Only keys marked True in `valid` (B, K) are seen."""

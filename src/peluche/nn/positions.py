@@ -1,4 +1,4 @@
-"""Where a token stands: added to embeddings, turned into heads, or added to scores."""
+"""Where a token stands: added to embeddings, or added to scores; turned heads are next door."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from peluche.errors import DataError
+from peluche.nn.rotary import RopeConfig, Rotary, angles
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "relative", "none"]
 
@@ -31,21 +32,10 @@ class Sinusoidal(nn.Module):
         if need > len(self.table):
             size = max(64, 2 ** math.ceil(math.log2(need)))
             places = torch.arange(size, device=self.table.device)
-            angles = _angles(places, self.table.shape[1], base=10000.0)
-            table = torch.cat([angles.sin(), angles.cos()], dim=-1)
+            turned = angles(places, self.table.shape[1])
+            table = torch.cat([turned.sin(), turned.cos()], dim=-1)
             self.table = table.to(self.table.dtype)
         return self.table[positions]
-
-
-def _angles(
-    positions: Int[Tensor, "*shape"], width: int, base: float
-) -> Float[Tensor, "*shape {width//2}"]:
-    """position · base^(−2i/width), in float64 whatever the model's type.
-
-    Frequencies are not kept in a buffer, which `model.to(dtype)` would round.
-    """
-    halves = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
-    return positions[..., None] * base ** (-halves / width)
 
 
 class Learned(nn.Module):
@@ -65,33 +55,6 @@ class Learned(nn.Module):
                 "sinusoidal, rope, alibi or relative positions",
             )
         return self.weight[positions]
-
-
-class Rotary(nn.Module):
-    """Rotary position embedding: pairs of features turn with position (Su et al. 2021, §3.2.2).
-
-    Feature i is paired with i + width/2, as in Llama and `transformers`.
-    """
-
-    def __init__(self, base: float = 10000.0) -> None:
-        super().__init__()
-        self.base = base
-
-    def angles(self, positions: Int[Tensor, "*places"], width: int) -> Float[Tensor, "..."]:
-        """(*places, width / 2): how far each pair of a head's features is turned, in radians."""
-        return _angles(positions, width, self.base)
-
-    def forward(
-        self,
-        heads: Float[Tensor, "batch heads length width"],
-        positions: Int[Tensor, "length"] | Int[Tensor, "batch length"],
-    ) -> Float[Tensor, "batch heads length width"]:
-        angles = self.angles(positions, heads.shape[-1])
-        cos, sin = (t.to(heads.dtype) for t in (angles.cos(), angles.sin()))
-        if positions.dim() == 2:
-            cos, sin = cos[:, None], sin[:, None]
-        first, second = heads.chunk(2, dim=-1)
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 class ALiBi(nn.Module):
@@ -173,7 +136,13 @@ class Positions(NamedTuple):
 
 
 def build_positions(
-    kind: PositionKind, d_model: int, heads: int, *, max_length: int, bidirectional: bool
+    kind: PositionKind,
+    d_model: int,
+    heads: int,
+    *,
+    max_length: int,
+    bidirectional: bool,
+    rope: RopeConfig = RopeConfig(),
 ) -> Positions:
     """The parts for a kind of positions."""
     match kind:
@@ -182,7 +151,7 @@ def build_positions(
         case "learned":
             return Positions(added=Learned(d_model, max_length))
         case "rope":
-            return Positions(turning=Rotary())
+            return Positions(turning=rope.build())
         case "alibi":
             return Positions(bias=ALiBi(heads))
         case "relative":
@@ -191,13 +160,15 @@ def build_positions(
             return Positions()
 
 
-def check_positions(kind: PositionKind, d_model: int, heads: int) -> None:
+def check_positions(kind: PositionKind, d_model: int, heads: int, head_width: int) -> None:
     """Raise ValueError, with the nearest width that fits, if positions cannot be laid out."""
     near = max(1, round(d_model / (2 * heads))) * 2 * heads
-    if kind == "rope" and (d_model // heads) % 2:
+    if kind == "rope" and head_width % 2:
+        given = head_width * heads != d_model
+        remedy = f"head_width {head_width + 1}" if given else f"d_model {near}"
         raise ValueError(
-            f"rope turns pairs of features, but a head has {d_model // heads}; "
-            f"nearest that fits: d_model {near}"
+            f"rope turns pairs of features, but a head has {head_width}; "
+            f"nearest that fits: {remedy}"
         )
     if kind == "sinusoidal" and d_model % 2:
         raise ValueError(

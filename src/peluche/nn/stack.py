@@ -43,6 +43,9 @@ class Memory(NamedTuple):
         )
 
 
+LayerMasks = PreparedMask | Sequence[PreparedMask | None] | None
+
+
 class Stack(nn.Module):
     """Tokens to hidden states.
 
@@ -54,6 +57,7 @@ class Stack(nn.Module):
         blocks: the layers.
         norm: of the last layer's output.
         dropout: on the sum of embedding and position.
+        input_norm: of that sum, before the dropout.
     """
 
     def __init__(
@@ -66,12 +70,14 @@ class Stack(nn.Module):
         blocks: Sequence[Block],
         norm: nn.Module,
         dropout: float,
+        input_norm: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.embedding = embedding
         self.scale = scale
         self.positions = positions
         self.bias = bias
+        self.input_norm = input_norm
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
@@ -80,17 +86,22 @@ class Stack(nn.Module):
         self,
         tokens: Int[Tensor, "batch length"] | Float[Tensor, "batch length d_model"],
         positions: Int[Tensor, "length"],
-        mask: PreparedMask | None,
+        mask: LayerMasks,
         memory: Memory | None = None,
         state: KeyValueState | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
-        """Reads tokens, or embeddings of the caller's own, which are taken as they are."""
+        """Reads tokens, or embeddings of the caller's own, which are taken as they are.
+
+        `mask` is one for all layers, or a sequence with one for each.
+        """
         hidden = tokens if tokens.is_floating_point() else self.embed(tokens)
         record("embedding", hidden)
         if self.positions is not None:
             places = self.positions(positions)
             record("positions", places)
             hidden = hidden + places
+        if self.input_norm is not None:
+            hidden = self.input_norm(hidden)
         hidden = self.dropout(hidden)
         record("input", hidden)
         bias = None
@@ -105,7 +116,7 @@ class Stack(nn.Module):
                 hidden = block(
                     hidden,
                     positions=positions,
-                    mask=mask,
+                    mask=mask[layer] if isinstance(mask, Sequence) else mask,
                     bias=bias,
                     memory=projected,
                     memory_mask=None if memory is None else memory.mask,
@@ -128,5 +139,5 @@ class Stack(nn.Module):
         The sum of all branches then starts at the size of one (Radford et al. 2019, §2.3).
         """
         for name, parameter in self.blocks.named_parameters():
-            if name.endswith(("out.weight", "down.weight")):
+            if name.endswith(("out.weight", "down.weight", "feed_forward.down")):
                 parameter.div_((2 * len(self.blocks)) ** 0.5)

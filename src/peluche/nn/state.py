@@ -6,13 +6,14 @@ for recurrent models.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from peluche.nn.masks import Causal, PreparedMask, prepare
+from peluche.nn.masks import PreparedMask, causal, prepare
 
 
 class View(NamedTuple):
@@ -64,6 +65,9 @@ class StaticState:
         rows: batch rows.
         kv_heads, width: shape of a key.
         capacity: the most positions that can be remembered.
+        value_width: of a value; as a key's unless given.
+        windows: for each layer, how far queries see, None without end; all without end unless
+            given.
     """
 
     def __init__(
@@ -74,14 +78,17 @@ class StaticState:
         width: int,
         capacity: int,
         *,
+        value_width: int | None = None,
+        windows: Sequence[int | None] = (),
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        shape = (layers, rows, kv_heads, capacity, width)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        shape = (layers, rows, kv_heads, capacity)
+        self.keys = torch.zeros(*shape, width, dtype=dtype, device=device)
+        self.values = torch.zeros(*shape, value_width or width, dtype=dtype, device=device)
+        self.windows = tuple(windows) or (None,) * layers
         self.length = 0
-        self.mask: PreparedMask | None = None
+        self.masks: dict[int | None, PreparedMask | None] = {}
 
     def write(
         self,
@@ -96,14 +103,19 @@ class StaticState:
         if layer == 0:
             self.length = int(positions[-1]) + 1
             slots = self.slots(self.length)
-            self.mask = prepare(Causal(), 1, positions, slots) if len(positions) > 1 else None
+            self.masks = {
+                window: prepare(causal(window), 1, positions, slots)
+                if len(positions) > 1 or (window is not None and window < self.length)
+                else None
+                for window in set(self.windows)
+            }
 
     def slots(self, length: int) -> Tensor:
         return torch.arange(length, device=self.keys.device)
 
     def view(self, layer: int) -> View:
-        end = self.length
-        return View(self.keys[layer, :, :, :end], self.values[layer, :, :, :end], self.mask)
+        end, mask = self.length, self.masks[self.windows[layer]]
+        return View(self.keys[layer, :, :, :end], self.values[layer, :, :, :end], mask)
 
     def select(self, rows: Int[Tensor, "kept"]) -> None:
         self.keys = self.keys.index_select(1, rows)

@@ -39,13 +39,26 @@ class Losses:
 
 
 class Objective(Protocol):
-    """Scores a batch; never generates."""
+    """Scores a batch; never generates.
+
+    It may have two more things. `whole_step`: True if a term is not a sum over items, such as the
+    balance of experts; it is then given a step's batches joined into one. `stepped`: see
+    `SteppedObjective`.
+    """
 
     def counts(self, batch: Any) -> dict[str, float]:
         """The count of each term, known before the forward pass."""
 
     def __call__(self, model: Any, batch: Any) -> Losses:
         """Run the model on a batch."""
+
+
+@runtime_checkable
+class SteppedObjective(Protocol):
+    """An objective that has something to do after each optimizer step."""
+
+    def stepped(self, model: Any) -> None:
+        """Change what gradients do not."""
 
 
 @runtime_checkable

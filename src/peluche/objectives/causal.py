@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from torch import nn
 
 from peluche.config import Config
 from peluche.data.packing import LanguageBatch
 from peluche.models.language_model import LanguageModel
+from peluche.nn.experts import ExpertsConfig, collecting
 from peluche.objectives.base import Losses, Metric, Term
+from peluche.objectives.routing import RoutingTerms
 
 
 class CausalConfig(Config):
@@ -18,26 +21,42 @@ class CausalConfig(Config):
     kind: Literal["causal"] = "causal"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
-    def build(self) -> CausalObjective:
-        return CausalObjective(self)
+    def build(self, experts: ExpertsConfig | None = None) -> CausalObjective:
+        """For a model with these experts, if it has any."""
+        return CausalObjective(self, None if experts is None else RoutingTerms(experts))
 
 
 class CausalObjective:
     """Every token, [EOS] included, given those before it.
 
     Term `loss` is (label-smoothed) cross-entropy in nats per token; metric `nll` the same without
-    smoothing, whose exponential is the perplexity.
+    smoothing, whose exponential is the perplexity. For a mixture of experts, see `RoutingTerms`.
     """
 
-    def __init__(self, config: CausalConfig) -> None:
-        self.config = config
+    def __init__(self, config: CausalConfig, routing: RoutingTerms | None = None) -> None:
+        self.config, self.routing = config, routing
+
+    @property
+    def whole_step(self) -> bool:
+        """See `Objective`."""
+        return self.routing is not None and self.routing.whole_step
 
     def counts(self, batch: LanguageBatch) -> dict[str, float]:
-        return {"loss": float(batch.target_tokens)}
+        counts = {"loss": float(batch.target_tokens)}
+        return (
+            counts if self.routing is None else counts | self.routing.counts(batch.tokens.numel())
+        )
 
     def __call__(self, model: LanguageModel, batch: LanguageBatch) -> Losses:
-        hidden = model.hidden(batch.tokens, document_ids=batch.document_ids)
+        with collecting() as routings:
+            hidden = model.hidden(batch.tokens, document_ids=batch.document_ids)
         labels = batch.labels[batch.valid]
         loss, nll = model.token_loss(hidden[batch.valid], labels, self.config.label_smoothing)
         count = float(len(labels))
-        return Losses(terms={"loss": Term(loss, count)}, metrics={"nll": Metric(float(nll), count)})
+        losses = Losses({"loss": Term(loss, count)}, {"nll": Metric(float(nll), count)})
+        return losses if self.routing is None else self.routing.added(losses, routings)
+
+    def stepped(self, model: nn.Module) -> None:
+        """See `Objective`."""
+        if self.routing is not None:
+            self.routing.stepped(model)

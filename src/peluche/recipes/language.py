@@ -76,7 +76,7 @@ class LanguageRecipe(Recipe):
                 )
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer)).to(device)
-        objective = self.objective.build()
+        objective = self.objective.build(getattr(self.model, "experts", None))
         batches = list(streams[VALIDATION].once())
         completer = Completer(model, tokenizer, self.batching)
         evaluator = LanguageEvaluator(

@@ -13,7 +13,7 @@ from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.recurrent_seq2seq import RecurrentSeq2seq
 from peluche.models.translation import TranslationModel
 from peluche.nn.blocks import Block
-from peluche.nn.positions import Rotary
+from peluche.nn.rotary import Rotary
 from peluche.nn.trace import Trace, tracing
 from peluche.reporting.explain_recurrent import RecurrentExplanation, explain_recurrent
 from peluche.reporting.explanation import (

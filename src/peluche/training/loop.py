@@ -15,7 +15,7 @@ from peluche.data.batching import Position
 from peluche.errors import CheckpointError, NumericsError
 from peluche.hub.checkpoint import SavedState
 from peluche.hub.run import RunDirectory
-from peluche.objectives.base import Objective, UpdatingObjective
+from peluche.objectives.base import Objective, SteppedObjective, UpdatingObjective
 from peluche.training.averaging import Averaging
 from peluche.training.budget import total_steps
 from peluche.training.config import TrainingConfig
@@ -179,6 +179,8 @@ class Trainer:
             return totals, None
         totals, norm = self.gradients(micro_batches)
         self.optimizer.step()
+        if isinstance(self.objective, SteppedObjective):
+            self.objective.stepped(self.model)
         return totals, norm
 
     def gradients(self, micro_batches: Sequence[Any]) -> tuple[Totals, float]:
@@ -188,6 +190,8 @@ class Trainer:
         depend on how the step is cut into micro-batches.
         """
         assert not isinstance(self.objective, UpdatingObjective)
+        if getattr(self.objective, "whole_step", False) and len(micro_batches) > 1:
+            micro_batches = [type(micro_batches[0]).join(micro_batches)]
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         counts: dict[str, float] = {}

@@ -1,0 +1,147 @@
+"""What the layouts of other libraries have in common: what they can express, and where weights lie.
+
+A layout is a table. Each `Entry` says which of our parameters are which of theirs, and how one
+becomes the other; the same table serves both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from peluche.errors import CheckpointError, ConfigError
+
+
+@runtime_checkable
+class Expressive(Protocol):
+    """A layout, as far as the search for one is concerned.
+
+    Attributes:
+        architecture: what it is called.
+        can: the values of our settings that it can express; settings not named are free.
+    """
+
+    @property
+    def architecture(self) -> str: ...
+
+    @property
+    def can(self) -> Mapping[str, tuple[object, ...]]: ...
+
+
+L = TypeVar("L", bound=Expressive)
+
+
+def find_layout(config: Any, layouts: Sequence[L], hidden: Iterable[str] = ()) -> L:
+    """The first layout that expresses a model exactly.
+
+    Args:
+        hidden: settings that the advice does not list.
+
+    Raises:
+        ConfigError: when none does, with the settings that stand in the way.
+    """
+
+    def distance(layout: L) -> tuple[bool, int]:
+        found = obstacles(config, layout)
+        return "norm_placement" in found, len(found)
+
+    layout = min(layouts, key=distance)
+    found = obstacles(config, layout)
+    if not found:
+        return layout
+    unlisted = set(hidden)
+    raise ConfigError(
+        f"{layout.architecture}, the nearest class of transformers, cannot express "
+        + ", ".join(f"model.{key}={getattr(config, key)}" for key in found),
+        where="the run's config",
+        remedy="train with settings that can be exported: "
+        + "; or ".join(_allowed(layout, unlisted) for layout in layouts),
+    )
+
+
+def obstacles(config: Any, layout: Expressive) -> list[str]:
+    """The settings of a model that a layout cannot express."""
+    return [key for key, values in layout.can.items() if getattr(config, key) not in values]
+
+
+def _allowed(layout: Expressive, hidden: set[str]) -> str:
+    settings = ", ".join(
+        f"{key} {'|'.join(map(str, values))}"
+        for key, values in layout.can.items()
+        if key not in hidden
+    )
+    return f"{layout.architecture} ({settings})"
+
+
+class Conversion(NamedTuple):
+    """How some tensors become others, and back."""
+
+    read: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+    write: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+def _turned(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    return [tensor.t() if tensor.dim() == 2 else tensor for tensor in tensors]
+
+
+def _cut(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    return _turned(tensors[0].chunk(3, dim=-1))
+
+
+def _joined(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    return [torch.cat(list(_turned(tensors)), dim=-1)]
+
+
+SAME = Conversion(lambda tensors: tensors, lambda tensors: tensors)
+# GPT-2 keeps matrices as (in, out), and query, key and value side by side.
+TRANSPOSED = Conversion(_turned, _turned)
+FUSED = Conversion(_cut, _joined)
+# Gemma's norms multiply by one plus their weights.
+FROM_ONE = Conversion(
+    lambda tensors: [tensor + 1 for tensor in tensors],
+    lambda tensors: [tensor - 1 for tensor in tensors],
+)
+# A matrix of each expert, which are one tensor here.
+STACKED = Conversion(
+    lambda tensors: [torch.stack(list(tensors))], lambda tensors: list(tensors[0].unbind())
+)
+
+
+class Entry(NamedTuple):
+    """Which of our parameters are which of theirs."""
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    conversion: Conversion = SAME
+
+
+def read_entries(
+    entries: Iterable[Entry], tensors: Mapping[str, Tensor], where: object
+) -> dict[str, Tensor]:
+    """Our state dict from their tensors.
+
+    Raises:
+        CheckpointError: a tensor is missing.
+    """
+    state: dict[str, Tensor] = {}
+    for entry in entries:
+        missing = [name for name in entry.theirs if name not in tensors]
+        if missing:
+            raise CheckpointError(
+                f"the weights lack '{missing[0]}'", where=where, remedy="get the model again"
+            )
+        found = entry.conversion.read([tensors[name] for name in entry.theirs])
+        state |= dict(zip(entry.ours, found, strict=True))
+    return state
+
+
+def write_entries(entries: Iterable[Entry], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Their tensors from our state dict."""
+    tensors: dict[str, Tensor] = {}
+    for entry in entries:
+        written = entry.conversion.write([state[name] for name in entry.ours])
+        tensors |= dict(zip(entry.theirs, written, strict=True))
+    return tensors

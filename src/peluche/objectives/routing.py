@@ -1,0 +1,57 @@
+"""What keeps the routers of a mixture of experts in order: terms beside an objective's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from peluche.nn.experts import Experts, ExpertsConfig, Routing
+from peluche.objectives.base import Losses, Metric, Term
+
+BALANCE, Z = "balance", "router_z"
+
+
+class RoutingTerms:
+    """Terms `balance` (over the whole step, a mean over layers) and `router_z` (per token).
+
+    Metric `busiest` is the load of the busiest expert over an even share, a mean over layers.
+    """
+
+    def __init__(self, config: ExpertsConfig) -> None:
+        self.config = config
+        self._loads: list[Tensor] = []
+
+    @property
+    def whole_step(self) -> bool:
+        """Balance is a product of two means over the step, not a sum over tokens."""
+        return self.config.balance == "loss"
+
+    def counts(self, tokens: int) -> dict[str, float]:
+        """The count of each term for a batch of so many tokens, padding included."""
+        counts = {Z: float(tokens)}
+        return {BALANCE: 1.0, **counts} if self.whole_step else counts
+
+    def added(self, losses: Losses, routings: Sequence[Routing]) -> Losses:
+        """`losses` with the terms and the metric of what routers did, a routing for each layer."""
+        layers = len(routings)
+        tokens = float(len(routings[0].logits))
+        z = sum((routing.z_loss() for routing in routings), torch.zeros(())) / layers
+        terms = {**losses.terms, Z: Term(z, tokens, self.config.z_weight)}
+        if self.whole_step:
+            even = torch.stack([routing.balance_loss() for routing in routings]).mean()
+            terms[BALANCE] = Term(even, 1.0, self.config.balance_weight)
+        loads = torch.stack([routing.load() for routing in routings])
+        self._loads.append(loads * tokens)
+        busiest = float(loads.amax(1).mean()) * self.config.count
+        return Losses(terms, {**losses.metrics, "busiest": Metric(busiest * tokens, tokens)})
+
+    def stepped(self, model: nn.Module) -> None:
+        """After a step: even out what was chosen in it, where the balance is a bias."""
+        loads, self._loads = self._loads, []
+        if self.config.balance != "bias" or not loads:
+            return
+        layers = [module for module in model.modules() if isinstance(module, Experts)]
+        for layer, load in zip(layers, torch.stack(loads).sum(0), strict=True):
+            layer.even_out(load)
