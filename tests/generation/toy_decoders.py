@@ -11,6 +11,7 @@ from torch import Tensor
 from peluche.generation.config import DecodingConfig
 from peluche.generation.search import Hypothesis, Request
 from peluche.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from peluche.text.tokenizer import OWN
 
 EOS = 3
 
@@ -22,6 +23,7 @@ class TableDecoder:
     """
 
     parallel = False
+    special = OWN
 
     def __init__(self, seed: int, words: int = 3, sharpness: float = 2.0, end: float = 0.0) -> None:
         self.seed, self.vocabulary = seed, 4 + words
@@ -135,6 +137,7 @@ class UncachedDecoder:
     """Runs the model over the whole prefix at every step: what cached decoding has to equal."""
 
     parallel = False
+    special = OWN
 
     def __init__(self, model: EncoderDecoder) -> None:
         self.model = model

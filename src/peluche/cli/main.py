@@ -15,6 +15,7 @@ VERBS = [
     "train",
     "translate",
     "complete",
+    "perplexity",
     "classify",
     "tag",
     "parse",
@@ -27,6 +28,7 @@ VERBS = [
     "report",
     "explain",
     "export",
+    "models",
     "study",
     "config",
 ]

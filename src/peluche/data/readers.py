@@ -44,6 +44,31 @@ def read_lines(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
         yield from _decode_lines(stream, encoding, display_name(path))
 
 
+def read_text(path: str | Path, encoding: str = "utf-8", limit: int | None = None) -> str:
+    """A whole text file, line ends as they are; ``"-"`` is standard input.
+
+    Args:
+        limit: bytes at the beginning of it; a character that is cut in two there is left out.
+
+    Raises:
+        DataError: see `read_lines`.
+    """
+    check_encoding(encoding)
+    name, data = display_name(path), b""
+    with _open_bytes(path) as stream:
+        while limit is None or len(data) < limit:
+            chunk = _read_chunk(stream, name)
+            data += chunk
+            if not chunk:
+                break
+    data = data[:limit]
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        return decoder.decode(data, final=limit is None)
+    except UnicodeDecodeError as error:
+        raise _undecodable(error, encoding, name, len(data)) from None
+
+
 def display_name(path: str | Path) -> str:
     """How a file is called in places such as ``train.en:17``: by its name without the folder."""
     return "standard input" if str(path) == "-" else Path(path).name

@@ -12,17 +12,15 @@ from torch import Tensor
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import Decoder
 from peluche.generation.search import (
-    BOS,
-    EOS,
     FREE,
     GROUP,
-    NEVER,
     SHRINK_AT,
     Batch,
     Hypothesis,
     Request,
     greedy_search,
     hypotheses,
+    never_said,
 )
 
 
@@ -76,7 +74,9 @@ def beam_search(
     """
     if config.beams == 1:
         return greedy_search(decoder, requests, config)
-    batch = Batch.of(requests)
+    special = decoder.special
+    never, eos = never_said(special), special.eos
+    batch = Batch.of(requests, special)
     count, steps = batch.forced.shape
     beams, n_best = config.beams, config.n_best
     any_forced = (batch.forced != FREE).any(0).tolist()
@@ -85,18 +85,18 @@ def beam_search(
     decoding = decoder.start(batch.source, batch.valid, beams, steps)
 
     best_scores = torch.full((count, n_best), -torch.inf)
-    best_tokens = torch.full((count, n_best, steps), EOS)
+    best_tokens = torch.full((count, n_best, steps), eos)
     alive = torch.arange(count)
-    tokens = torch.full((count, beams), BOS)
-    written = torch.full((count, beams, steps), EOS)
+    tokens = torch.full((count, beams), special.bos)
+    written = torch.full((count, beams, steps), eos)
     scores = torch.full((count, beams), -torch.inf)
     scores[:, 0] = 0.0
     kept_scores, kept_tokens = best_scores.clone(), best_tokens.clone()
     for step in range(steps):
         logits = decoding.step(tokens.flatten())
         forced = batch.forced[alive, step] if any_forced[step] else None
-        candidates = _continue(logits, scores, beams, forced)
-        is_end = candidates.tokens == EOS
+        candidates = _continue(logits, scores, beams, forced, never)
+        is_end = candidates.tokens == eos
         finished = candidates.scores[:, :beams].masked_fill(~is_end[:, :beams], -torch.inf)
         finished /= normaliser[step + 1]
         if bool(is_end[:, :beams].any()):
@@ -111,7 +111,7 @@ def beam_search(
         done |= batch.limits[alive] == step + 1
         scores.masked_fill_(done[:, None], -torch.inf)
         # A beam that is not in use may hold any column, even one that is no token.
-        tokens = live.tokens.masked_fill(scores == -torch.inf, EOS)
+        tokens = live.tokens.masked_fill(scores == -torch.inf, eos)
         if observe is not None:
             parents = candidates.parents[:, :beams]
             observe(BeamStep(step, alive, live.parents, tokens, scores, finished, parents))
@@ -129,7 +129,7 @@ def beam_search(
             kept_scores, kept_tokens = kept_scores[going], kept_tokens[going]
         else:
             decoding.select(live.parents)
-    return hypotheses(best_tokens, best_scores)
+    return hypotheses(best_tokens, best_scores, eos)
 
 
 def _rows(
@@ -143,6 +143,7 @@ def _continue(
     scores: Float[Tensor, "sentences beams"],
     beams: int,
     forced: Int[Tensor, "sentences"] | None,
+    never: Int[Tensor, "tokens"],
 ) -> Candidates:
     """The 2·beams best continuations of each sentence; a forced token is the only one."""
     log_probabilities = torch.log_softmax(logits, -1, out=logits)
@@ -150,7 +151,7 @@ def _continue(
     if forced is not None:
         token = forced.clamp(min=0).repeat_interleave(beams)
         only = scores + log_probabilities.gather(1, token[:, None]).view_as(scores)
-    log_probabilities.index_fill_(1, NEVER, -torch.inf)
+    log_probabilities.index_fill_(1, never, -torch.inf)
     found = best_continuations(log_probabilities, scores, 2 * beams)
     if forced is None or only is None:
         return found

@@ -11,6 +11,7 @@ from torch import Tensor
 from peluche.models.language_model import LanguageModel
 from peluche.models.translation import SourceMemory, TranslationModel
 from peluche.nn.state import State
+from peluche.text.tokenizer import OWN, SpecialIds
 
 
 class Decoding(Protocol):
@@ -36,9 +37,11 @@ class Decoder(Protocol):
 
     Attributes:
         parallel: whether several threads may decode at the same time.
+        special: ids that searches begin and end with, and never choose.
     """
 
     parallel: bool
+    special: SpecialIds
 
     def start(
         self,
@@ -57,6 +60,7 @@ class ModelDecoder:
     """
 
     parallel = False
+    special = OWN
 
     def __init__(self, model: TranslationModel) -> None:
         self.model = model
@@ -123,8 +127,8 @@ class LanguageDecoder:
 
     parallel = False
 
-    def __init__(self, model: LanguageModel) -> None:
-        self.model = model
+    def __init__(self, model: LanguageModel, special: SpecialIds = OWN) -> None:
+        self.model, self.special = model, special
 
     def start(
         self,

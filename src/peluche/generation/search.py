@@ -19,10 +19,8 @@ from peluche.generation.sampling import (
     process,
     uniforms,
 )
-from peluche.text.tokenizer import Tokenizer
+from peluche.text.tokenizer import SpecialIds
 
-BOS, EOS = Tokenizer.bos_id, Tokenizer.eos_id
-NEVER = torch.tensor([Tokenizer.pad_id, Tokenizer.unk_id, Tokenizer.bos_id])
 FREE = -1
 DEFAULT_SAMPLING = SamplingParameters()
 # Columns of logits per group, of which only the best groups are searched for the best tokens.
@@ -79,15 +77,15 @@ class Batch(NamedTuple):
     forced: Int[Tensor, "sentences steps"]
 
     @classmethod
-    def of(cls, requests: Sequence[Request]) -> Batch:
+    def of(cls, requests: Sequence[Request], special: SpecialIds) -> Batch:
         lengths = [len(request.source) for request in requests]
         width, steps = max(lengths), max(request.limit for request in requests)
-        source = [[*r.source, *[Tokenizer.pad_id] * (width - len(r.source))] for r in requests]
+        source = [[*r.source, *[special.pad] * (width - len(r.source))] for r in requests]
         forced = [
             [
                 *request.prefix,
                 *[FREE] * (request.limit - 1 - len(request.prefix)),
-                *[EOS] * (steps - request.limit + 1),
+                *[special.eos] * (steps - request.limit + 1),
             ]
             for request in requests
         ]
@@ -97,6 +95,11 @@ class Batch(NamedTuple):
             torch.tensor([request.limit for request in requests]),
             torch.tensor(forced),
         )
+
+
+def never_said(special: SpecialIds) -> Int[Tensor, "tokens"]:
+    """Ids whose probability is taken away."""
+    return torch.tensor(special.never, dtype=torch.int64)
 
 
 Chooser = Callable[[Tensor, int, Tensor], Tensor]
@@ -161,28 +164,30 @@ def _follow(
     scores: bool = True,
 ) -> list[list[Hypothesis]]:
     """Write `copies` sequences per request, each step's token chosen from its logits."""
-    batch = Batch.of(requests)
+    special = decoder.special
+    never, eos = never_said(special), special.eos
+    batch = Batch.of(requests, special)
     count, steps = batch.forced.shape
     free_steps = (batch.forced == FREE).all(0).tolist()
     decoding = decoder.start(batch.source, batch.valid, copies, steps)
-    written = torch.full((count, copies, steps), EOS)
+    written = torch.full((count, copies, steps), eos)
     totals = torch.zeros(count, copies)
     alive = torch.arange(count)
-    tokens = torch.full((count, copies), BOS)
+    tokens = torch.full((count, copies), special.bos)
     total, ended = totals.clone(), torch.zeros(count, copies, dtype=torch.bool)
     for step in range(steps):
         logits = decoding.step(tokens.flatten())
         normaliser = logits.logsumexp(-1) if scores else torch.nan
         raw = None if free_steps[step] else logits.clone()
-        tokens = choose(logits.index_fill_(1, NEVER, -torch.inf), step, alive).view(-1, copies)
+        tokens = choose(logits.index_fill_(1, never, -torch.inf), step, alive).view(-1, copies)
         if raw is not None:
             forced = batch.forced[alive, step, None]
             tokens = torch.where(forced == FREE, tokens, forced)
-        tokens = tokens.masked_fill(ended, EOS)
+        tokens = tokens.masked_fill(ended, eos)
         taken = (logits if raw is None else raw).gather(1, tokens.view(-1, 1))[:, 0] - normaliser
         total += taken.view(-1, copies).masked_fill(ended, 0.0)
         written[alive, :, step] = tokens
-        ended |= tokens == EOS
+        ended |= tokens == eos
         going = ~ended.all(1)
         left = int(going.sum())
         if left <= SHRINK_AT * len(alive):
@@ -192,15 +197,17 @@ def _follow(
             kept = going.nonzero()[:, 0]
             decoding.keep(kept)
             alive, tokens, total, ended = (t[kept] for t in (alive, tokens, total, ended))
-    lengths = (written != EOS).sum(-1)
-    return hypotheses(written, totals / config.normaliser(lengths + 1))
+    lengths = (written != eos).sum(-1)
+    return hypotheses(written, totals / config.normaliser(lengths + 1), eos)
 
 
 def hypotheses(
-    tokens: Int[Tensor, "sentences results steps"], scores: Float[Tensor, "sentences results"]
+    tokens: Int[Tensor, "sentences results steps"],
+    scores: Float[Tensor, "sentences results"],
+    eos: int,
 ) -> list[list[Hypothesis]]:
     """Best first, each up to its first [EOS]; results with score −∞ are left out."""
-    lengths = (tokens != EOS).cumprod(-1).sum(-1).tolist()
+    lengths = (tokens != eos).cumprod(-1).sum(-1).tolist()
     found = [
         [
             Hypothesis(row[:length], score)

@@ -126,6 +126,10 @@ class RunDirectory:
         self._check(name, lambda: "copy it again from where the run was trained")
         return self.path / name
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.path / name).exists()
+
     def save_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Write tokenizer.json."""
         self.save_part("tokenizer.json", tokenizer.save)

@@ -12,6 +12,7 @@ from peluche.inference.memory import BeamMemory
 from peluche.inference.packed import PackedBlock, PackedEncoderDecoder, can_pack, hiding
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.translation import TranslationModel
+from peluche.text.tokenizer import OWN
 
 
 def fastest_decoder(model: TranslationModel) -> Decoder:
@@ -26,6 +27,8 @@ class PackedDecoder:
 
     Changes of the model show after `refresh`.
     """
+
+    special = OWN
 
     def __init__(self, model: EncoderDecoder) -> None:
         self.refresh(model)

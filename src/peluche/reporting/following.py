@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from peluche.generation.config import DecodingConfig
-from peluche.generation.search import NEVER
+from peluche.generation.search import never_said
 from peluche.models.translation import TranslationModel
 from peluche.reporting.beam_tree import BeamTree
 from peluche.reporting.explanation import Beam, Candidate, Matrix, Sentence, Step
@@ -63,11 +63,11 @@ def decoding_steps(
     def candidate(row: Tensor, token: int) -> Candidate:
         return Candidate(tokenizer.readable(token), token, float(row[token].exp()))
 
-    steps, total = [], 0.0
+    steps, total, never = [], 0.0, never_said(tokenizer.special)
     for row, chosen in zip(log_probabilities, ids, strict=True):
         total += float(row[chosen])
-        sayable = row.index_fill(0, NEVER, -float("inf"))
-        best = sayable.topk(min(count, len(row) - len(NEVER))).indices.tolist()
+        sayable = row.index_fill(0, never, -float("inf"))
+        best = sayable.topk(min(count, len(row) - len(never))).indices.tolist()
         steps.append(
             Step(
                 candidates=tuple(candidate(row, token) for token in best),

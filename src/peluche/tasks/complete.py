@@ -101,7 +101,7 @@ class Completer(Evaluable):
             self._check_room(prompts[number], len(tokens), max_tokens)
             groups[len(tokens)].append(number)
         found: list[list[Hypothesis]] = [[] for _ in prompts]
-        decoder = LanguageDecoder(self.model)
+        decoder = LanguageDecoder(self.model, self.tokenizer.special)
         with evaluating(self.model):
             for numbers in groups.values():
                 results = generate(decoder, [requests[number] for number in numbers], config)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from peluche.errors import CheckpointError, ConfigError
-from peluche.hub.resolve import resolve
-from peluche.hub.run import RunDirectory
+from peluche.hub.pretrained import ModelSource
+from peluche.hub.resolve import open_source
 from peluche.tasks import restore
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
@@ -26,7 +26,7 @@ class Kind(NamedTuple):
     """What a task is called on the command line, and how a run is made ready for it."""
 
     verb: str
-    restore: Callable[[RunDirectory, str, Mapping[str, Any]], Task]
+    restore: Callable[[ModelSource, str, Mapping[str, Any]], Task]
 
 
 KINDS = {
@@ -44,7 +44,7 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
     """Open a trained model and make ready what it does: a `Translator`, a `TextClassifier`, ...
 
     Args:
-        model: whatever `peluche.hub.resolve` takes, e.g. a run directory.
+        model: whatever `peluche.hub.resolve.open_source` takes, e.g. a run directory.
         weights: which of the run's weights: model, best, averaged, ...
         options: settings of the task in place of those of the run, e.g. `beams=1`.
 
@@ -52,7 +52,7 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
         CheckpointError: if there is no such model, or it is damaged.
         ConfigError: for settings that are not known or do not go together.
     """
-    return _loaded(resolve(model), weights, options)
+    return _loaded(open_source(model), weights, options)
 
 
 def load_translator(model: str | Path, *, weights: str = "model", **decoding: Any) -> Translator:
@@ -121,7 +121,7 @@ def _load_as(
     weights: str,
     options: Mapping[str, Any],
 ) -> T:
-    run = resolve(model)
+    run = open_source(model)
     found = task_of(run)
     if KINDS[found].verb != verb:
         raise ConfigError(
@@ -134,13 +134,13 @@ def _load_as(
     return loaded
 
 
-def _loaded(run: RunDirectory, weights: str, options: Mapping[str, Any]) -> Task:
+def _loaded(run: ModelSource, weights: str, options: Mapping[str, Any]) -> Task:
     task = KINDS[task_of(run)].restore(run, weights, options)
     task.settings = EvaluationSettings.of(run.config)
     return task
 
 
-def task_of(run: RunDirectory) -> str:
+def task_of(run: ModelSource) -> str:
     """What a run's model was trained for.
 
     Raises:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from peluche.config import parse_as
 from peluche.data.annotation import Coding
 from peluche.data.packing import PackingConfig
 from peluche.errors import CheckpointError
 from peluche.generation.config import DecodingConfig
+from peluche.hub.pretrained import ModelSource
 from peluche.hub.run import RunDirectory
 from peluche.inference.decoding import fastest_decoder
 from peluche.models.classifier import ClassifierConfig
@@ -36,10 +37,11 @@ from peluche.text.vocabulary import Vocabulary
 
 M = TypeVar("M", bound=nn.Module)
 Options = Mapping[str, Any]
+HEAD = "head.weight"
 CODING = ("tags", "relations", "constituents")
 
 
-def restore_translator(run: RunDirectory, weights: str, options: Options) -> Translator:
+def restore_translator(run: ModelSource, weights: str, options: Options) -> Translator:
     """See `peluche.tasks.load.load_task`, here and for all others."""
     tokenizer = run.tokenizer()
     settings = {**(run.config.get("decoding") or {}), **options}
@@ -48,7 +50,7 @@ def restore_translator(run: RunDirectory, weights: str, options: Options) -> Tra
     return Translator(model, tokenizer, config, fastest_decoder(model))
 
 
-def restore_model(run: RunDirectory, vocabulary: int, weights: str = "model") -> TranslationModel:
+def restore_model(run: ModelSource, vocabulary: int, weights: str = "model") -> TranslationModel:
     """The translation model of a run with the weights of that name, ready to decode.
 
     Raises:
@@ -58,7 +60,7 @@ def restore_model(run: RunDirectory, vocabulary: int, weights: str = "model") ->
     return _filled(config.build(vocabulary), run, weights)
 
 
-def restore_classifier(run: RunDirectory, weights: str, options: Options) -> TextClassifier:
+def restore_classifier(run: ModelSource, weights: str, options: Options) -> TextClassifier:
     tokenizer, labels = run.tokenizer(), Labels.load(run.part("labels.json"))
     config = _model_config(run, ClassifierConfig)
     model = _filled(config.build(len(tokenizer), len(labels)), run, weights)
@@ -72,37 +74,45 @@ def restore_classifier(run: RunDirectory, weights: str, options: Options) -> Tex
     return TextClassifier(model, tokenizer, labels, **settings)
 
 
-def _temperature(run: RunDirectory) -> float:
-    if not (run.path / "calibration.json").exists():
+def _temperature(run: ModelSource) -> float:
+    if not run.has("calibration.json"):
         return 1.0
     path = run.part("calibration.json")
     return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
 
 
-def restore_vectors(run: RunDirectory, weights: str, options: Options) -> WordVectors:
+def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVectors:
     vocabulary = Vocabulary.load(run.part("vocabulary.json"))
     model = _filled(_model_config(run, WordVectorsConfig).build(len(vocabulary)), run, weights)
     return WordVectors(vocabulary, model.vectors(), model)
 
 
-def restore_completer(run: RunDirectory, weights: str, options: Options) -> Completer:
+def restore_completer(run: ModelSource, weights: str, options: Options) -> Completer:
     tokenizer = run.tokenizer()
-    model = _filled(_model_config(run, LanguageModelConfig).build(len(tokenizer)), run, weights)
+    config = _model_config(run, LanguageModelConfig)
+    state = run.load_weights(weights)
+    # Pretrained models may have more rows than there are tokens, to make up round numbers.
+    rows = len(state[HEAD]) if HEAD in state else len(tokenizer)
+    if rows < len(tokenizer):
+        raise CheckpointError(
+            f"the tokenizer has {len(tokenizer):,} tokens, the model only {rows:,}",
+            where=run.path,
+            remedy="copy model and tokenizer again, both from the same place",
+        )
+    model = _filled(config.build(rows), run, weights, state)
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     return Completer(model, tokenizer, packing, **options)
 
 
-def restore_tagger(run: RunDirectory, weights: str, options: Options) -> SentenceTagger:
+def restore_tagger(run: ModelSource, weights: str, options: Options) -> SentenceTagger:
     return _sentence_task(run, weights, options, TaggerConfig, SentenceTagger)
 
 
-def restore_dependencies(run: RunDirectory, weights: str, options: Options) -> DependencyAnnotator:
+def restore_dependencies(run: ModelSource, weights: str, options: Options) -> DependencyAnnotator:
     return _sentence_task(run, weights, options, DependencyParserConfig, DependencyAnnotator)
 
 
-def restore_constituents(
-    run: RunDirectory, weights: str, options: Options
-) -> ConstituencyAnnotator:
+def restore_constituents(run: ModelSource, weights: str, options: Options) -> ConstituencyAnnotator:
     return _sentence_task(run, weights, options, SpanParserConfig, ConstituencyAnnotator)
 
 
@@ -110,7 +120,7 @@ S = TypeVar("S", bound=SentenceTask[Any, Any])
 
 
 def _sentence_task(
-    run: RunDirectory, weights: str, options: Options, config: Any, task: Callable[..., S]
+    run: ModelSource, weights: str, options: Options, config: Any, task: Callable[..., S]
 ) -> S:
     coding = load_coding(run)
     model = _filled(_model_config(run, config).build(coding), run, weights)
@@ -126,25 +136,23 @@ def save_coding(run: RunDirectory, coding: Coding) -> None:
     run.save_part("lexicon.json", coding.lexicon.save)
 
 
-def load_coding(run: RunDirectory) -> Coding:
+def load_coding(run: ModelSource) -> Coding:
     """What `save_coding` kept.
 
     Raises:
         CheckpointError: something of it is missing or damaged.
     """
     labels = {
-        kind: Labels.load(run.part(f"{kind}.json"))
-        for kind in CODING
-        if (run.path / f"{kind}.json").exists()
+        kind: Labels.load(run.part(f"{kind}.json")) for kind in CODING if run.has(f"{kind}.json")
     }
     return Coding(Lexicon.load(run.part("lexicon.json")), **labels)
 
 
-def _model_config(run: RunDirectory, kind: Any) -> Any:
+def _model_config(run: ModelSource, kind: Any) -> Any:
     return parse_as(kind, _model_values(run), where=str(run.path / "config.yaml"))
 
 
-def _model_values(run: RunDirectory) -> dict[str, Any]:
+def _model_values(run: ModelSource) -> dict[str, Any]:
     config = run.config
     if "model" not in config:
         raise CheckpointError(
@@ -156,9 +164,11 @@ def _model_values(run: RunDirectory) -> dict[str, Any]:
     return values
 
 
-def _filled(model: M, run: RunDirectory, weights: str) -> M:
+def _filled(
+    model: M, run: ModelSource, weights: str, state: Mapping[str, Tensor] | None = None
+) -> M:
     try:
-        model.load_state_dict(run.load_weights(weights))
+        model.load_state_dict(run.load_weights(weights) if state is None else state)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n", 1)[-1].split())
         raise CheckpointError(

@@ -79,13 +79,23 @@ def byte_pipeline(config: TokenizerConfig, model: models.Model, *, words: bool) 
     return tokenizer
 
 
+def is_byte_level(cutter: dict[str, Any] | None) -> bool:
+    """Whether a pre-tokenizer of a parsed `tokenizer.json` ends in bytes."""
+    if cutter is None:
+        return False
+    if cutter["type"] == "Sequence":
+        return any(is_byte_level(part) for part in cutter["pretokenizers"])
+    return bool(cutter["type"] == "ByteLevel")
+
+
 def kind_of(specification: dict[str, Any]) -> Kind:
     """The kind of a tokenizer from its parsed `tokenizer.json`.
 
     Raises:
-        KeyError: if it is none of ours.
+        KeyError: if it is none that is known here.
     """
-    model, cutter = specification["model"]["type"], specification["pre_tokenizer"]
+    model = specification["model"]["type"]
+    cutter = specification["pre_tokenizer"] or {"type": None}
     if model == "WordLevel":
         return "character" if cutter["type"] == "Split" else "word"
     if model == "BPE":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import tokenizers
 from pydantic import Field, model_validator
@@ -16,7 +16,7 @@ from peluche.errors import CheckpointError, DataError
 from peluche.text.forking import silence_forks
 from peluche.text.learning import learn
 from peluche.text.pieces import Piece, places_in
-from peluche.text.pipelines import BYTE_CHARACTERS, SPECIAL, Kind, kind_of
+from peluche.text.pipelines import BYTE_CHARACTERS, SPECIAL, Kind, is_byte_level, kind_of
 
 silence_forks()
 
@@ -59,28 +59,49 @@ class TokenizerConfig(Config):
         return Tokenizer(learn(self, texts))
 
 
+class SpecialIds(NamedTuple):
+    """Ids that are no text; −1 where there is none.
+
+    Attributes:
+        never: those that a model must not say.
+    """
+
+    pad: int
+    unk: int
+    bos: int
+    eos: int
+    never: tuple[int, ...] = ()
+
+
+OWN = SpecialIds(pad=0, unk=1, bos=2, eos=3, never=(0, 1, 2))
+
+
 class Tokenizer:
     """Strings to token ids and back. Made by `TokenizerConfig.build` or `Tokenizer.load`.
 
-    Ids 0 to 3 are [PAD], [UNK], [BOS] and [EOS] in every tokenizer. Text never becomes [PAD],
-    [BOS] or [EOS], even if it spells them.
+    Ids 0 to 3 are [PAD], [UNK], [BOS] and [EOS] in every tokenizer that is learnt here; those of
+    pretrained models have their own. Text never becomes one of them, even if it spells it.
 
     Args:
         rust: the pipeline of the `tokenizers` library that does the work.
+        special: ids of special tokens.
     """
 
-    pad_id, unk_id, bos_id, eos_id = range(len(SPECIAL))
+    pad_id, unk_id, bos_id, eos_id, _ = OWN
 
-    def __init__(self, rust: tokenizers.Tokenizer) -> None:
+    def __init__(self, rust: tokenizers.Tokenizer, special: SpecialIds = OWN) -> None:
         specification = json.loads(rust.to_str())
         self.kind: Kind = kind_of(specification)
-        self.byte_level: bool = specification["pre_tokenizer"]["type"] == "ByteLevel"
+        self.byte_level: bool = is_byte_level(specification["pre_tokenizer"])
+        self.special = special
+        self.pad_id, self.unk_id, self.bos_id, self.eos_id, _ = special
+        self._added = {token["id"] for token in specification["added_tokens"]}
         self._rust = rust
         # Without this, "[EOS]" inside a text would end the sentence.
         self._rust.encode_special_tokens = True
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return _from_json, (self._rust.to_str(),)
+    def __reduce__(self) -> tuple[object, tuple[str, SpecialIds]]:
+        return _from_json, (self._rust.to_str(), self.special)
 
     def __len__(self) -> int:
         return self._rust.get_vocab_size()
@@ -102,9 +123,10 @@ class Tokenizer:
         Raises:
             DataError: if a text holds half of a surrogate pair, which no encoding can write.
         """
-        before, after = [self.bos_id] * bos, [self.eos_id] * eos
+        before = [self.bos_id] * (bos and self.bos_id >= 0)
+        after = [self.eos_id] * (eos and self.eos_id >= 0)
         try:
-            encodings = self._rust.encode_batch_fast(list(texts))
+            encodings = self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
         except TypeError:
             _refuse_surrogates(texts)
             raise
@@ -149,7 +171,7 @@ class Tokenizer:
     def readable(self, number: int) -> str:
         """A token as a person reads it: bytes as the characters that they spell, else <0xE9>."""
         token = self.token(number)
-        if not self.byte_level or number < len(SPECIAL):
+        if not self.byte_level or number in self._added:
             return token
         spelt = bytes(BYTE_CHARACTERS.index(character) for character in token)
         try:
@@ -175,6 +197,10 @@ class Tokenizer:
     def id(self, token: str) -> int | None:
         """The id of an entry of the vocabulary, None if there is no such entry."""
         return self._rust.token_to_id(token)
+
+    def to_json(self) -> str:
+        """What `save` writes, on one line."""
+        return self._rust.to_str()
 
     def save(self, path: Path) -> None:
         """Write one `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads as well."""
@@ -214,8 +240,8 @@ class Tokenizer:
         return tokenizer
 
 
-def _from_json(text: str) -> Tokenizer:
-    return Tokenizer(tokenizers.Tokenizer.from_str(text))
+def _from_json(text: str, special: SpecialIds = OWN) -> Tokenizer:
+    return Tokenizer(tokenizers.Tokenizer.from_str(text), special)
 
 
 def _refuse_surrogates(texts: Iterable[str]) -> None:

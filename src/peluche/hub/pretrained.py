@@ -1,0 +1,182 @@
+"""Models that were trained elsewhere, with the surface of a run directory that tasks use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from peluche.errors import CheckpointError, ConfigError
+from peluche.hub.gguf import MAGIC, GGUFFile
+from peluche.hub.tensors import read_tensors
+from peluche.models.decoder_gguf import read_gguf_decoder
+from peluche.models.decoder_layouts import LAYOUTS, read_decoder
+from peluche.text import pretrained
+from peluche.text.tokenizer import Tokenizer
+
+INDEX = "model.safetensors.index.json"
+Weights = dict[str, Tensor]
+
+
+class ModelSource(Protocol):
+    """Where a model, its tokenizer and its settings come from: a run, or a pretrained model."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or file."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """At least `task` and `model`."""
+
+    def tokenizer(self) -> Tokenizer:
+        """What the model reads."""
+
+    def load_weights(self, name: str = "model") -> Weights:
+        """A state dict on the CPU."""
+
+    def part(self, name: str) -> Path:
+        """Another file that the model needs."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+
+class PretrainedModel:
+    """See `ModelSource`. There are no other weights than `model`, and no other parts."""
+
+    def __init__(
+        self,
+        path: Path,
+        task: str,
+        read: Callable[[], tuple[Any, Weights]],
+        tokenizer: Callable[[], Tokenizer],
+    ) -> None:
+        self.path, self._read, self._tokenizer = path, read, tokenizer
+        model, self._weights = read()
+        self._config = {"task": task, "model": model.model_dump(mode="json")}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self._config)
+
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer()
+
+    def load_weights(self, name: str = "model") -> Weights:
+        if name != "model":
+            raise CheckpointError(
+                f"a pretrained model has no weights '{name}'",
+                where=self.path,
+                remedy="leave --weights out",
+            )
+        return self._weights
+
+    def part(self, name: str) -> Path:
+        raise CheckpointError(
+            f"a pretrained model has no {name}", where=self.path, remedy="give a run directory"
+        )
+
+    def has(self, name: str) -> bool:
+        return False
+
+
+def open_gguf(path: Path) -> PretrainedModel:
+    """A decoder in a GGUF file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        ConfigError: it holds something that has no equal here.
+    """
+    file = GGUFFile(path)
+
+    def tensor(name: str) -> Tensor:
+        return torch.from_numpy(file.tensor(name))
+
+    return PretrainedModel(
+        path,
+        "language_modelling",
+        lambda: read_gguf_decoder(file.metadata, tensor, set(file.tensors), path),
+        lambda: pretrained.from_gguf(file.metadata, path),
+    )
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether this is a GGUF file, by its first bytes."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(MAGIC)) == MAGIC
+
+
+def open_folder(folder: Path) -> PretrainedModel:
+    """A decoder in a folder that `transformers` wrote.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigError: it holds something that has no equal here.
+    """
+    theirs = _read_json(folder / "config.json")
+    kind = theirs.get("model_type")
+    if kind not in [layout.model_type for layout in LAYOUTS]:
+        known = ", ".join(layout.model_type for layout in LAYOUTS)
+        raise ConfigError(
+            f"a model of type '{kind}' cannot be read",
+            where=folder / "config.json",
+            remedy=f"give one of type {known}",
+        )
+
+    def read() -> tuple[Any, Weights]:
+        try:
+            config, state = read_decoder(theirs, _folder_tensors(folder), folder)
+        except KeyError as error:
+            raise CheckpointError(
+                f"config.json lacks {error}",
+                where=folder / "config.json",
+                remedy="get the model again",
+            ) from None
+        return config, {name: tensor.float() for name, tensor in state.items()}
+
+    return PretrainedModel(
+        folder, "language_modelling", read, lambda: pretrained.from_folder(folder)
+    )
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder holds a model of `transformers`."""
+    return (path / "config.json").is_file()
+
+
+def _folder_tensors(folder: Path) -> Weights:
+    if not (folder / INDEX).is_file():
+        return read_tensors(folder / "model.safetensors")
+    weight_map = _read_json(folder / INDEX).get("weight_map")
+    files = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    if not files or any(Path(str(name)).name != name for name in files):
+        raise CheckpointError(
+            f"{INDEX} does not say where weights are",
+            where=folder / INDEX,
+            remedy="get the model again",
+        )
+    tensors: Weights = {}
+    for name in sorted(files):
+        tensors |= read_tensors(folder / name)
+    return tensors
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} cannot be read ({error})", where=path, remedy="get the model again"
+        ) from None
+    if not isinstance(values, dict):
+        raise CheckpointError(
+            f"{path.name} is not a JSON object", where=path, remedy="get the model again"
+        )
+    return values

@@ -1,0 +1,81 @@
+"""How likely a text is to a language model, in windows that do not overlap."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+
+from peluche.errors import ConfigError, DataError
+from peluche.metrics import perplexity
+from peluche.metrics.perplexity import BitsPerByte
+from peluche.models.language_model import LanguageModel
+from peluche.tasks.modes import evaluating
+from peluche.text.tokenizer import Tokenizer
+
+
+class TextLikelihood(NamedTuple):
+    """How likely a text is.
+
+    Attributes:
+        nll: mean negative log-likelihood of the scored tokens, in nats.
+        tokens: that were scored.
+        perplexity: its exponential.
+        bits_per_byte: bits of the scored tokens over all bytes of the text.
+    """
+
+    nll: float
+    tokens: int
+    perplexity: float
+    bits_per_byte: float
+
+    def as_json(self) -> dict[str, Any]:
+        """By name."""
+        return self._asdict()
+
+
+@torch.inference_mode()
+def window_likelihood(
+    model: LanguageModel, tokenizer: Tokenizer, text: str, context: int
+) -> TextLikelihood:
+    """Cut a text into windows of `context` tokens and score each but a window's first.
+
+    Nothing is put before the text, not even [BOS], and windows know nothing of each other.
+
+    Raises:
+        ConfigError: the model cannot read so many tokens at once.
+        DataError: the text has fewer than two tokens.
+    """
+    if context < 2 or (model.longest is not None and context > model.longest):
+        most = "" if model.longest is None else f", the model reads {model.longest} at most"
+        raise ConfigError(f"a window of {context} tokens is not possible{most}", remedy="--context")
+    ids = tokenizer.encode(text)
+    if len(ids) < 2:
+        raise DataError(f"the text has {len(ids)} tokens", remedy="give a text of two or more")
+    total, count = 0.0, 0
+    device = model.head.weight.device
+    with evaluating(model):
+        for start in range(0, len(ids) - 1, context):
+            window = torch.tensor([ids[start : start + context]], device=device)
+            if window.shape[1] < 2:
+                break
+            hidden = model.hidden(window[:, :-1])[0]
+            total += float(model.token_loss(hidden, window[0, 1:]).nll)
+            count += window.shape[1] - 1
+    return TextLikelihood(
+        total / count,
+        count,
+        perplexity(total, count),
+        BitsPerByte.of(total, len(text.encode())),
+    )
+
+
+def describe(found: TextLikelihood) -> str:
+    """A line for people."""
+    if not math.isfinite(found.nll):
+        return f"nll {found.nll} over {found.tokens:,} tokens: the model's weights are damaged"
+    return (
+        f"perplexity {found.perplexity:.3f}, nll {found.nll:.5f} nats, "
+        f"{found.bits_per_byte:.4f} bits per byte, {found.tokens:,} tokens"
+    )

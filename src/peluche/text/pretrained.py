@@ -1,0 +1,182 @@
+"""Tokenizers of pretrained models: from a folder's `tokenizer.json`, or from a GGUF file's head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as Rust
+
+from peluche.errors import CheckpointError, ConfigError
+from peluche.text.tokenizer import SpecialIds, Tokenizer
+
+NONE = -1
+# What llama.cpp calls them (`tokenizer.ggml.token_type`).
+CONTROL, USER_DEFINED = 3, 4
+
+_CLITICS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# How text is cut before its pieces are merged, by `tokenizer.ggml.pre`: an expression, None for
+# GPT-2's own.
+CUTS = {
+    "gpt-2": None,
+    "default": None,
+    "smollm": "digits",
+    "llama-bpe": _CLITICS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _REST,
+    "qwen2": _CLITICS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _REST,
+}
+
+
+def from_gguf(metadata: Mapping[str, Any], where: object) -> Tokenizer:
+    """The tokenizer in a GGUF file's metadata.
+
+    Raises:
+        ConfigError: it is of a kind that is not known.
+        CheckpointError: something of it is missing.
+    """
+    kind, cut = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
+    if kind != "gpt2" or cut not in CUTS:
+        raise ConfigError(
+            f"a tokenizer of model '{kind}', pre '{cut}', cannot be read from GGUF",
+            where=where,
+            remedy=f"give a model with a gpt2 tokenizer of {', '.join(CUTS)}, or a Hugging Face "
+            "folder of it",
+        )
+    try:
+        tokens = metadata["tokenizer.ggml.tokens"]
+        merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
+        vocabulary = {token: number for number, token in enumerate(tokens)}
+        rust = Rust(models.BPE(vocabulary, merges))
+    except KeyError as error:
+        raise CheckpointError(
+            f"its metadata lack {error}", where=where, remedy="get the file again"
+        ) from None
+    # The Rust library raises bare `Exception` for what does not fit together.
+    except Exception as error:
+        raise CheckpointError(
+            f"its tokenizer is damaged: {error}", where=where, remedy="get the file again"
+        ) from None
+    rust.pre_tokenizer = _cutter(CUTS[cut])
+    rust.decoder = decoders.ByteLevel()
+    types = metadata.get("tokenizer.ggml.token_type", [])
+    for token, type_ in zip(tokens, types, strict=False):
+        if type_ == CONTROL:
+            rust.add_special_tokens([AddedToken(token, special=True, normalized=False)])
+        elif type_ == USER_DEFINED:
+            rust.add_tokens([AddedToken(token, normalized=False)])
+
+    def number(name: str) -> int:
+        return int(metadata.get(f"tokenizer.ggml.{name}_token_id", NONE))
+
+    begin = number("bos") if metadata.get("tokenizer.ggml.add_bos_token", False) else NONE
+    end = number("eos")
+    padding = number("padding")
+    return Tokenizer(
+        rust, SpecialIds(end if padding == NONE else padding, number("unknown"), begin, end)
+    )
+
+
+def _cutter(cut: str | None) -> pre_tokenizers.PreTokenizer:
+    own = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=cut in (None, "digits"))
+    if cut is None:
+        return own
+    before: pre_tokenizers.PreTokenizer = pre_tokenizers.Digits(individual_digits=True)
+    if cut != "digits":
+        before = pre_tokenizers.Split(Regex(cut), "isolated")
+    return pre_tokenizers.Sequence([before, own])
+
+
+def to_gguf(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The metadata of a GGUF file that say how text becomes tokens.
+
+    Raises:
+        ConfigError: llama.cpp does not cut text as this tokenizer does.
+    """
+    specification = json.loads(tokenizer.to_json())
+    cut = next((name for name, rule in CUTS.items() if _cuts_so(specification, rule)), None)
+    if specification["model"]["type"] != "BPE" or cut is None:
+        raise ConfigError(
+            f"a tokenizer of kind '{tokenizer.kind}' that cuts text this way has no form in GGUF",
+            remedy="train with tokenizer.kind=bpe tokenizer.byte_level=true",
+        )
+    added = {token["id"]: token["special"] for token in specification["added_tokens"]}
+    special = tokenizer.special
+    ids = {"bos": special.bos, "eos": special.eos, "unknown": special.unk, "padding": special.pad}
+    merges = specification["model"]["merges"]
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": cut,
+        "tokenizer.ggml.tokens": tokenizer.tokens(),
+        "tokenizer.ggml.token_type": [
+            {None: 1, True: CONTROL, False: USER_DEFINED}[added.get(number)]
+            for number in range(len(tokenizer))
+        ],
+        "tokenizer.ggml.merges": [
+            merge if isinstance(merge, str) else " ".join(merge) for merge in merges
+        ],
+        "tokenizer.ggml.add_bos_token": special.bos != NONE,
+        **{
+            f"tokenizer.ggml.{name}_token_id": number
+            for name, number in ids.items()
+            if number != NONE
+        },
+    }
+
+
+def _cuts_so(specification: Mapping[str, Any], rule: str | None) -> bool:
+    return bool(specification["pre_tokenizer"] == json.loads(_rule_json(rule)))
+
+
+def _rule_json(rule: str | None) -> str:
+    empty = Rust(models.BPE())
+    empty.pre_tokenizer = _cutter(rule)
+    return json.dumps(json.loads(empty.to_str())["pre_tokenizer"])
+
+
+def from_folder(folder: Path) -> Tokenizer:
+    """The tokenizer of a Hugging Face folder.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        rust = Rust.from_str(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            "this folder has no tokenizer.json", where=path, remedy="get the model with it"
+        ) from None
+    # The Rust library raises bare `Exception` for whatever it cannot parse.
+    except Exception as error:
+        raise CheckpointError(
+            f"the tokenizer cannot be read: {error}", where=path, remedy="get the model again"
+        ) from None
+    settings = _json(folder / "tokenizer_config.json")
+    model = {**_json(folder / "config.json"), **_json(folder / "generation_config.json")}
+
+    def number(name: str) -> int:
+        token = settings.get(f"{name}_token")
+        token = token["content"] if isinstance(token, dict) else token
+        found = None if token is None else rust.token_to_id(token)
+        if found is None:
+            found = model.get(f"{name}_token_id")
+            found = found[0] if isinstance(found, list) else found
+        return NONE if found is None else int(found)
+
+    begin, end, padding = number("bos"), number("eos"), number("pad")
+    if begin not in rust.encode("", add_special_tokens=True).ids:
+        begin = NONE
+    return Tokenizer(
+        rust, SpecialIds(end if padding == NONE else padding, number("unk"), begin, end)
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
