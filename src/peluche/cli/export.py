@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -15,59 +15,94 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[str, Argument(help="A run directory, or the name of one in ./runs.")],
+    model: Annotated[str, Argument(help="A run directory, or the name of one in ./runs.")],
     to: Annotated[
-        Literal["huggingface", "ctranslate2", "word2vec", "word2vec-text"],
+        Literal["huggingface", "gguf", "ctranslate2", "word2vec", "word2vec-text"],
         Option(help="Which tool is to read it; word vectors go to word2vec's two formats."),
     ],
     output: Annotated[
         Path | None, Option(help="Folder or file to make; export/<tool> in the run unless given.")
     ] = None,
     weights: Annotated[str, Option(help="Which weights of the run: model, best, ...")] = "model",
+    format: Annotated[str, Option(help="Of a GGUF file: F32, F16, Q8_0 or Q4_0.")] = "F16",
 ) -> None:
     """Write a trained model in the form that another tool reads."""
     from peluche.errors import ConfigError
-    from peluche.generation.config import DecodingConfig
-    from peluche.hub.ctranslate2 import export_ctranslate2
-    from peluche.hub.huggingface import SearchDefaults, export_huggingface
-    from peluche.hub.resolve import resolve
-    from peluche.models.encoder_decoder import EncoderDecoder
-    from peluche.tasks.load import load_vectors
-    from peluche.tasks.restore import restore_model
+    from peluche.hub.pretrained import PretrainedModel
+    from peluche.hub.resolve import open_source
+    from peluche.tasks.load import load_vectors, task_of
 
     if to.startswith("word2vec"):
         binary = to == "word2vec"
-        vectors = load_vectors(run, weights=weights)
-        path = output or resolve(run).path / "export" / ("vectors.bin" if binary else "vectors.txt")
+        vectors = load_vectors(model, weights=weights)
+        path = output or open_source(model).path / "export" / (
+            "vectors.bin" if binary else "vectors.txt"
+        )
         vectors.save(path, binary=binary)
         _say(f"{len(vectors.vocabulary):,} vectors")
         print(path)
         return
-    opened = resolve(run)
-    tokenizer = opened.tokenizer()
-    model = restore_model(opened, len(tokenizer), weights)
-    if not isinstance(model, EncoderDecoder):
-        raise ConfigError(
-            f"a model of kind '{model.config.kind}' has no form that {to} reads",
-            where=opened.path,
-            remedy="export an encoder_decoder; peluche itself reads the run as it is",
-        )
-    parts = model.config, model.state_dict(), tokenizer, output or opened.path / "export" / to
+    source = open_source(model)
+    if output is None:
+        if isinstance(source, PretrainedModel):
+            raise ConfigError("a pretrained model has no folder for exports", remedy="--output")
+        name = f"model-{format}.gguf" if to == "gguf" else to
+        output = source.path / "export" / name
+    export = _export_decoder if task_of(source) == "language_modelling" else _export_translator
+    _say(f"written for {export(source, to, output, weights, format)}")
+    print(output)
+
+
+def _export_decoder(source: Any, to: str, output: Path, weights: str, format: str) -> str:
+    from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
+    from peluche.models.decoder import Decoder
+    from peluche.tasks.restore import restore_completer
+
+    completer = restore_completer(source, weights, {})
+    found = completer.model
+    if to not in ("huggingface", "gguf") or not isinstance(found, Decoder):
+        raise _no_form(source, found, to)
+    parts = found.config, found.state_dict(), completer.tokenizer, output
+    if to == "gguf":
+        return f"llama.cpp, as {export_gguf(*parts, format)}"
+    return f"transformers.{export_huggingface_decoder(*parts)}"
+
+
+def _export_translator(source: Any, to: str, output: Path, weights: str, format: str) -> str:
+    from peluche.generation.config import DecodingConfig
+    from peluche.hub.ctranslate2 import export_ctranslate2
+    from peluche.hub.huggingface import SearchDefaults, export_huggingface
+    from peluche.models.encoder_decoder import EncoderDecoder
+    from peluche.tasks.restore import restore_model
+
+    tokenizer = source.tokenizer()
+    found = restore_model(source, len(tokenizer), weights)
+    if to not in ("huggingface", "ctranslate2") or not isinstance(found, EncoderDecoder):
+        raise _no_form(source, found, to)
+    parts = found.config, found.state_dict(), tokenizer, output
     if to == "ctranslate2":
-        reader = f"ctranslate2.{export_ctranslate2(*parts)}"
-    else:
-        settings = opened.config.get("decoding") or {}
-        decoding = DecodingConfig.parse(settings, where=str(opened.path / "config.yaml"))
-        if decoding.length_normalization != "average":
-            _say("transformers has no gnmt length normalization; it divides by length^α instead")
-        search = SearchDefaults(
-            decoding.beams if decoding.kind == "beam" else 1,
-            decoding.length_penalty,
-            decoding.max_length + 2,
-        )
-        reader = f"transformers.{export_huggingface(*parts, search)}"
-    _say(f"written for {reader}")
-    print(parts[-1])
+        return f"ctranslate2.{export_ctranslate2(*parts)}"
+    settings = source.config.get("decoding") or {}
+    decoding = DecodingConfig.parse(settings, where=str(source.path / "config.yaml"))
+    if decoding.length_normalization != "average":
+        _say("transformers has no gnmt length normalization; it divides by length^α instead")
+    search = SearchDefaults(
+        decoding.beams if decoding.kind == "beam" else 1,
+        decoding.length_penalty,
+        decoding.max_length + 2,
+    )
+    return f"transformers.{export_huggingface(*parts, search)}"
+
+
+def _no_form(source: Any, model: Any, to: str) -> Exception:
+    from peluche.errors import ConfigError
+
+    return ConfigError(
+        f"a model of kind '{model.config.kind}' has no form that {to} reads",
+        where=source.path,
+        remedy="export an encoder_decoder to huggingface or ctranslate2, a decoder to huggingface "
+        "or gguf; peluche itself reads the run as it is",
+    )
 
 
 def _say(message: str) -> None:

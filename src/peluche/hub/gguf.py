@@ -225,13 +225,10 @@ def _packed(value: Any) -> bytes:
     """A value with its type before it."""
     if isinstance(value, list | tuple):
         parts = [_packed(one) for one in value]
-        kind = parts[0][:4] if parts else struct.pack("<I", INT32)
-        return (
-            struct.pack("<I", ARRAY)
-            + kind
-            + struct.pack("<Q", len(parts))
-            + b"".join(part[4:] for part in parts)
-        )
+        inner = parts[0][:4] if parts else struct.pack("<I", INT32)
+        count = struct.pack("<Q", len(parts))
+        values = b"".join(part[4:] for part in parts)
+        return struct.pack("<I", ARRAY) + inner + count + values
     if isinstance(value, str):
         return struct.pack("<I", STRING) + _packed_string(value)
     if isinstance(value, bool):

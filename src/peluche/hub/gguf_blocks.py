@@ -121,7 +121,7 @@ def _pairs(levels: Bytes, shifts: tuple[int, ...], width: int, mask: int) -> Byt
     """Rows of `width` bytes, each shifted in turn, (blocks, rows, shifts, width) flattened."""
     rows = levels.reshape(len(levels), -1, 1, width)
     shift = np.array(shifts, dtype=np.uint8)[None, None, :, None]
-    return ((rows >> shift) & mask).reshape(len(levels), -1)
+    return ((rows >> shift) & np.uint8(mask)).reshape(len(levels), -1)
 
 
 def _read_q2_k(blocks: Bytes) -> Numbers:

