@@ -221,10 +221,10 @@ def _packed_string(text: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def _packed(value: Any) -> bytes:
-    """A value with its type before it."""
+def _packed(value: Any, *, listed: bool = False) -> bytes:
+    """A value with its type before it; whole numbers are signed in lists, as llama.cpp wants."""
     if isinstance(value, list | tuple):
-        parts = [_packed(one) for one in value]
+        parts = [_packed(one, listed=True) for one in value]
         inner = parts[0][:4] if parts else struct.pack("<I", INT32)
         count = struct.pack("<Q", len(parts))
         values = b"".join(part[4:] for part in parts)
@@ -235,7 +235,7 @@ def _packed(value: Any) -> bytes:
         return struct.pack("<I?", BOOL, value)
     if isinstance(value, float):
         return struct.pack("<If", FLOAT32, value)
-    kind = UINT32 if value >= 0 else INT32
+    kind = INT32 if listed or value < 0 else UINT32
     return struct.pack("<I", kind) + struct.pack(PLAIN[kind], value)
 
 
