@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from peluche.data.texts import TextFile
 from peluche.errors import ConfigError, DataError
@@ -61,6 +62,31 @@ def test_it_learns_what_it_reads(corpus, tmp_path, model):
     scores = {score.metric: score.score for score in completer.evaluate().scores()}
     assert scores["bits_per_byte"] == pytest.approx(events[-1]["bits_per_byte"], rel=1e-4)
     assert scores["perplexity"] == pytest.approx(events[-1]["perplexity"], rel=1e-4)
+
+
+EXPERTS = "model.experts={count: 4, active: 2, d_ff: 24, balance: %s}"
+
+
+@pytest.mark.parametrize("balance", ["loss", "bias", "none"])
+def test_a_step_of_experts_does_not_depend_on_how_it_is_cut(corpus, tmp_path, balance):
+    """The balance is over the whole step, however many batches it is read in."""
+    weights = []
+    for parts in (1, 4):
+        changes = [
+            EXPERTS % balance,
+            f"batching.tokens={128 // parts}",
+            f"training.accumulate={parts}",
+            "training.steps=6",
+        ]
+        run, _ = train_recipe(recipe(corpus, "decoder", *changes), tmp_path / f"{parts}")
+        weights.append(run.load_weights())
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, atol=2e-5, rtol=1e-3)
+    moved = max(tensor.abs().max() for n, tensor in weights[0].items() if "preference" in n)
+    assert (moved > 0) == (balance == "bias")
+    steps = [event for event in run.events() if event["event"] == "step"]
+    assert ("balance" in steps[0]) == (balance == "loss")
+    assert steps[0]["busiest"] >= 1
 
 
 def test_a_stopped_run_ends_with_the_same_weights(corpus, tmp_path):
