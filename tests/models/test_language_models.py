@@ -12,12 +12,33 @@ from peluche.nn.positions import PositionKind
 
 V = 23
 SMALL = {"d_model": 16, "layers": 2, "heads": 2, "d_ff": 32, "dropout": 0.0}
+PARTS = {
+    "windows": {"window": {"size": 3}},
+    "windows and all": {"window": {"size": 3, "global_every": 2, "rope": {"base": 100}}},
+    "gemma": {
+        "norm": "rmsnorm", "norm_placement": "sandwich", "qk_norm": True,
+        "activation": "geglu_tanh", "attention_softcap": 5, "logit_softcap": 8,
+        "scale_embeddings": True, "head_width": 6, "attention_scale": 0.3,
+    },
+    "nanochat": {
+        "norm": "plain_rmsnorm", "norm_input": True, "qk_norm": True, "bias": False,
+        "activation": "relu2", "logit_softcap": 15, "tie_embeddings": False,
+    },
+    "latent": {"bias": False, "latent": {"kv_rank": 12, "rope_width": 4}},
+    "latent queries": {
+        "bias": False, "window": {"size": 4},
+        "latent": {"kv_rank": 12, "rope_width": 4, "query_rank": 10},
+    },
+    "yarn": {"rope": {"scaling": {"kind": "yarn", "factor": 4, "original_length": 8}}},
+    "experts": {"experts": {"count": 4, "active": 2, "shared": 8}},
+}  # fmt: skip
 CONFIGS = {
     **{
         f"decoder-{positions}": DecoderConfig(positions=positions, max_length=32, **SMALL)
         for positions in get_args(PositionKind)
     },
     "gqa": DecoderConfig(kv_heads=1, tie_embeddings=False, norm_placement="post", **SMALL),
+    **{name: DecoderConfig.parse({**SMALL, **values}) for name, values in PARTS.items()},
     **{
         cell: RecurrentLMConfig(cell=cell, embedding=12, hidden=16, layers=2, dropout=0.0)
         for cell in ("rnn", "gru", "lstm")

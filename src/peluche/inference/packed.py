@@ -162,6 +162,7 @@ class PackedBlock:
 
     def __init__(self, block: nn.Module) -> None:
         assert isinstance(block, Block)
+        assert isinstance(block.self_attention, MultiHeadAttention)
         self.self_attention = PackedAttention(block.self_attention)
         self.self_residual = PackedResidual(block.self_residual)
         self.feed_forward = PackedFeedForward(block.feed_forward)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from peluche.models.language_model import LanguageModel
-from peluche.models.transformer import TransformerConfig, build_stack, layer_masks
+from peluche.models.transformer import TransformerConfig, build_stack, layer_masks, start_state
 from peluche.nn.losses import TokenLoss, cross_entropy
 from peluche.nn.masks import Documents, Mask, causal, prepare
 from peluche.nn.positions import PositionKind
@@ -82,17 +82,7 @@ class Decoder(LanguageModel):
         return self.config.max_length if self.config.positions == "learned" else None
 
     def start_state(self, rows: int, capacity: int) -> StaticState:
-        config, weight = self.config, self.head.weight
-        return StaticState(
-            config.layers,
-            rows,
-            config.kv_heads or config.heads,
-            config.width_of_heads,
-            capacity,
-            windows=config.windows(config.layers),
-            dtype=weight.dtype,
-            device=weight.device,
-        )
+        return start_state(self.config, self.config.layers, rows, capacity, self.head.weight)
 
     def hidden(
         self,

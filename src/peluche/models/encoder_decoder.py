@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from peluche.models.transformer import TransformerConfig, build_stack, layer_masks
+from peluche.models.transformer import TransformerConfig, build_stack, layer_masks, start_state
 from peluche.models.translation import TranslationModel
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.masks import Padding, PreparedMask, Window, causal, prepare
@@ -97,17 +97,8 @@ class EncoderDecoder(TranslationModel):
 
     def start_state(self, memory: Memory, beams: int, capacity: int) -> StaticState:
         """A state for `beams` rows a sentence; every beam has a copy of its past."""
-        config = self.config
-        return StaticState(
-            len(self.decoder.blocks),
-            memory.hidden.shape[0] * beams,
-            config.kv_heads or config.heads,
-            config.width_of_heads,
-            capacity,
-            windows=self._decoder_windows,
-            dtype=memory.hidden.dtype,
-            device=memory.hidden.device,
-        )
+        rows, layers = memory.hidden.shape[0] * beams, len(self.decoder.blocks)
+        return start_state(self.config, layers, rows, capacity, memory.hidden)
 
     def hidden(
         self,
@@ -129,12 +120,8 @@ class EncoderDecoder(TranslationModel):
         masks: LayerMasks = None
         if state is None:
             masks = layer_masks(
-                self._decoder_windows,
+                self.config.windows(len(self.decoder.blocks)),
                 lambda window: prepare(causal(window), 1, positions, positions),
             )
         with scope("decoder"):
             return self.decoder(tokens, positions, masks, condition, state)
-
-    @property
-    def _decoder_windows(self) -> tuple[int | None, ...]:
-        return self.config.windows(len(self.decoder.blocks))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from peluche.config import Config
 from peluche.nn.attention import MultiHeadAttention, check_heads
 from peluche.nn.blocks import Block, NormPlacement, Residual
 from peluche.nn.experts import Experts, ExpertsConfig
 from peluche.nn.feedforward import ActivationKind, build_feed_forward
+from peluche.nn.latent_attention import LatentAttention, LatentConfig
 from peluche.nn.masks import PreparedMask
 from peluche.nn.norms import NormKind, build_norm
 from peluche.nn.positions import PositionKind, build_positions, check_positions
 from peluche.nn.rotary import RopeConfig, Rotary
 from peluche.nn.stack import LayerMasks, Stack
+from peluche.nn.state import StaticState
 
 
 class WindowConfig(Config):
@@ -66,13 +68,24 @@ class TransformerConfig(Config):
     qkv_bias: bool | None = Field(
         None, description="of queries, keys, values; as bias if not given"
     )
+    latent: LatentConfig | None = Field(None, description="multi-head latent attention")
     experts: ExpertsConfig | None = None
 
     @model_validator(mode="after")
     def _parts_fit(self) -> TransformerConfig:
         check_heads(self.d_model, self.heads, self.kv_heads, self.head_width)
-        check_positions(self.positions, self.d_model, self.heads, self.width_of_heads)
+        if self.latent is None:
+            check_positions(self.positions, self.d_model, self.heads, self.width_of_heads)
+        else:
+            self._latent_fits(self.latent)
         return self
+
+    def _latent_fits(self, latent: LatentConfig) -> None:
+        if self.kv_heads is not None or self.qk_norm or self.bias:
+            raise ValueError(
+                "latent attention has keys and values of its own and no biases: "
+                "leave kv_heads and qk_norm out, and set bias to false"
+            )
 
     @property
     def width_of_heads(self) -> int:
@@ -96,6 +109,7 @@ PLAIN: dict[str, tuple[object, ...]] = {
     "attention_softcap": (None,),
     "qkv_bias": (None,),
     "experts": (None,),
+    "latent": (None,),
 }
 
 
@@ -105,6 +119,30 @@ def layer_masks(
     """A mask for each layer; `make` is asked once for each distance that layers see."""
     made = {window: make(window) for window in set(windows)}
     return [made[window] for window in windows]
+
+
+def start_state(
+    config: TransformerConfig, layers: int, rows: int, capacity: int, like: Tensor
+) -> StaticState:
+    """What so many layers will remember of at most `capacity` positions.
+
+    Args:
+        like: a tensor of the model, for its type and place.
+    """
+    heads, width, value_width = config.kv_heads or config.heads, config.width_of_heads, None
+    if config.latent is not None:
+        heads, width, value_width = 1, config.latent.remembered, 0
+    return StaticState(
+        layers,
+        rows,
+        heads,
+        width,
+        capacity,
+        value_width=value_width,
+        windows=config.windows(layers),
+        dtype=like.dtype,
+        device=like.device,
+    )
 
 
 def build_stack(
@@ -166,9 +204,24 @@ def build_stack(
         shared = make_feed_forward(experts.shared) if experts.shared else None
         return Experts(experts, d_model, config.d_ff, config.activation, shared)
 
+    def make_self_attention(turning: Rotary | None) -> MultiHeadAttention | LatentAttention:
+        if config.latent is None:
+            return make_attention(turning)
+        return LatentAttention(
+            config.latent,
+            d_model,
+            heads,
+            config.width_of_heads,
+            make_norm=make_norm,
+            head_positions=turning,
+            dropout=config.attention_dropout,
+            scale=config.attention_scale,
+            softcap=config.attention_softcap,
+        )
+
     def make_block(window: int | None) -> Block:
         return Block(
-            self_attention=make_attention(places.turning if window is None else near),
+            self_attention=make_self_attention(places.turning if window is None else near),
             cross_attention=make_attention() if cross else None,
             feed_forward=make_experts(config.experts) if config.experts else make_feed_forward(),
             make_residual=lambda: Residual(make_norm, config.norm_placement, config.dropout),

@@ -18,13 +18,13 @@ from peluche.nn.trace import is_tracing, record
 def attention(
     query: Float[Tensor, "batch heads query width"],
     key: Float[Tensor, "batch kv_heads key width"],
-    value: Float[Tensor, "batch kv_heads key width"],
+    value: Float[Tensor, "batch kv_heads key value_width"],
     mask: PreparedMask | None = None,
     bias: Float[Tensor, "#batch #heads #query key"] | None = None,
     scale: float | None = None,
     softcap: float | None = None,
     dropout: float = 0.0,
-) -> Float[Tensor, "batch heads query width"]:
+) -> Float[Tensor, "batch heads query value_width"]:
     """softmax(Q Kᵀ · scale + bias) V (Vaswani et al. 2017, eq. 1).
 
     With fewer key/value heads than query heads, consecutive query heads share one (grouped-query
@@ -53,13 +53,13 @@ def attention(
 def explicit_attention(
     query: Float[Tensor, "batch heads query width"],
     key: Float[Tensor, "batch kv_heads key width"],
-    value: Float[Tensor, "batch kv_heads key width"],
+    value: Float[Tensor, "batch kv_heads key value_width"],
     mask: PreparedMask | None = None,
     bias: Float[Tensor, "#batch #heads #query key"] | None = None,
     scale: float = 1.0,
     softcap: float | None = None,
     dropout: float = 0.0,
-) -> tuple[Float[Tensor, "batch heads query width"], Float[Tensor, "batch heads query key"]]:
+) -> tuple[Float[Tensor, "batch heads query value_width"], Float[Tensor, "batch heads query key"]]:
     """The plain formula: the reference of every other path. Returns the output and the weights."""
     groups = query.shape[1] // key.shape[1]
     key, value = (t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value))

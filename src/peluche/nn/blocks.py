@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.dropout import Dropout
+from peluche.nn.latent_attention import LatentAttention
 from peluche.nn.masks import PreparedMask
 from peluche.nn.state import KeyValueState
 from peluche.nn.trace import record, scope
@@ -53,7 +54,7 @@ class Block(nn.Module):
     def __init__(
         self,
         *,
-        self_attention: MultiHeadAttention,
+        self_attention: MultiHeadAttention | LatentAttention,
         feed_forward: nn.Module,
         cross_attention: MultiHeadAttention | None = None,
         make_residual: Callable[[], Residual],

@@ -85,7 +85,9 @@ class StaticState:
     ) -> None:
         shape = (layers, rows, kv_heads, capacity)
         self.keys = torch.zeros(*shape, width, dtype=dtype, device=device)
-        self.values = torch.zeros(*shape, value_width or width, dtype=dtype, device=device)
+        self.values = torch.zeros(
+            *shape, width if value_width is None else value_width, dtype=dtype, device=device
+        )
         self.windows = tuple(windows) or (None,) * layers
         self.length = 0
         self.masks: dict[int | None, PreparedMask | None] = {}
@@ -96,7 +98,7 @@ class StaticState:
         positions: Int[Tensor, "length"],
         *,
         key: Float[Tensor, "rows kv_heads length width"],
-        value: Float[Tensor, "rows kv_heads length width"],
+        value: Float[Tensor, "rows kv_heads length value_width"],
     ) -> None:
         self.keys[layer].index_copy_(2, positions, key)
         self.values[layer].index_copy_(2, positions, value)
