@@ -20,6 +20,7 @@ VERBS = [
     "tag",
     "parse",
     "evaluate",
+    "embed",
     "similar",
     "analogy",
     "tokenize",

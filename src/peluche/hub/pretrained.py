@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from peluche.hub.gguf import MAGIC, GGUFFile
 from peluche.hub.tensors import read_tensors
 from peluche.models.decoder_gguf import read_gguf_decoder
 from peluche.models.decoder_layouts import LAYOUTS, read_decoder
+from peluche.models.encoder_layouts import MODEL_TYPE as BERT
+from peluche.models.encoder_layouts import read_encoder
 from peluche.text import pretrained
 from peluche.text.tokenizer import Tokenizer
 
@@ -55,10 +57,11 @@ class PretrainedModel:
         task: str,
         read: Callable[[], tuple[Any, Weights]],
         tokenizer: Callable[[], Tokenizer],
+        settings: Mapping[str, Any] = {},
     ) -> None:
         self.path, self._read, self._tokenizer = path, read, tokenizer
         model, self._weights = read()
-        self._config = {"task": task, "model": model.model_dump(mode="json")}
+        self._config = {"task": task, "model": model.model_dump(mode="json"), **settings}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -122,17 +125,19 @@ def open_folder(folder: Path) -> PretrainedModel:
     """
     theirs = _read_json(folder / "config.json")
     kind = theirs.get("model_type")
-    if kind not in [layout.model_type for layout in LAYOUTS]:
-        known = ", ".join(layout.model_type for layout in LAYOUTS)
+    decoders = [layout.model_type for layout in LAYOUTS]
+    if kind not in (*decoders, BERT):
+        known = ", ".join([*decoders, BERT])
         raise ConfigError(
             f"a model of type '{kind}' cannot be read",
             where=folder / "config.json",
             remedy=f"give one of type {known}",
         )
 
-    def read() -> tuple[Any, Weights]:
+    def open_weights() -> tuple[Any, Weights]:
         try:
-            config, state = read_decoder(theirs, _folder_tensors(folder), folder)
+            read = read_encoder if kind == BERT else read_decoder
+            config, state = read(theirs, _folder_tensors(folder), folder)
         except KeyError as error:
             raise CheckpointError(
                 f"config.json lacks {error}",
@@ -141,9 +146,38 @@ def open_folder(folder: Path) -> PretrainedModel:
             ) from None
         return config, {name: tensor.float() for name, tensor in state.items()}
 
+    task = "embedding" if kind == BERT else "language_modelling"
+    settings = {"embedding": _embedding_settings(folder)} if kind == BERT else {}
     return PretrainedModel(
-        folder, "language_modelling", read, lambda: pretrained.from_folder(folder)
+        folder, task, open_weights, lambda: pretrained.from_folder(folder), settings
     )
+
+
+def _embedding_settings(folder: Path) -> dict[str, Any]:
+    """How a folder of sentence-transformers makes one vector of many; BERT's way without it."""
+    settings: dict[str, Any] = {"pooling": "mean", "normalize": False}
+    pooling = folder / "1_Pooling" / "config.json"
+    if pooling.is_file():
+        modes = _read_json(pooling)
+        known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
+        chosen = [
+            key for key, on in modes.items() if key.startswith("pooling_mode_") and on is True
+        ]
+        if len(chosen) != 1 or chosen[0] not in known:
+            raise ConfigError(
+                f"this pooling has no equal here: {', '.join(chosen)}",
+                where=pooling,
+                remedy="give a model that takes the mean of tokens, or the first",
+            )
+        settings["pooling"] = known[chosen[0]]
+    if (folder / "modules.json").is_file():
+        text = (folder / "modules.json").read_text(encoding="utf-8")
+        settings["normalize"] = ".Normalize" in text
+    if (folder / "sentence_bert_config.json").is_file():
+        longest = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+        if isinstance(longest, int):
+            settings["max_length"] = longest
+    return settings
 
 
 def is_folder(path: Path) -> bool:

@@ -12,14 +12,15 @@ from peluche.hub.resolve import open_source
 from peluche.tasks import restore
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
-from peluche.tasks.evaluation import EvaluationSettings
+from peluche.tasks.embed import Embedder
+from peluche.tasks.evaluation import Evaluable, EvaluationSettings
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
 
 T = TypeVar("T")
-Task = Translator | TextClassifier | SentenceTask[Any, Any] | WordVectors | Completer
+Task = Translator | TextClassifier | SentenceTask[Any, Any] | WordVectors | Completer | Embedder
 
 
 class Kind(NamedTuple):
@@ -37,6 +38,7 @@ KINDS = {
     "constituency_parsing": Kind("parse", restore.restore_constituents),
     "word_vectors": Kind("similar", restore.restore_vectors),
     "language_modelling": Kind("complete", restore.restore_completer),
+    "embedding": Kind("embed", restore.restore_embedder),
 }
 
 
@@ -102,6 +104,15 @@ def load_completer(model: str | Path, *, weights: str = "model", **options: Any)
     return _load_as(Completer, "complete", model, weights, options)
 
 
+def load_embedder(model: str | Path, *, weights: str = "model", **options: Any) -> Embedder:
+    """`load_task` for a model that embeds texts.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(Embedder, "embed", model, weights, options)
+
+
 def load_vectors(model: str | Path, *, weights: str = "model") -> WordVectors:
     """`load_task` for word vectors; takes a file in word2vec's text or binary format, too.
 
@@ -136,7 +147,8 @@ def _load_as(
 
 def _loaded(run: ModelSource, weights: str, options: Mapping[str, Any]) -> Task:
     task = KINDS[task_of(run)].restore(run, weights, options)
-    task.settings = EvaluationSettings.of(run.config)
+    if isinstance(task, Evaluable):
+        task.settings = EvaluationSettings.of(run.config)
     return task
 
 

@@ -18,6 +18,7 @@ from peluche.hub.run import RunDirectory
 from peluche.inference.decoding import fastest_decoder
 from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
+from peluche.models.encoder import EncoderConfig
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
@@ -26,6 +27,7 @@ from peluche.models.translation import TranslationModel
 from peluche.models.word_vectors import WordVectorsConfig
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
+from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
@@ -33,11 +35,12 @@ from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon
+from peluche.text.tokenizer import Tokenizer
 from peluche.text.vocabulary import Vocabulary
 
 M = TypeVar("M", bound=nn.Module)
 Options = Mapping[str, Any]
-HEAD = "head.weight"
+HEAD, EMBEDDING = "head.weight", "encoder.embedding.weight"
 CODING = ("tags", "relations", "constituents")
 
 
@@ -91,17 +94,28 @@ def restore_completer(run: ModelSource, weights: str, options: Options) -> Compl
     tokenizer = run.tokenizer()
     config = _model_config(run, LanguageModelConfig)
     state = run.load_weights(weights)
-    # Pretrained models may have more rows than there are tokens, to make up round numbers.
-    rows = len(state[HEAD]) if HEAD in state else len(tokenizer)
-    if rows < len(tokenizer):
+    model = _filled(config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
+    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
+    return Completer(model, tokenizer, packing, **options)
+
+
+def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:
+    tokenizer, config = run.tokenizer(), _model_config(run, EncoderConfig)
+    state = run.load_weights(weights)
+    model = _filled(config.build(_rows(run, state[EMBEDDING], tokenizer)), run, weights, state)
+    settings = {**(run.config.get("embedding") or {}), **options}
+    return Embedder(model, tokenizer, EmbeddingConfig.parse(settings, where=str(run.path)))
+
+
+def _rows(run: ModelSource, embedding: Tensor, tokenizer: Tokenizer) -> int:
+    """Rows of an embedding: pretrained models may have more than tokens, for round numbers."""
+    if len(embedding) < len(tokenizer):
         raise CheckpointError(
-            f"the tokenizer has {len(tokenizer):,} tokens, the model only {rows:,}",
+            f"the tokenizer has {len(tokenizer):,} tokens, the model only {len(embedding):,}",
             where=run.path,
             remedy="copy model and tokenizer again, both from the same place",
         )
-    model = _filled(config.build(rows), run, weights, state)
-    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
-    return Completer(model, tokenizer, packing, **options)
+    return len(embedding)
 
 
 def restore_tagger(run: ModelSource, weights: str, options: Options) -> SentenceTagger:

@@ -154,6 +154,9 @@ def from_folder(folder: Path) -> Tokenizer:
         raise CheckpointError(
             f"the tokenizer cannot be read: {error}", where=path, remedy="get the model again"
         ) from None
+    # What is cut or padded is decided where texts are read, not here.
+    rust.no_truncation()
+    rust.no_padding()
     settings = _json(folder / "tokenizer_config.json")
     model = {**_json(folder / "config.json"), **_json(folder / "generation_config.json")}
 
@@ -167,6 +170,8 @@ def from_folder(folder: Path) -> Tokenizer:
         return NONE if found is None else int(found)
 
     begin, end, padding = number("bos"), number("eos"), number("pad")
+    if begin == NONE and end == NONE:  # BERT's
+        begin, end = number("cls"), number("sep")
     if begin not in rust.encode("", add_special_tokens=True).ids:
         begin = NONE
     return Tokenizer(
