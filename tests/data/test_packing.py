@@ -8,7 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peluche.data.packing import LARGE, SMALL, Packed, PackedStream, PackingConfig, item_type, pack
+from peluche.data.packing import (
+    LARGE,
+    SMALL,
+    Packed,
+    PackedStream,
+    PackingConfig,
+    item_type,
+    open_packed,
+    pack,
+)
 from peluche.errors import DataError
 from peluche.text.tokenizer import TokenizerConfig
 
@@ -90,7 +99,7 @@ def test_what_is_written_is_read(tmp_path):
     found = pack(tmp_path / "corpus", texts, tokenizer)
     assert found == Packed(3, 5 + 6 + 4 + 6, 5 + 6 + 5)
     config = PackingConfig(length=64, tokens=64)
-    (batch,) = PackedStream.open(tmp_path / "corpus", len(tokenizer), config).once()
+    (batch,) = PackedStream(open_packed(tmp_path / "corpus", len(tokenizer)), config).once()
     row = batch.tokens[0][: found.tokens - 1].tolist()
     starts = [place for place, token in enumerate(row) if token == BOS]
     ends = [*starts[1:], len(row)]

@@ -13,22 +13,7 @@ from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.model_catalogue import find_pretrained
 from peluche.tasks.load import load_embedder
 
-WORDS = [
-    "a",
-    "cute",
-    "teddy",
-    "bear",
-    "is",
-    "reading",
-    "un",
-    "ours",
-    "mignon",
-    "lit",
-    ".",
-    "##s",
-    "##ing",
-    "read",
-]
+WORDS = ["a", "cute", "teddy", "bear", "is", "reading", "un", "ours", "lit", ".", "##s", "read"]
 TEXTS = ["A cute teddy bear is reading.", "Un ours lit.", "bears", "", "bear " * 40]
 
 

@@ -16,6 +16,7 @@ VERBS = [
     "translate",
     "complete",
     "perplexity",
+    "fill",
     "classify",
     "tag",
     "parse",

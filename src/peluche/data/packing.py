@@ -6,11 +6,12 @@ Each document is [BOS], its tokens, [EOS]; documents follow one another without 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from peluche.text.tokenizer import Tokenizer
 
 # Documents that are encoded at a time, on all cores.
 BLOCK = 256
+B = TypeVar("B")
 SMALL, LARGE = np.dtype("<u2"), np.dtype("<u4")
 
 
@@ -108,12 +110,17 @@ def pack(path: Path, texts: Iterable[str], tokenizer: Tokenizer) -> Packed:
     return Packed(documents, tokens, size)
 
 
+def open_packed(path: Path, vocabulary: int) -> NDArray[np.unsignedinteger]:
+    """The tokens of a file that `pack` wrote, mapped."""
+    return np.memmap(path, dtype=item_type(vocabulary), mode="r")
+
+
 def item_type(vocabulary: int) -> np.dtype:
     """How a token is kept on disk."""
     return SMALL if vocabulary <= np.iinfo(SMALL).max + 1 else LARGE
 
 
-class PackedStream:
+class PackedRows(Generic[B]):
     """An endless, resumable stream of batches out of packed documents.
 
     Rows begin at another place each epoch, so that no token is always the first of its row, and
@@ -129,17 +136,10 @@ class PackedStream:
     ) -> None:
         self.tokens, self.config, self.seed = tokens, config, seed
 
-    @classmethod
-    def open(
-        cls, path: Path, vocabulary: int, config: PackingConfig, seed: int = 0
-    ) -> PackedStream:
-        """Of a file that `pack` wrote."""
-        return cls(np.memmap(path, dtype=item_type(vocabulary), mode="r"), config, seed)
-
     def batches_per_epoch(self) -> int:
         return -(-len(self._starts(self._offset(0))) // self.config.rows)
 
-    def batches(self, position: Position = Position()) -> Iterator[tuple[LanguageBatch, Position]]:
+    def batches(self, position: Position = Position()) -> Iterator[tuple[B, Position]]:
         """Batches from `position` on, each with the position after it, epoch after epoch."""
         epoch, _, first = position
         while True:
@@ -147,16 +147,20 @@ class PackedStream:
             order = random.permutation(self._starts(self._offset(epoch)))
             batches = list(_cut(order, self.config.rows))
             for number in range(first, len(batches)):
-                yield self.batch(batches[number]), Position(epoch, 0, number + 1)
+                yield self.batch(batches[number], epoch), Position(epoch, 0, number + 1)
             epoch, first = epoch + 1, 0
 
-    def once(self) -> Iterator[LanguageBatch]:
+    def once(self) -> Iterator[B]:
         """Every token once, in order."""
         for starts in _cut(self._starts(0), self.config.rows):
             yield self.batch(starts)
 
-    def batch(self, starts: NDArray[np.int64]) -> LanguageBatch:
+    @abstractmethod
+    def batch(self, starts: NDArray[np.int64], epoch: int = 0) -> B:
         """The rows that begin at these places."""
+
+    def plain(self, starts: NDArray[np.int64]) -> LanguageBatch:
+        """The rows that begin at these places, as they are."""
         length = self.config.length
         rows = np.full((len(starts), length + 1), Tokenizer.pad_id, dtype=np.int64)
         for row, start in enumerate(starts.tolist()):
@@ -179,6 +183,13 @@ class PackedStream:
 
     def _starts(self, offset: int) -> NDArray[np.int64]:
         return np.arange(offset, len(self.tokens) - 1, self.config.length)
+
+
+class PackedStream(PackedRows[LanguageBatch]):
+    """Rows as they are."""
+
+    def batch(self, starts: NDArray[np.int64], epoch: int = 0) -> LanguageBatch:
+        return self.plain(starts)
 
 
 def _cut(starts: NDArray[np.int64], rows: int) -> Iterator[NDArray[np.int64]]:

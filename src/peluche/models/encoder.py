@@ -84,11 +84,23 @@ class Encoder(nn.Module):
         self.masked = MaskedHead(config, embedding) if config.masked else None
         self.pooler = nn.Linear(config.d_model, config.d_model) if config.next_sentence else None
         self.relation = nn.Linear(config.d_model, 2) if config.next_sentence else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Glorot-uniform matrices, as everywhere here; small embeddings, as in BERT.
+
+        With pre-norm, residual branches start small too (see `Stack.scale_branches`).
+        """
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():  # after the matrices: the masked head's is an embedding
+            if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=EMBEDDING_STD)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+        if self.config.norm_placement == "pre":
+            self.encoder.scale_branches()
 
     @property
     def longest(self) -> int | None:

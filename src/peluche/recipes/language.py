@@ -1,29 +1,46 @@
-"""The recipe of a language model."""
+"""Recipes of models of texts: what comes next, what is hidden."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from peluche.config import Config
-from peluche.data.packing import LanguageBatch, Packed, PackedStream, PackingConfig, pack
+from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
+from peluche.data.packing import (
+    LanguageBatch,
+    Packed,
+    PackedRows,
+    PackedStream,
+    PackingConfig,
+    open_packed,
+    pack,
+)
 from peluche.data.texts import TextFile
 from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score, perplexity
 from peluche.metrics.perplexity import BitsPerByte
 from peluche.models.decoder import DecoderConfig
+from peluche.models.encoder import EncoderConfig
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.causal import CausalConfig
+from peluche.objectives.masked import MaskedConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.tasks.complete import Completer
-from peluche.text.tokenizer import TokenizerConfig
+from peluche.tasks.evaluation import Evaluable
+from peluche.tasks.fill import Filler
+from peluche.text.tokenizer import MASK, Tokenizer, TokenizerConfig
 from peluche.training.evaluators import mean_losses
 from peluche.training.events import EvaluateEvent
+from peluche.training.loop import Evaluator
 
 TRAIN, VALIDATION = "train.bin", "validation.bin"
 
@@ -40,7 +57,8 @@ class LanguageEvaluation(Config):
     """What is shown while training.
 
     Attributes:
-        sample: the beginning of a text that the model goes on with; None for no sample.
+        sample: the beginning of a text that the model goes on with, or a text with a [MASK] that it
+            fills; None for no sample.
         tokens: how far it goes on.
     """
 
@@ -48,19 +66,15 @@ class LanguageEvaluation(Config):
     tokens: int = Field(60, gt=0)
 
 
-class LanguageRecipe(Recipe):
-    """From plain texts to a language model."""
+class PackedRecipe(Recipe):
+    """From plain texts, packed into rows, to a model of them."""
 
-    task: Literal["language_modelling"] = "language_modelling"
     data: LanguageData
-    tokenizer: TokenizerConfig = TokenizerConfig(byte_level=True)
-    model: LanguageModelConfig = DecoderConfig()
-    objective: CausalConfig = CausalConfig()
+    tokenizer: TokenizerConfig
+    model: Config
+    objective: Config
     batching: PackingConfig = PackingConfig()
     evaluation: LanguageEvaluation = LanguageEvaluation()
-
-    def measured(self) -> set[str]:
-        return {"loss", "nll", "perplexity", "bits_per_byte"}
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "learn the vocabulary", say):
@@ -71,19 +85,26 @@ class LanguageRecipe(Recipe):
         with phase(run, "encode the corpus", say):
             for name, source in ((TRAIN, self.data.train), (VALIDATION, self.data.validation)):
                 packed[name] = pack(run.path / name, _texts(source), tokenizer)
-                streams[name] = PackedStream.open(
-                    run.path / name, len(tokenizer), self.batching, self.training.seed
+                streams[name] = self._stream(
+                    open_packed(run.path / name, len(tokenizer)), tokenizer
                 )
         torch.manual_seed(self.training.seed)
-        model = self.model.build(len(tokenizer)).to(device)
-        objective = self.objective.build(getattr(self.model, "experts", None))
+        model = self.model.build(len(tokenizer)).to(device)  # type: ignore[attr-defined]
+        experts = getattr(self.model, "experts", None)
+        objective = self.objective.build(experts)  # type: ignore[attr-defined]
         batches = list(streams[VALIDATION].once())
-        completer = Completer(model, tokenizer, self.batching)
-        evaluator = LanguageEvaluator(
-            objective, batches, packed[VALIDATION], completer, self.evaluation
-        )
+        evaluator = self._evaluator(model, tokenizer, objective, batches, packed[VALIDATION])
         facts = {"vocabulary": len(tokenizer), "tokens": packed[TRAIN].tokens}
         return Assembly(model, objective, streams[TRAIN], evaluator, facts)
+
+    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
+        return PackedStream(tokens, self.batching, self.training.seed)
+
+    @abstractmethod
+    def _evaluator(
+        self, model: Any, tokenizer: Tokenizer, objective: Objective, batches: list[Any], of: Packed
+    ) -> Evaluator:
+        """What measures a model on the batches of the validation set."""
 
     def finish(self, run: RunDirectory, parts: Assembly) -> None:
         """The encoded corpus is only of use for training."""
@@ -91,10 +112,64 @@ class LanguageRecipe(Recipe):
             (run.path / name).unlink(missing_ok=True)
 
     def evaluate(
-        self, run: RunDirectory, task: Completer, say: Say
+        self, run: RunDirectory, task: Evaluable, say: Say
     ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """Perplexity and bits per byte of the test set."""
+        """How likely the test set is."""
         return log_test(run, self.data.test or self.data.validation, task, say)
+
+
+class LanguageRecipe(PackedRecipe):
+    """A language model: what comes next."""
+
+    task: Literal["language_modelling"] = "language_modelling"
+    tokenizer: TokenizerConfig = TokenizerConfig(byte_level=True)
+    model: LanguageModelConfig = DecoderConfig()
+    objective: CausalConfig = CausalConfig()
+
+    def measured(self) -> set[str]:
+        return {"loss", "nll", "perplexity", "bits_per_byte"}
+
+    def _evaluator(
+        self, model: Any, tokenizer: Tokenizer, objective: Objective, batches: list[Any], of: Packed
+    ) -> LanguageEvaluator:
+        completer = Completer(model, tokenizer, self.batching)
+        return LanguageEvaluator(objective, batches, of, completer, self.evaluation)
+
+
+class MaskedRecipe(PackedRecipe):
+    """An encoder that says what is hidden (BERT)."""
+
+    task: Literal["masked_language_modelling"] = "masked_language_modelling"
+    tokenizer: TokenizerConfig = TokenizerConfig(kind="wordpiece", special=(MASK,))
+    model: EncoderConfig = EncoderConfig()
+    objective: MaskedConfig = MaskedConfig()
+    masking: MaskingConfig = MaskingConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> MaskedRecipe:
+        if MASK not in self.tokenizer.special:
+            raise ValueError(f"tokens are hidden by {MASK}: set tokenizer.special=[[MASK]]")
+        longest = self.model.max_length if self.model.positions == "learned" else None
+        if longest is not None and self.batching.length > longest:
+            raise ValueError(
+                f"rows of {self.batching.length} tokens are longer than model.max_length "
+                f"{longest}; set batching.length to {longest} or less"
+            )
+        if not self.model.masked:
+            raise ValueError("the model has to say what is hidden: set model.masked=true")
+        return self
+
+    def measured(self) -> set[str]:
+        return {"loss", "nll", "perplexity", "accuracy"}
+
+    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
+        return MaskedStream(tokens, self.batching, self.training.seed, self.masking, tokenizer)
+
+    def _evaluator(
+        self, model: Any, tokenizer: Tokenizer, objective: Objective, batches: list[Any], of: Packed
+    ) -> MaskedEvaluator:
+        filler = Filler(model, tokenizer, self.batching, self.masking)
+        return MaskedEvaluator(objective, batches, filler, self.evaluation.sample)
 
 
 def _texts(source: TextFile) -> Iterator[str]:
@@ -128,3 +203,22 @@ class LanguageEvaluator:
             [prompt], max_tokens=self.config.tokens, sampling=SamplingParameters()
         )
         return EvaluateEvent(step, metrics, ((prompt, said[0].text),))
+
+
+class MaskedEvaluator:
+    """Loss, perplexity and accuracy at hidden tokens of the whole validation set; a sample."""
+
+    def __init__(
+        self, objective: Objective, batches: list[MaskedBatch], filler: Filler, sample: str | None
+    ) -> None:
+        self.objective, self.batches, self.filler, self.sample = objective, batches, filler, sample
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> EvaluateEvent:
+        metrics = mean_losses(self.filler.model, self.objective, self.batches)
+        metrics["perplexity"] = perplexity(metrics["nll"], 1)
+        if self.sample is None:
+            return EvaluateEvent(step, metrics)
+        ((candidates, *_),) = self.filler.fill([self.sample])
+        said = ", ".join(one.token for one in candidates)
+        return EvaluateEvent(step, metrics, ((self.sample, said),))

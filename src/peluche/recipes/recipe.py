@@ -13,7 +13,7 @@ from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.models.registry import DEFAULT_KIND, KINDS
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
-from peluche.recipes.language import LanguageRecipe
+from peluche.recipes.language import LanguageRecipe, MaskedRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.shipped import shipped
 from peluche.recipes.translation import TranslationRecipe
@@ -27,6 +27,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "constituency_parsing": ConstituencyRecipe,
     "word_vectors": WordVectorsRecipe,
     "language_modelling": LanguageRecipe,
+    "masked_language_modelling": MaskedRecipe,
 }
 DEFAULT_TASK = "translation"
 

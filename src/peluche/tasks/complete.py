@@ -13,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from peluche.config import parse_as
 from peluche.data.packing import PackedStream, PackingConfig
-from peluche.data.texts import PlainText, TextFile, text_file
+from peluche.data.texts import PlainText
 from peluche.errors import ConfigError, DataError
 from peluche.generation.batching import generate
 from peluche.generation.config import DecodingConfig
@@ -25,9 +24,10 @@ from peluche.generation.search import Hypothesis, Request
 from peluche.metrics.perplexity import BitsPerByte, Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.language_model import LanguageModel
-from peluche.tasks.evaluation import Evaluable, Evaluation
+from peluche.tasks.evaluation import Evaluation
 from peluche.tasks.modes import evaluating
-from peluche.text.tokenizer import Tokenizer
+from peluche.tasks.texts import TextTask
+from peluche.text.tokenizer import OWN, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Completion:
         return {"prompt": values["prompt"], "completion": values["text"], "score": values["score"]}
 
 
-class Completer(Evaluable):
+class Completer(TextTask):
     """Goes on with texts by a language model and its tokenizer.
 
     Args:
@@ -128,29 +128,17 @@ class Completer(Evaluable):
         text = self.tokenizer.decode([*before, *found.tokens])[len(known) :]
         return Completion(prompt, text, found.score, found.tokens)
 
-    def source(self, names: Sequence[str], **options: Any) -> TextFile:
-        """See `Evaluable.source`: a file of texts, read as the run's own are unless it says else.
-
-        A file that is not of the run's kind is one text.
-        """
-        if len(names) > 1:
-            raise DataError(f"{len(names)} names given", remedy="give one file")
-        options = {key: value for key, value in options.items() if value is not None}
-        if set(options) - {"encoding", "limit"}:
-            raise ConfigError(
-                f"a text has no {', '.join(sorted(set(options) - {'encoding', 'limit'}))}",
-                remedy="leave it out",
-            )
-        values = text_file(names[0], self.like(names)) if names else self.like(names)
-        found: TextFile = parse_as(TextFile, {**values, **options}, where=" ".join(names))
-        return found
-
     def measure(self, examples: Sequence[PlainText]) -> Evaluation:
         """Perplexity per token, [EOS] included, and bits per byte of UTF-8.
 
         Texts are packed into rows as in training, so each token is read with at most as many
         before it as a row has. Intervals are over texts; over rows if there is one text only.
         """
+        if self.tokenizer.special != OWN:
+            raise ConfigError(
+                "documents of a pretrained model have no beginning and end that are known here",
+                remedy="peluche perplexity MODEL FILE reads a text in windows",
+            )
         started = time.perf_counter()
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples], bos=True, eos=True

@@ -14,13 +14,22 @@ from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder
 from peluche.tasks.evaluation import Evaluable, EvaluationSettings
+from peluche.tasks.fill import Filler
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
 
 T = TypeVar("T")
-Task = Translator | TextClassifier | SentenceTask[Any, Any] | WordVectors | Completer | Embedder
+Task = (
+    Translator
+    | TextClassifier
+    | SentenceTask[Any, Any]
+    | WordVectors
+    | Completer
+    | Filler
+    | Embedder
+)
 
 
 class Kind(NamedTuple):
@@ -38,6 +47,7 @@ KINDS = {
     "constituency_parsing": Kind("parse", restore.restore_constituents),
     "word_vectors": Kind("similar", restore.restore_vectors),
     "language_modelling": Kind("complete", restore.restore_completer),
+    "masked_language_modelling": Kind("fill", restore.restore_filler),
     "embedding": Kind("embed", restore.restore_embedder),
 }
 
@@ -102,6 +112,15 @@ def load_completer(model: str | Path, *, weights: str = "model", **options: Any)
         ConfigError: it does something else.
     """
     return _load_as(Completer, "complete", model, weights, options)
+
+
+def load_filler(model: str | Path, *, weights: str = "model", **options: Any) -> Filler:
+    """`load_task` for a model that says what is hidden.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(Filler, "fill", model, weights, options)
 
 
 def load_embedder(model: str | Path, *, weights: str = "model", **options: Any) -> Embedder:

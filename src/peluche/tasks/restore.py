@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from peluche.config import parse_as
 from peluche.data.annotation import Coding
+from peluche.data.masking import MaskingConfig
 from peluche.data.packing import PackingConfig
 from peluche.errors import CheckpointError
 from peluche.generation.config import DecodingConfig
@@ -28,6 +29,7 @@ from peluche.models.word_vectors import WordVectorsConfig
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder, EmbeddingConfig
+from peluche.tasks.fill import Filler
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
@@ -97,6 +99,14 @@ def restore_completer(run: ModelSource, weights: str, options: Options) -> Compl
     model = _filled(config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     return Completer(model, tokenizer, packing, **options)
+
+
+def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:
+    tokenizer = run.tokenizer()
+    model = _filled(_model_config(run, EncoderConfig).build(len(tokenizer)), run, weights)
+    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
+    masking = MaskingConfig.parse(run.config.get("masking") or {}, where=str(run.path))
+    return Filler(model, tokenizer, packing, masking, **options)
 
 
 def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import Tokenizer, models, trainers
+from tokenizers import AddedToken, Tokenizer, models, trainers
 
 from peluche.errors import ConfigError, DataError
 from peluche.text.pipelines import (
@@ -42,10 +42,17 @@ def learn(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
         DataError: if `texts` holds no text.
         ConfigError: if the vocabulary is too small for the characters of the text.
     """
-    specification = json.loads(LEARNERS[config.kind](config, texts).to_str())
+    further = len(config.special)
+    smaller = config.model_copy(update={"vocab_size": config.vocab_size - further})
+    specification = json.loads(LEARNERS[config.kind](smaller, texts).to_str())
     # [UNK] is not skipped when decoding: a reader should see that something is missing.
     specification["added_tokens"] = [_special(token) for token in (PAD, BOS, EOS)]
-    return Tokenizer.from_str(json.dumps(specification))
+    tokenizer = Tokenizer.from_str(json.dumps(specification))
+    if further:
+        tokenizer.add_special_tokens(
+            [AddedToken(token, normalized=False, special=True) for token in config.special]
+        )
+    return tokenizer
 
 
 def learn_words(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:

@@ -32,6 +32,7 @@ class TokenizerConfig(Config):
         min_frequency: how often a word, or a pair to merge, has to occur to be learnt.
         byte_level: start BPE from bytes instead of characters: no text is unknown, and decoding
             gives back exactly what was encoded (after normalization and lower-casing).
+        special: further tokens that no text becomes, such as [MASK]; they come last.
     """
 
     kind: Kind = "bpe"
@@ -40,6 +41,7 @@ class TokenizerConfig(Config):
     normalization: Literal["none", "nfc", "nfkc"] = "nfc"
     min_frequency: int = Field(default=1, ge=1)
     byte_level: bool = False
+    special: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -47,6 +49,10 @@ class TokenizerConfig(Config):
             raise ValueError(f"byte_level belongs to kind 'bpe', not to '{self.kind}'")
         if self.min_frequency > 1 and self.kind in ("byte", "unigram"):
             raise ValueError(f"min_frequency has no meaning for kind '{self.kind}': leave it at 1")
+        if len(set(self.special)) < len(self.special) or set(self.special) & set(SPECIAL):
+            raise ValueError(
+                f"special tokens are named twice; {' '.join(SPECIAL)} are always there"
+            )
         return self
 
     def build(self, texts: Iterable[str]) -> Tokenizer:
@@ -73,6 +79,9 @@ class SpecialIds(NamedTuple):
     never: tuple[int, ...] = ()
 
 
+MASK = "[MASK]"
+# What hides a token, in BERT's and in RoBERTa's vocabulary.
+MASKS = (MASK, "<mask>")
 OWN = SpecialIds(pad=0, unk=1, bos=2, eos=3, never=(0, 1, 2))
 
 
@@ -95,7 +104,9 @@ class Tokenizer:
         self.byte_level: bool = is_byte_level(specification["pre_tokenizer"])
         self.special = special
         self.pad_id, self.unk_id, self.bos_id, self.eos_id, _ = special
-        self._added = {token["id"] for token in specification["added_tokens"]}
+        added = specification["added_tokens"]
+        self._added = {token["id"] for token in added}
+        self._words = {token["id"] for token in added if not token["special"]}
         self._rust = rust
         # Without this, "[EOS]" inside a text would end the sentence.
         self._rust.encode_special_tokens = True
@@ -110,6 +121,22 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """The number of entries, special tokens included."""
         return len(self)
+
+    @property
+    def mask_id(self) -> int:
+        """Of the token that hides another; −1 if there is none."""
+        return next((found for name in MASKS if (found := self.id(name)) is not None), -1)
+
+    @property
+    def special_ids(self) -> set[int]:
+        """Ids of all tokens that are no text."""
+        own = {number for number in self.special[:4] if number >= 0}
+        return own | {number for number in self._added if number not in self._words}
+
+    def around(self, ids: Sequence[int]) -> list[int]:
+        """Ids with the tokens before and after them that a text has."""
+        before = [self.bos_id] * (self.bos_id >= 0)
+        return [*before, *ids, *[self.eos_id] * (self.eos_id >= 0)]
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
         """The token ids of a text, with [BOS] before and [EOS] after if asked for."""
