@@ -17,6 +17,7 @@ from peluche.hub import model_catalogue
 from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
 from peluche.hub.resolve import known_model, open_source
 from peluche.models.decoder import DecoderConfig
+from peluche.models.state_space_lm import StateSpaceLMConfig
 from peluche.tasks.load import load_completer
 from peluche.tasks.perplexity import window_likelihood
 from peluche.text.tokenizer import TokenizerConfig
@@ -76,6 +77,25 @@ def test_transformers_completes_as_we_do(model, tokenizer, folder):
         # A folder has no list of what is never said: [PAD], [UNK] and [BOS] may be.
         if not set(result.tokens) & set(tokenizer.special.never):
             assert result.tokens == written
+
+
+@torch.no_grad()
+def test_a_state_space_model_goes_there_and_back(tokenizer, tmp_path):
+    torch.manual_seed(0)
+    mixer = {"heads": 4, "width": 8, "state": 6}
+    values = {"d_model": 16, "layers": 2, "dropout": 0.0, "mixer": mixer}
+    model = StateSpaceLMConfig.parse(values).build(len(tokenizer)).eval()
+    path = tmp_path / "mamba"
+    name = export_huggingface_decoder(model.config, model.state_dict(), tokenizer, path)
+    assert name == "Mamba2ForCausalLM"
+    ids = torch.tensor([tokenizer.encode(TEXTS[1], bos=True)])
+    expected = model.logits(model.hidden(ids))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(path)
+    torch.testing.assert_close(theirs(ids).logits, expected, atol=1e-5, rtol=1e-5)
+    ours = load_completer(path)
+    found = ours.model.logits(ours.model.hidden(ids))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    assert len(ours.complete([TEXTS[0]], max_tokens=4)) == 1
 
 
 @pytest.mark.parametrize("way", ["whole", "shards", "half"])

@@ -8,6 +8,7 @@ import torch
 from peluche.errors import ConfigError
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
+from peluche.models.state_space_lm import StateSpaceLMConfig
 from peluche.nn.positions import PositionKind
 
 V = 23
@@ -43,6 +44,14 @@ CONFIGS = {
         cell: RecurrentLMConfig(cell=cell, embedding=12, hidden=16, layers=2, dropout=0.0)
         for cell in ("rnn", "gru", "lstm")
     },
+    "state space": StateSpaceLMConfig.parse(
+        {
+            "d_model": 16,
+            "layers": 2,
+            "dropout": 0.0,
+            "mixer": {"heads": 4, "width": 8, "state": 6, "groups": 2, "chunk": 4},
+        }
+    ),
 }
 
 

@@ -56,16 +56,17 @@ def export(
 def _export_decoder(source: Any, to: str, output: Path, weights: str, format: str) -> str:
     from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
     from peluche.models.decoder import Decoder
+    from peluche.models.state_space_lm import StateSpaceLM
     from peluche.tasks.restore import restore_completer
 
     completer = restore_completer(source, weights, {})
     found = completer.model
-    if to not in ("huggingface", "gguf") or not isinstance(found, Decoder):
-        raise _no_form(source, found, to)
-    parts = found.config, found.state_dict(), completer.tokenizer, output
-    if to == "gguf":
-        return f"llama.cpp, as {export_gguf(*parts, format)}"
-    return f"transformers.{export_huggingface_decoder(*parts)}"
+    rest = found.state_dict(), completer.tokenizer, output
+    if to == "gguf" and isinstance(found, Decoder):
+        return f"llama.cpp, as {export_gguf(found.config, *rest, format)}"
+    if to == "huggingface" and isinstance(found, Decoder | StateSpaceLM):
+        return f"transformers.{export_huggingface_decoder(found.config, *rest)}"
+    raise _no_form(source, found, to)
 
 
 def _export_translator(source: Any, to: str, output: Path, weights: str, format: str) -> str:

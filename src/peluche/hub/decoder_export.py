@@ -17,12 +17,20 @@ from peluche.hub.tensors import bytes_needed, write_tensors
 from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_gguf import write_gguf_decoder
 from peluche.models.decoder_layouts import write_decoder
+from peluche.models.state_space_layouts import write_state_space
+from peluche.models.state_space_lm import StateSpaceLMConfig
 from peluche.text.pretrained import to_gguf
 from peluche.text.tokenizer import Tokenizer
 
+# The most tokens that a model without an end is said to read.
+ENDLESS = 1_000_000
+
 
 def export_huggingface_decoder(
-    config: DecoderConfig, state: Mapping[str, Tensor], tokenizer: Tokenizer, folder: Path
+    config: DecoderConfig | StateSpaceLMConfig,
+    state: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    folder: Path,
 ) -> str:
     """Write a model so that `transformers` loads it: logits equal.
 
@@ -38,7 +46,12 @@ def export_huggingface_decoder(
         CheckpointError: when it cannot be written.
     """
     vocabulary = len(state["head.weight"])
-    layout, written, tensors = write_decoder(config, state, vocabulary)
+    if isinstance(config, StateSpaceLMConfig):
+        written, tensors = write_state_space(config, state, vocabulary)
+        length = ENDLESS
+    else:
+        _, written, tensors = write_decoder(config, state, vocabulary)
+        length = config.max_length
     tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
     names = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "pad": tokenizer.pad_id}
     ids = {f"{name}_token_id": number for name, number in names.items() if number >= 0}
@@ -47,9 +60,9 @@ def export_huggingface_decoder(
     with new_folder(folder, bytes_needed(tensors)) as made:
         write_json(made / "config.json", written | ids)
         write_json(made / "generation_config.json", generation)
-        write_tokenizer(tokenizer, made, config.max_length, ends=False)
+        write_tokenizer(tokenizer, made, length, ends=False)
         write_tensors(made / "model.safetensors", tensors)
-    return layout.architecture
+    return str(written["architectures"][0])
 
 
 def export_gguf(

@@ -17,9 +17,16 @@ from peluche.models.decoder_gguf import read_gguf_decoder
 from peluche.models.decoder_layouts import LAYOUTS, read_decoder
 from peluche.models.encoder_layouts import MODEL_TYPE as BERT
 from peluche.models.encoder_layouts import read_encoder
+from peluche.models.state_space_layouts import MODEL_TYPE as MAMBA2
+from peluche.models.state_space_layouts import read_state_space
 from peluche.text import pretrained
 from peluche.text.tokenizer import Tokenizer
 
+READERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], object], Any]] = {
+    **{layout.model_type: read_decoder for layout in LAYOUTS},
+    MAMBA2: read_state_space,
+    BERT: read_encoder,
+}
 INDEX = "model.safetensors.index.json"
 Weights = dict[str, Tensor]
 
@@ -125,9 +132,8 @@ def open_folder(folder: Path) -> PretrainedModel:
     """
     theirs = _read_json(folder / "config.json")
     kind = theirs.get("model_type")
-    decoders = [layout.model_type for layout in LAYOUTS]
-    if kind not in (*decoders, BERT):
-        known = ", ".join([*decoders, BERT])
+    if kind not in READERS:
+        known = ", ".join(READERS)
         raise ConfigError(
             f"a model of type '{kind}' cannot be read",
             where=folder / "config.json",
@@ -136,8 +142,7 @@ def open_folder(folder: Path) -> PretrainedModel:
 
     def open_weights() -> tuple[Any, Weights]:
         try:
-            read = read_encoder if kind == BERT else read_decoder
-            config, state = read(theirs, _folder_tensors(folder), folder)
+            config, state = READERS[str(kind)](theirs, _folder_tensors(folder), folder)
         except KeyError as error:
             raise CheckpointError(
                 f"config.json lacks {error}",

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
+from peluche.models.state_space_lm import StateSpaceLMConfig
 
 
 def _with_kind(values: Any) -> Any:
@@ -16,5 +17,7 @@ def _with_kind(values: Any) -> Any:
 
 
 LanguageModelConfig = Annotated[
-    DecoderConfig | RecurrentLMConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)
+    DecoderConfig | RecurrentLMConfig | StateSpaceLMConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_with_kind),
 ]
