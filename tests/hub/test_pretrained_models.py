@@ -1,6 +1,7 @@
 """Models of elsewhere through the one resolver, and ours in forms that others read."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -300,6 +301,7 @@ def test_smollm2_knows_capitals():
 @weights
 @pytest.mark.data
 @pytest.mark.slow
+@pytest.mark.skipif("PELUCHE_DATA" not in os.environ, reason="PELUCHE_DATA names no folder")
 def test_smollm2_reads_shakespeare():
     """The values that other readers of the same file have, to 0.001."""
     path = found(Path("tinyshakespeare/input.txt"))

@@ -24,8 +24,10 @@ class EncoderDecoderConfig(TransformerConfig):
     kind: Literal["encoder_decoder"] = "encoder_decoder"
     layers: int = Field(3, gt=0, description="encoder layers, and decoder layers unless given")
     decoder_layers: int | None = Field(None, gt=0)
-    tie_embeddings: Literal["all", "decoder", "none"] = Field(
-        "all", description="what the output projection shares: both embeddings, the decoder's, none"
+    tie_embeddings: Literal["all", "decoder", "inputs", "none"] = Field(
+        "all",
+        description="what shares weights: both embeddings and the output projection; the decoder's "
+        "embedding and the projection; both embeddings; none",
     )
 
     def build(self, vocabulary: int) -> EncoderDecoder:
@@ -41,13 +43,13 @@ class EncoderDecoder(TranslationModel):
         self.config = config
         self.vocabulary = vocabulary
         target = nn.Embedding(vocabulary, config.d_model)
-        shared = config.tie_embeddings == "all"
+        shared = config.tie_embeddings in ("all", "inputs")
         source = target if shared else nn.Embedding(vocabulary, config.d_model)
         self.encoder = build_stack(config, config.layers, source, bidirectional=True, cross=False)
         decoder_layers = config.decoder_layers or config.layers
         self.decoder = build_stack(config, decoder_layers, target, bidirectional=False, cross=True)
         self.head = nn.Linear(config.d_model, vocabulary, bias=False)
-        if config.tie_embeddings != "none":
+        if config.tie_embeddings in ("all", "decoder"):
             self.head.weight = target.weight
         self.reset_parameters()
 
@@ -57,7 +59,7 @@ class EncoderDecoder(TranslationModel):
         With pre-norm, residual branches start small (see `Stack.scale_branches`).
         """
         std = self.config.d_model**-0.5
-        self.start_weights(std, tied=self.config.tie_embeddings != "none")
+        self.start_weights(std, tied=self.config.tie_embeddings in ("all", "decoder"))
         if self.config.norm_placement == "pre":
             self.encoder.scale_branches()
             self.decoder.scale_branches()

@@ -36,7 +36,9 @@ def read_state_space(
         CheckpointError: a tensor is missing.
     """
     limits = [_number(limit) for limit in theirs.get("time_step_limit", (0.0, math.inf))]
-    fits = theirs["hidden_act"] in ("silu", "swish") and not theirs.get("use_bias", False)
+    fits = theirs.get("hidden_act", "silu") in ("silu", "swish") and not theirs.get(
+        "use_bias", False
+    )
     if not fits or not theirs.get("use_conv_bias", True) or limits != [0.0, math.inf]:
         raise ConfigError("this Mamba-2 has no equal here", where=where)
     tied = bool(theirs.get("tie_word_embeddings", False))

@@ -1,0 +1,161 @@
+"""Where an encoder-decoder's settings and parameters live in T5's folders of `transformers`.
+
+T5 divides the hidden states by √d_model before a tied head and never scales embeddings. Here
+embeddings are scaled by √d_model where they are read, so that theirs divided by it are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from peluche.errors import ConfigError
+from peluche.models import layouts
+from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.layouts import Conversion, Entry
+from peluche.models.transformer import PLAIN
+from peluche.nn.positions import RelativeBias
+
+MODEL_TYPE, ARCHITECTURE = "t5", "T5ForConditionalGeneration"
+SHARED, HEAD = "encoder.embedding.weight", "head.weight"
+ALIASES = ("decoder.embedding.weight", HEAD)
+_ACTIVATIONS = {"relu": "relu", "gated-gelu": "geglu_tanh", "gated-silu": "swiglu"}
+_PROJECTIONS = {"query": "q", "key": "k", "value": "v", "out": "o"}
+
+
+class _T5:
+    """What T5 can express."""
+
+    architecture = ARCHITECTURE
+    can: Mapping[str, tuple[object, ...]] = {
+        **{
+            key: values
+            for key, values in PLAIN.items()
+            if key not in ("norm_epsilon", "head_width", "attention_scale")
+        },
+        "attention_scale": (1.0,),
+        "kv_heads": (None,),
+        "norm": ("rmsnorm",),
+        "norm_placement": ("pre",),
+        "positions": ("relative",),
+        "activation": tuple(_ACTIVATIONS.values()),
+        "bias": (False,),
+        # Its configuration in transformers 5 takes a head of its own no more.
+        "tie_embeddings": ("all",),
+    }
+
+
+def read_t5(
+    theirs: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
+) -> tuple[EncoderDecoderConfig, dict[str, Tensor]]:
+    """Our config and state dict of a T5 of `transformers`.
+
+    Raises:
+        ConfigError: ours cannot equal it.
+        CheckpointError: a tensor is missing.
+    """
+    plain = RelativeBias(1, bidirectional=True)
+    buckets = theirs.get("relative_attention_num_buckets", plain.buckets)
+    distance = theirs.get("relative_attention_max_distance", plain.max_distance)
+    kind = theirs.get("feed_forward_proj", "relu")
+    if (buckets, distance) != (plain.buckets, plain.max_distance) or kind not in _ACTIVATIONS:
+        raise ConfigError(
+            f"this T5 has no equal here: {buckets} buckets up to {distance}, {kind}", where=where
+        )
+    tied = bool(theirs.get("tie_word_embeddings", True))
+    config = EncoderDecoderConfig.parse(
+        {
+            "d_model": theirs["d_model"],
+            "layers": theirs["num_layers"],
+            "decoder_layers": theirs.get("num_decoder_layers"),
+            "heads": theirs["num_heads"],
+            "head_width": theirs["d_kv"],
+            "d_ff": theirs["d_ff"],
+            "activation": _ACTIVATIONS[kind],
+            "norm": "rmsnorm",
+            "norm_epsilon": theirs["layer_norm_epsilon"],
+            "norm_placement": "pre",
+            "positions": "relative",
+            "attention_scale": 1.0,
+            "bias": False,
+            "dropout": theirs.get("dropout_rate", 0.0),
+            "tie_embeddings": "all" if tied else "inputs",
+        },
+        where=str(where),
+    )
+    state = layouts.read_entries(_entries(config), tensors, where)
+    shared = {name: state[SHARED] for name in ALIASES if tied or name != HEAD}
+    return config, {**state, **shared}
+
+
+def write_t5(
+    config: EncoderDecoderConfig, state: Mapping[str, Tensor], vocabulary: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """config.json and weights for `transformers`.
+
+    Raises:
+        ConfigError: T5 does not express the model.
+    """
+    layouts.find_layout(config, [_T5()], hidden=PLAIN)
+    written = {
+        "model_type": MODEL_TYPE,
+        "architectures": [ARCHITECTURE],
+        "vocab_size": vocabulary,
+        "d_model": config.d_model,
+        "num_layers": config.layers,
+        "num_decoder_layers": config.decoder_layers or config.layers,
+        "num_heads": config.heads,
+        "d_kv": config.width_of_heads,
+        "d_ff": config.d_ff,
+        "feed_forward_proj": next(k for k, v in _ACTIVATIONS.items() if v == config.activation),
+        "layer_norm_epsilon": config.norm_epsilon or 1e-6,
+        "dropout_rate": config.dropout,
+        "tie_word_embeddings": True,
+        "dtype": "float32",
+    }
+    return written, layouts.write_entries(_entries(config), state)
+
+
+def _entries(config: EncoderDecoderConfig) -> list[Entry]:
+    scale = config.d_model**0.5
+    scaled = Conversion(
+        lambda tensors: [tensor / scale for tensor in tensors],
+        lambda tensors: [tensor * scale for tensor in tensors],
+    )
+    entries = [Entry((SHARED,), ("shared.weight",), scaled)]
+    if config.tie_embeddings != "all":
+        entries.append(Entry((HEAD,), ("lm_head.weight",)))
+    gated = config.activation != "relu"
+    feed_forward = {"gate": "wi_0", "up": "wi_1"} if gated else {"up": "wi"}
+    for stack, layers in (
+        ("encoder", config.layers),
+        ("decoder", config.decoder_layers or config.layers),
+    ):
+        names = {
+            "norm": "final_layer_norm",
+            "bias": "block.0.layer.0.SelfAttention.relative_attention_bias",
+        }
+        for number in range(layers):
+            parts = [("self", "SelfAttention")]
+            if stack == "decoder":
+                parts.append(("cross", "EncDecAttention"))
+            for place, (ours, theirs) in enumerate(parts):
+                layer = f"block.{number}.layer.{place}"
+                names[f"blocks.{number}.{ours}_residual.norm"] = f"{layer}.layer_norm"
+                names |= {
+                    f"blocks.{number}.{ours}_attention.{name}": f"{layer}.{theirs}.{short}"
+                    for name, short in _PROJECTIONS.items()
+                }
+            layer = f"block.{number}.layer.{len(parts)}"
+            names[f"blocks.{number}.feed_forward_residual.norm"] = f"{layer}.layer_norm"
+            names |= {
+                f"blocks.{number}.feed_forward.{name}": f"{layer}.DenseReluDense.{short}"
+                for name, short in {**feed_forward, "down": "wo"}.items()
+            }
+        entries += [
+            Entry((f"{stack}.{ours}.weight",), (f"{stack}.{theirs}.weight",))
+            for ours, theirs in names.items()
+        ]
+    return entries
