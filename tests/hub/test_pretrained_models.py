@@ -19,7 +19,7 @@ from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
 from peluche.hub.resolve import known_model, open_source
 from peluche.models.decoder import DecoderConfig
 from peluche.models.state_space_lm import StateSpaceLMConfig
-from peluche.tasks.load import load_completer
+from peluche.tasks.load import load_completer, load_translator
 from peluche.tasks.perplexity import window_likelihood
 from peluche.text.tokenizer import TokenizerConfig
 
@@ -97,6 +97,33 @@ def test_a_state_space_model_goes_there_and_back(tokenizer, tmp_path):
     found = ours.model.logits(ours.model.hidden(ids))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
     assert len(ours.complete([TEXTS[0]], max_tokens=4)) == 1
+
+
+@torch.no_grad()
+def test_t5_translates_as_transformers_does(tokenizer, tmp_path):
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        vocab_size=len(tokenizer) + 5,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        pad_token_id=0,
+        eos_token_id=tokenizer.eos_id,
+        decoder_start_token_id=0,
+    )
+    theirs = transformers.T5ForConditionalGeneration(config).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    theirs.save_pretrained(tmp_path)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    translator = load_translator(tmp_path, kind="greedy", max_length=12)
+    for text, result in zip(TEXTS, translator.translate_with_scores(TEXTS), strict=True):
+        ids = torch.tensor([tokenizer.encode(text, eos=True)])
+        expected = theirs.generate(ids, max_new_tokens=12, do_sample=False)[0].tolist()[1:]
+        said = result.candidates[0].tokens
+        assert said == expected[: len(said)]
 
 
 @pytest.mark.parametrize("way", ["whole", "shards", "half"])

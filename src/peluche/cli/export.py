@@ -77,7 +77,7 @@ def _export_translator(source: Any, to: str, output: Path, weights: str, format:
     from peluche.tasks.restore import restore_model
 
     tokenizer = source.tokenizer()
-    found = restore_model(source, len(tokenizer), weights)
+    found = restore_model(source, tokenizer, weights)
     if to not in ("huggingface", "ctranslate2") or not isinstance(found, EncoderDecoder):
         raise _no_form(source, found, to)
     parts = found.config, found.state_dict(), tokenizer, output

@@ -60,10 +60,9 @@ class ModelDecoder:
     """
 
     parallel = False
-    special = OWN
 
-    def __init__(self, model: TranslationModel) -> None:
-        self.model = model
+    def __init__(self, model: TranslationModel, special: SpecialIds = OWN) -> None:
+        self.model, self.special = model, special
 
     def start(
         self,

@@ -19,6 +19,8 @@ from peluche.models.encoder_layouts import MODEL_TYPE as BERT
 from peluche.models.encoder_layouts import read_encoder
 from peluche.models.state_space_layouts import MODEL_TYPE as MAMBA2
 from peluche.models.state_space_layouts import read_state_space
+from peluche.models.t5_layouts import MODEL_TYPE as T5
+from peluche.models.t5_layouts import read_t5
 from peluche.text import pretrained
 from peluche.text.tokenizer import Tokenizer
 
@@ -26,7 +28,9 @@ READERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], object], A
     **{layout.model_type: read_decoder for layout in LAYOUTS},
     MAMBA2: read_state_space,
     BERT: read_encoder,
+    T5: read_t5,
 }
+TASKS = {BERT: "embedding", T5: "translation"}
 INDEX = "model.safetensors.index.json"
 Weights = dict[str, Tensor]
 
@@ -151,7 +155,7 @@ def open_folder(folder: Path) -> PretrainedModel:
             ) from None
         return config, {name: tensor.float() for name, tensor in state.items()}
 
-    task = "embedding" if kind == BERT else "language_modelling"
+    task = TASKS.get(str(kind), "language_modelling")
     settings = {"embedding": _embedding_settings(folder)} if kind == BERT else {}
     return PretrainedModel(
         folder, task, open_weights, lambda: pretrained.from_folder(folder), settings

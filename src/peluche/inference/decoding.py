@@ -12,14 +12,14 @@ from peluche.inference.memory import BeamMemory
 from peluche.inference.packed import PackedBlock, PackedEncoderDecoder, can_pack, hiding
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.translation import TranslationModel
-from peluche.text.tokenizer import OWN
+from peluche.text.tokenizer import OWN, SpecialIds
 
 
-def fastest_decoder(model: TranslationModel) -> Decoder:
+def fastest_decoder(model: TranslationModel, special: SpecialIds = OWN) -> Decoder:
     """The fastest way there is to run a model; its weights are copied."""
     if isinstance(model, EncoderDecoder) and can_pack(model.config):
-        return PackedDecoder(model)
-    return ModelDecoder(model)
+        return PackedDecoder(model, special)
+    return ModelDecoder(model, special)
 
 
 class PackedDecoder:
@@ -28,9 +28,8 @@ class PackedDecoder:
     Changes of the model show after `refresh`.
     """
 
-    special = OWN
-
-    def __init__(self, model: EncoderDecoder) -> None:
+    def __init__(self, model: EncoderDecoder, special: SpecialIds = OWN) -> None:
+        self.special = special
         self.refresh(model)
 
     def refresh(self, model: EncoderDecoder) -> None:

@@ -113,6 +113,7 @@ def write_t5(
         "layer_norm_epsilon": config.norm_epsilon or 1e-6,
         "dropout_rate": config.dropout,
         "tie_word_embeddings": True,
+        "is_encoder_decoder": True,
         "dtype": "float32",
     }
     return written, layouts.write_entries(_entries(config), state)

@@ -50,19 +50,22 @@ def restore_translator(run: ModelSource, weights: str, options: Options) -> Tran
     """See `peluche.tasks.load.load_task`, here and for all others."""
     tokenizer = run.tokenizer()
     settings = {**(run.config.get("decoding") or {}), **options}
-    model = restore_model(run, len(tokenizer), weights)
+    model = restore_model(run, tokenizer, weights)
     config = DecodingConfig.parse(settings, where="the decoding options")
-    return Translator(model, tokenizer, config, fastest_decoder(model))
+    return Translator(model, tokenizer, config, fastest_decoder(model, tokenizer.special))
 
 
-def restore_model(run: ModelSource, vocabulary: int, weights: str = "model") -> TranslationModel:
+def restore_model(
+    run: ModelSource, tokenizer: Tokenizer, weights: str = "model"
+) -> TranslationModel:
     """The translation model of a run with the weights of that name, ready to decode.
 
     Raises:
         CheckpointError: if config and weights are absent, damaged, or do not belong together.
     """
     config = parse_model(_model_values(run), where=str(run.path / "config.yaml"))
-    return _filled(config.build(vocabulary), run, weights)
+    state = run.load_weights(weights)
+    return _filled(config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
 
 
 def restore_classifier(run: ModelSource, weights: str, options: Options) -> TextClassifier:

@@ -174,6 +174,8 @@ def from_folder(folder: Path) -> Tokenizer:
         begin, end = number("cls"), number("sep")
     if begin not in rust.encode("", add_special_tokens=True).ids:
         begin = NONE
+    if model.get("is_encoder_decoder"):  # what its decoder reads first
+        begin = int(model["decoder_start_token_id"])
     return Tokenizer(
         rust, SpecialIds(end if padding == NONE else padding, number("unk"), begin, end)
     )
