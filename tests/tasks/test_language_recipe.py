@@ -89,6 +89,38 @@ def test_a_step_of_experts_does_not_depend_on_how_it_is_cut(corpus, tmp_path, ba
     assert steps[0]["busiest"] >= 1
 
 
+def test_it_fills_in_the_middle(corpus, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("the cat sat by a fire\n" * 100, encoding="utf-8")
+    source = json.dumps({"kind": "lines", "path": str(lines)})
+    run, _ = train_recipe(
+        recipe(
+            corpus,
+            "decoder",
+            f"data={{train: {source}, validation: {source}}}",
+            "tokenizer={kind: character, special: ['[PREFIX]', '[SUFFIX]', '[MIDDLE]']}",
+            "objective={kind: fill_in_the_middle, infilling: {share: 0.8}}",
+            "batching.length=64",
+            "batching.tokens=1024",
+            "training.steps=300",
+        ),
+        tmp_path / "run",
+    )
+    completer = load_completer(run.path)
+    found = completer.complete(["the cat "], suffix=" a fire", max_tokens=10)
+    assert found[0].text == "sat by"
+    with pytest.raises(ConfigError, match="fill_in_the_middle marks"):
+        recipe(corpus, "decoder", "objective.kind=fill_in_the_middle")
+
+
+def test_prefixes_are_for_decoders(corpus, tmp_path):
+    run, _ = train_recipe(recipe(corpus, "decoder", "objective.kind=prefix"), tmp_path / "run")
+    events = [event for event in run.events() if event["event"] == "evaluate"]
+    assert events[-1]["nll"] < events[0]["nll"]
+    with pytest.raises(ConfigError, match="one direction"):
+        recipe(corpus, "lstm", "objective.kind=prefix")
+
+
 def test_a_stopped_run_ends_with_the_same_weights(corpus, tmp_path):
     whole, _ = train_recipe(recipe(corpus, "decoder"), tmp_path / "whole")
 

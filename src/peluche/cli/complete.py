@@ -24,6 +24,7 @@ def complete(
     min_p: Annotated[float, Option(help="draw from those with a share of the likeliest")] = 0.0,
     seed: Annotated[int, Option(help="equal seeds, equal draws")] = 0,
     samples: Annotated[int, Option(min=1, help="completions of each prompt")] = 1,
+    suffix: Annotated[str | None, Option(help="what comes after: write what is between")] = None,
     weights: Annotated[str, Option(help="which weights of the run: best, averaged, …")] = "model",
     encoding: Annotated[str, Option(help="of standard input")] = "utf-8",
     as_json: Annotated[bool, Option("--json", help="one JSON object a line")] = False,
@@ -53,9 +54,9 @@ def complete(
     sampling = None if greedy else SamplingParameters.parse(drawing, where="the sampling options")
     prompts = [prompt] if prompt is not None else list(read_lines("-", encoding))
     for found in completer.complete(
-        prompts, max_tokens=max_tokens, sampling=sampling, n_best=samples
+        prompts, max_tokens=max_tokens, sampling=sampling, n_best=samples, suffix=suffix
     ):
         if as_json:
             print(json.dumps(found.as_json(), ensure_ascii=False), flush=True)
         else:
-            print(found.prompt + found.text, flush=True)
+            print(found.prompt + found.text + (suffix or ""), flush=True)

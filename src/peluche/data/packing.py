@@ -7,8 +7,9 @@ Each document is [BOS], its tokens, [EOS]; documents follow one another without 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -41,12 +42,14 @@ class LanguageBatch:
         labels: (B, T): what comes after each token.
         valid: (B, T), False where nothing comes after: at the end of a document, and at padding.
         document_ids: (B, T): documents of a row, numbered from 0.
+        prefix: (B,): so many tokens of a row see each other in both directions; None for none.
     """
 
     tokens: Int[Tensor, "batch length"]
     labels: Int[Tensor, "batch length"]
     valid: Bool[Tensor, "batch length"]
     document_ids: Int[Tensor, "batch length"]
+    prefix: Int[Tensor, "batch"] | None = None
 
     @property
     def target_tokens(self) -> int:
@@ -57,14 +60,20 @@ class LanguageBatch:
     def join(cls, batches: Sequence[LanguageBatch]) -> LanguageBatch:
         """The rows of all."""
         columns = zip(*(vars(batch).values() for batch in batches), strict=True)
-        return cls(*(torch.cat(column) for column in columns))
+        parts = [None if column[0] is None else torch.cat(column) for column in columns]
+        return cls(*parts)  # type: ignore[arg-type]
 
     def to(self, device: torch.device) -> LanguageBatch:
         """The same batch on a device."""
         if self.tokens.device == device:
             return self
-        return LanguageBatch(
-            *(tensor.to(device, non_blocking=True) for tensor in vars(self).values())
+        return replace(
+            self,
+            **{
+                name: tensor.to(device, non_blocking=True)
+                for name, tensor in vars(self).items()
+                if tensor is not None
+            },
         )
 
 
@@ -88,19 +97,28 @@ class Packed(NamedTuple):
     bytes: int
 
 
-def pack(path: Path, texts: Iterable[str], tokenizer: Tokenizer) -> Packed:
+def pack(
+    path: Path,
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    encode: Callable[[Sequence[str]], Sequence[Sequence[int]]] | None = None,
+) -> Packed:
     """Write all texts as tokens: two bytes each if the vocabulary allows, else four.
+
+    Args:
+        encode: makes ids of some texts, in place of the tokenizer between [BOS] and [EOS].
 
     Raises:
         DataError: there is no text.
     """
     documents = tokens = size = 0
     item = item_type(len(tokenizer))
+    encode = encode or partial(tokenizer.encode_batch, bos=True, eos=True)
     waiting = iter(texts)
     with files.replacing(path) as temporary:
         with temporary.open("wb") as stream:
             while block := list(islice(waiting, BLOCK)):
-                for encoded in tokenizer.encode_batch(block, bos=True, eos=True):
+                for encoded in encode(block):
                     stream.write(np.asarray(encoded, dtype=item).tobytes())
                     tokens += len(encoded)
                 documents += len(block)
@@ -190,6 +208,25 @@ class PackedStream(PackedRows[LanguageBatch]):
 
     def batch(self, starts: NDArray[np.int64], epoch: int = 0) -> LanguageBatch:
         return self.plain(starts)
+
+
+class PrefixStream(PackedRows[LanguageBatch]):
+    """Rows of which a part is read in both directions, and only the rest is to be said.
+
+    How long the part is follows from the row's place, the epoch and the seed alone.
+    """
+
+    def batch(self, starts: NDArray[np.int64], epoch: int = 0) -> LanguageBatch:
+        batch = self.plain(starts)
+        lengths = [
+            int(np.random.default_rng([self.seed, epoch, start, 4]).integers(self.config.length))
+            for start in starts.tolist()
+        ]
+        prefix = torch.tensor(lengths)
+        # The last token of the prefix says the first one after it.
+        places = torch.arange(self.config.length)
+        said = batch.valid & (places >= prefix[:, None] - 1)
+        return replace(batch, valid=said, prefix=prefix)
 
 
 def _cut(starts: NDArray[np.int64], rows: int) -> Iterator[NDArray[np.int64]]:

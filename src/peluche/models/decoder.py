@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from peluche.models.language_model import LanguageModel
 from peluche.models.transformer import TransformerConfig, build_stack, layer_masks, start_state
 from peluche.nn.losses import TokenLoss, cross_entropy
-from peluche.nn.masks import Documents, Mask, causal, prepare
+from peluche.nn.masks import Documents, Mask, Prefix, causal, prepare
 from peluche.nn.positions import PositionKind
 from peluche.nn.stack import LayerMasks
 from peluche.nn.state import KeyValueState, StaticState
@@ -91,8 +91,13 @@ class Decoder(LanguageModel):
         positions: Int[Tensor, "length"] | None = None,
         document_ids: Int[Tensor, "rows length"] | None = None,
         state: KeyValueState | None = None,
+        prefix: Int[Tensor, "rows"] | None = None,
     ) -> Float[Tensor, "rows length d_model"]:
-        """See `LanguageModel.hidden`. With a state, all tokens are of one document."""
+        """See `LanguageModel.hidden`. With a state, all tokens are of one document.
+
+        Args:
+            prefix: so many tokens of each row see each other in both directions.
+        """
         rows, length = tokens.shape
         if positions is None:
             positions = torch.arange(length, device=tokens.device)
@@ -101,7 +106,7 @@ class Decoder(LanguageModel):
             places = torch.arange(length, device=tokens.device)
             masks = layer_masks(
                 self.config.windows(self.config.layers),
-                lambda window: prepare(_mask(document_ids, window), rows, places, places),
+                lambda window: prepare(_mask(document_ids, prefix, window), rows, places, places),
             )
         with scope("decoder"):
             return self.decoder(tokens, positions, masks, state=state)
@@ -121,8 +126,9 @@ class Decoder(LanguageModel):
         return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 
-def _mask(document_ids: Tensor | None, window: int | None) -> Mask:
+def _mask(document_ids: Tensor | None, prefix: Tensor | None, window: int | None) -> Mask:
     """Who sees whom; one document a row is the plain case that attention has a fast path for."""
+    mask = causal(window) if prefix is None else causal(window) | Prefix(prefix)
     if document_ids is None or bool((document_ids == document_ids[:, :1]).all()):
-        return causal(window)
-    return causal(window) & Documents(document_ids)
+        return mask
+    return mask & Documents(document_ids)

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from peluche.config import Config
+from peluche.data.infilling import InfillingConfig
 from peluche.data.packing import LanguageBatch
 from peluche.models.language_model import LanguageModel
 from peluche.nn.experts import ExpertsConfig, collecting
@@ -24,6 +25,22 @@ class CausalConfig(Config):
     def build(self, experts: ExpertsConfig | None = None) -> CausalObjective:
         """For a model with these experts, if it has any."""
         return CausalObjective(self, None if experts is None else RoutingTerms(experts))
+
+
+class PrefixConfig(CausalConfig):
+    """The same for the end of a row, whose beginning is read in both directions.
+
+    Prefix language modelling (Raffel et al. 2020, §3.2.1): every row is cut at a place by chance.
+    """
+
+    kind: Literal["prefix"] = "prefix"  # type: ignore[assignment]
+
+
+class InfillingObjectiveConfig(CausalConfig):
+    """The same for texts of which a share has its middle at the end, see `Infilling`."""
+
+    kind: Literal["fill_in_the_middle"] = "fill_in_the_middle"  # type: ignore[assignment]
+    infilling: InfillingConfig = InfillingConfig()
 
 
 class CausalObjective:
@@ -49,7 +66,8 @@ class CausalObjective:
 
     def __call__(self, model: LanguageModel, batch: LanguageBatch) -> Losses:
         with collecting() as routings:
-            hidden = model.hidden(batch.tokens, document_ids=batch.document_ids)
+            further = {} if batch.prefix is None else {"prefix": batch.prefix}
+            hidden = model.hidden(batch.tokens, document_ids=batch.document_ids, **further)
         labels = batch.labels[batch.valid]
         loss, nll = model.token_loss(hidden[batch.valid], labels, self.config.label_smoothing)
         count = float(len(labels))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from peluche.config import Config
+from peluche.data.infilling import INFILLING, Infilling
 from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
 from peluche.data.packing import (
     LanguageBatch,
@@ -19,6 +20,7 @@ from peluche.data.packing import (
     PackedRows,
     PackedStream,
     PackingConfig,
+    PrefixStream,
     open_packed,
     pack,
 )
@@ -31,7 +33,7 @@ from peluche.models.decoder import DecoderConfig
 from peluche.models.encoder import EncoderConfig
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.objectives.base import Objective
-from peluche.objectives.causal import CausalConfig
+from peluche.objectives.causal import CausalConfig, InfillingObjectiveConfig, PrefixConfig
 from peluche.objectives.masked import MaskedConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.tasks.complete import Completer
@@ -43,6 +45,17 @@ from peluche.training.events import EvaluateEvent
 from peluche.training.loop import Evaluator
 
 TRAIN, VALIDATION = "train.bin", "validation.bin"
+
+
+def _with_kind(values: Any) -> Any:
+    return {"kind": "causal", **values} if isinstance(values, dict) else values
+
+
+LanguageObjective = Annotated[
+    CausalConfig | PrefixConfig | InfillingObjectiveConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_with_kind),
+]
 
 
 class LanguageData(Config):
@@ -84,7 +97,9 @@ class PackedRecipe(Recipe):
         streams, packed = {}, {}
         with phase(run, "encode the corpus", say):
             for name, source in ((TRAIN, self.data.train), (VALIDATION, self.data.validation)):
-                packed[name] = pack(run.path / name, _texts(source), tokenizer)
+                packed[name] = pack(
+                    run.path / name, _texts(source), tokenizer, self._encoding(tokenizer)
+                )
                 streams[name] = self._stream(
                     open_packed(run.path / name, len(tokenizer)), tokenizer
                 )
@@ -99,6 +114,10 @@ class PackedRecipe(Recipe):
 
     def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
         return PackedStream(tokens, self.batching, self.training.seed)
+
+    def _encoding(self, tokenizer: Tokenizer) -> Infilling | None:
+        """What makes ids of texts, where it is not the tokenizer alone."""
+        return None
 
     @abstractmethod
     def _evaluator(
@@ -124,7 +143,38 @@ class LanguageRecipe(PackedRecipe):
     task: Literal["language_modelling"] = "language_modelling"
     tokenizer: TokenizerConfig = TokenizerConfig(byte_level=True)
     model: LanguageModelConfig = DecoderConfig()
-    objective: CausalConfig = CausalConfig()
+    objective: LanguageObjective = CausalConfig()
+
+    @model_validator(mode="after")
+    def _objective_fits(self) -> LanguageRecipe:
+        if isinstance(self.objective, PrefixConfig) and not isinstance(self.model, DecoderConfig):
+            raise ValueError(
+                f"a {self.model.kind} reads in one direction only; objective.kind=prefix needs "
+                "model.kind=decoder"
+            )
+        if isinstance(self.objective, InfillingObjectiveConfig):
+            missing = [token for token in INFILLING if token not in self.tokenizer.special]
+            if missing:
+                raise ValueError(
+                    f"fill_in_the_middle marks pieces with {' '.join(INFILLING)}: "
+                    f"add {', '.join(missing)} to tokenizer.special"
+                )
+            exact = self.tokenizer.byte_level or self.tokenizer.kind in ("byte", "character")
+            if not exact:
+                raise ValueError(
+                    "fill_in_the_middle cuts texts inside words, whose pieces this tokenizer would "
+                    "read as words: set tokenizer.byte_level=true, or kind to byte or character"
+                )
+        return self
+
+    def _encoding(self, tokenizer: Tokenizer) -> Infilling | None:
+        if not isinstance(self.objective, InfillingObjectiveConfig):
+            return None
+        return Infilling(self.objective.infilling, tokenizer, self.training.seed)
+
+    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
+        kind = PrefixStream if isinstance(self.objective, PrefixConfig) else PackedStream
+        return kind(tokens, self.batching, self.training.seed)
 
     def measured(self) -> set[str]:
         return {"loss", "nll", "perplexity", "bits_per_byte"}

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from peluche.data.infilling import infilling_ids
 from peluche.data.packing import PackedStream, PackingConfig
 from peluche.data.texts import PlainText
 from peluche.errors import ConfigError, DataError
@@ -73,6 +74,7 @@ class Completer(TextTask):
         sampling: SamplingParameters | None = None,
         beams: int = 1,
         n_best: int = 1,
+        suffix: str | None = None,
     ) -> list[Completion]:
         """What comes after each prompt; with `n_best`, so many in a row for each, likeliest first.
 
@@ -80,13 +82,17 @@ class Completer(TextTask):
             max_tokens: the most to write; a text that ends before that is shorter.
             sampling: draw tokens instead of searching for the likeliest.
             beams: hypotheses followed at a time; 1 is greedy search.
+            suffix: what comes after: the text in between is written, by a model that was trained
+                to fill in the middle.
 
         Raises:
-            ConfigError: for settings that exclude each other.
+            ConfigError: for settings that exclude each other, or a model that was not.
             DataError: a prompt leaves no room for what is to be written.
         """
         config = _decoding(sampling, beams, n_best)
         encoded = self.tokenizer.encode_batch(prompts, bos=True)
+        if suffix is not None:
+            encoded = self._with_gap(prompts, suffix)
         requests = [
             Request(
                 tokens,
@@ -112,6 +118,12 @@ class Completer(TextTask):
             for prompt, tokens, hypotheses in zip(prompts, encoded, found, strict=True)
             for hypothesis in hypotheses
         ]
+
+    def _with_gap(self, prompts: Sequence[str], suffix: str) -> list[list[int]]:
+        before, after, middle = infilling_ids(self.tokenizer)
+        *begins, end = self.tokenizer.encode_batch([*prompts, suffix])
+        start = [self.tokenizer.bos_id] * (self.tokenizer.bos_id >= 0)
+        return [[*start, before, *begin, after, *end, middle] for begin in begins]
 
     def _check_room(self, prompt: str, length: int, max_tokens: int) -> None:
         longest = self.model.longest
