@@ -26,6 +26,7 @@ from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
 from peluche.models.translation import TranslationModel
 from peluche.models.word_vectors import WordVectorsConfig
+from peluche.nn.starting import undrawn
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder, EmbeddingConfig
@@ -65,13 +66,13 @@ def restore_model(
     """
     config = parse_model(_model_values(run), where=str(run.path / "config.yaml"))
     state = run.load_weights(weights)
-    return _filled(config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
+    return _filled(lambda: config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
 
 
 def restore_classifier(run: ModelSource, weights: str, options: Options) -> TextClassifier:
     tokenizer, labels = run.tokenizer(), Labels.load(run.part("labels.json"))
     config = _model_config(run, ClassifierConfig)
-    model = _filled(config.build(len(tokenizer), len(labels)), run, weights)
+    model = _filled(lambda: config.build(len(tokenizer), len(labels)), run, weights)
     batching = run.config.get("batching") or {}
     settings: dict[str, Any] = {
         "pairs": run.config["data"]["train"].get("second") is not None,
@@ -91,7 +92,9 @@ def _temperature(run: ModelSource) -> float:
 
 def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVectors:
     vocabulary = Vocabulary.load(run.part("vocabulary.json"))
-    model = _filled(_model_config(run, WordVectorsConfig).build(len(vocabulary)), run, weights)
+    model = _filled(
+        lambda: _model_config(run, WordVectorsConfig).build(len(vocabulary)), run, weights
+    )
     return WordVectors(vocabulary, model.vectors(), model)
 
 
@@ -99,14 +102,14 @@ def restore_completer(run: ModelSource, weights: str, options: Options) -> Compl
     tokenizer = run.tokenizer()
     config = _model_config(run, LanguageModelConfig)
     state = run.load_weights(weights)
-    model = _filled(config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
+    model = _filled(lambda: config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     return Completer(model, tokenizer, packing, **options)
 
 
 def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:
     tokenizer = run.tokenizer()
-    model = _filled(_model_config(run, EncoderConfig).build(len(tokenizer)), run, weights)
+    model = _filled(lambda: _model_config(run, EncoderConfig).build(len(tokenizer)), run, weights)
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     masking = MaskingConfig.parse(run.config.get("masking") or {}, where=str(run.path))
     return Filler(model, tokenizer, packing, masking, **options)
@@ -115,7 +118,9 @@ def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:
 def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:
     tokenizer, config = run.tokenizer(), _model_config(run, EncoderConfig)
     state = run.load_weights(weights)
-    model = _filled(config.build(_rows(run, state[EMBEDDING], tokenizer)), run, weights, state)
+    model = _filled(
+        lambda: config.build(_rows(run, state[EMBEDDING], tokenizer)), run, weights, state
+    )
     settings = {**(run.config.get("embedding") or {}), **options}
     return Embedder(model, tokenizer, EmbeddingConfig.parse(settings, where=str(run.path)))
 
@@ -150,7 +155,7 @@ def _sentence_task(
     run: ModelSource, weights: str, options: Options, config: Any, task: Callable[..., S]
 ) -> S:
     coding = load_coding(run)
-    model = _filled(_model_config(run, config).build(coding), run, weights)
+    model = _filled(lambda: _model_config(run, config).build(coding), run, weights)
     return task(model, coding, **options)
 
 
@@ -192,8 +197,13 @@ def _model_values(run: ModelSource) -> dict[str, Any]:
 
 
 def _filled(
-    model: M, run: ModelSource, weights: str, state: Mapping[str, Tensor] | None = None
+    build: Callable[[], M],
+    run: ModelSource,
+    weights: str,
+    state: Mapping[str, Tensor] | None = None,
 ) -> M:
+    with undrawn():
+        model = build()
     try:
         model.load_state_dict(run.load_weights(weights) if state is None else state)
     except RuntimeError as error:
