@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def export(
     model: Annotated[str, Argument(help="A run directory, or the name of one in ./runs.")],
     to: Annotated[
-        Literal["huggingface", "gguf", "ctranslate2", "word2vec", "word2vec-text"],
+        Literal["huggingface", "gguf", "onnx", "ctranslate2", "word2vec", "word2vec-text"],
         Option(help="Which tool is to read it; word vectors go to word2vec's two formats."),
     ],
     output: Annotated[
@@ -48,7 +48,8 @@ def export(
             raise ConfigError("a pretrained model has no folder for exports", remedy="--output")
         name = f"model-{format}.gguf" if to == "gguf" else to
         output = source.path / "export" / name
-    export = _export_decoder if task_of(source) == "language_modelling" else _export_translator
+    makers = {"language_modelling": _export_decoder, "translation": _export_translator}
+    export = makers.get(task_of(source), _export_encoder)
     _say(f"written for {export(source, to, output, weights, format)}")
     print(output)
 
@@ -66,7 +67,24 @@ def _export_decoder(source: Any, to: str, output: Path, weights: str, format: st
         return f"llama.cpp, as {export_gguf(found.config, *rest, format)}"
     if to == "huggingface" and isinstance(found, Decoder | StateSpaceLM):
         return f"transformers.{export_huggingface_decoder(found.config, *rest)}"
+    if to == "onnx" and isinstance(found, Decoder):
+        from peluche.hub.onnx import export_onnx
+
+        return f"ONNX runtimes: {export_onnx(found, completer.tokenizer, output)}"
     raise _no_form(source, found, to)
+
+
+def _export_encoder(source: Any, to: str, output: Path, weights: str, format: str) -> str:
+    from peluche.models.encoder import Encoder
+    from peluche.tasks.load import KINDS, task_of
+
+    task = KINDS[task_of(source)].restore(source, weights, {})
+    found = getattr(task, "model", None)
+    if to != "onnx" or not isinstance(found, Encoder):
+        raise _no_form(source, found, to)
+    from peluche.hub.onnx import export_onnx
+
+    return f"ONNX runtimes: {export_onnx(found, source.tokenizer(), output)}"
 
 
 def _export_translator(source: Any, to: str, output: Path, weights: str, format: str) -> str:
@@ -99,10 +117,10 @@ def _no_form(source: Any, model: Any, to: str) -> Exception:
     from peluche.errors import ConfigError
 
     return ConfigError(
-        f"a model of kind '{model.config.kind}' has no form that {to} reads",
+        f"a model of kind '{getattr(model.config, 'kind', '?')}' has no form that {to} reads",
         where=source.path,
-        remedy="export an encoder_decoder to huggingface or ctranslate2, a decoder to huggingface "
-        "or gguf; peluche itself reads the run as it is",
+        remedy="export an encoder_decoder to huggingface or ctranslate2, a decoder to huggingface, "
+        "gguf or onnx, an encoder to onnx; peluche itself reads the run as it is",
     )
 
 
