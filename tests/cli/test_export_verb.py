@@ -98,7 +98,7 @@ def test_second_export_does_not_overwrite_the_first(run):
 
 
 def test_unknown_target_and_run(run):
-    assert export("tiny", "--to", "onnx").exit_code == 2
+    assert export("tiny", "--to", "tensorrt").exit_code == 2
     with pytest.raises(CheckpointError, match="no model 'tyny'"):
         export("tyny", "--to", "huggingface")
 
