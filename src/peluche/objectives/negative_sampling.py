@@ -31,8 +31,7 @@ class NegativeSamplingConfig(Config):
     """Some words by chance against the one that is there (Mikolov et al. 2013, arXiv 1310.4546).
 
     Attributes:
-        negatives: words by chance, the same for predictions that stand together (of a window, or
-            of a few bags of words side by side).
+        negatives: words by chance, the same for all pairs of a window.
         power: they are drawn by count to this power (§2.2).
         kernel: compiled by numba, or plain torch; `auto` is numba where it is installed.
     """
@@ -64,7 +63,7 @@ class NegativeSamplingConfig(Config):
 class NegativeSampling:
     """Term `loss` in nats per prediction: −log σ(x·w) − Σ log σ(−x·noise). Updates by itself.
 
-    Plain gradient descent, a window or a few bags (numba) or some windows (torch) at a time. In a
+    Plain gradient descent, a window (numba) or some windows (torch) at a time. In a
     continuous bag of words every word of the context moves by the whole gradient of their mean
     instead of its share, as in the authors' code. With several threads the kernel's workers change
     the same tables without locks (Hogwild, Recht et al. 2011), and no two runs are alike.
