@@ -24,7 +24,7 @@ def load_huggingface(folder: Path) -> tuple[EncoderDecoderConfig, dict[str, Tens
         CheckpointError: when a file is absent or damaged, or lacks parameters.
         ConfigError: when the folder holds another kind of model, or one that ours cannot equal.
     """
-    theirs = _read_json(folder / "config.json")
+    theirs = read_json(folder / "config.json")
     tensors = read_tensors(folder / "model.safetensors")
     try:
         config = _our_config(theirs, tensors, folder)
@@ -32,7 +32,7 @@ def load_huggingface(folder: Path) -> tuple[EncoderDecoderConfig, dict[str, Tens
         raise CheckpointError(
             f"config.json lacks {error}",
             where=folder / "config.json",
-            remedy="export the model again",
+            remedy="get or export the model again",
         ) from None
     state = {}
     for ours, name in parameter_names(config).items():
@@ -40,7 +40,7 @@ def load_huggingface(folder: Path) -> tuple[EncoderDecoderConfig, dict[str, Tens
             raise CheckpointError(
                 f"the weights lack '{name}'",
                 where=folder / "model.safetensors",
-                remedy="export the model again",
+                remedy="get or export the model again",
             )
         state[ours] = tensors[name]
     return config, state
@@ -108,15 +108,22 @@ def _ties(theirs: Mapping[str, Any]) -> str:
     return "all" if theirs.get("share_encoder_decoder_embeddings", True) else "decoder"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object out of a file of a model's folder.
+
+    Raises:
+        CheckpointError: the file is absent, damaged, or holds something else.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path.name} cannot be read ({error})", where=path, remedy="export the model again"
+            f"{path.name} cannot be read ({error})",
+            where=path,
+            remedy="get or export the model again",
         ) from None
     if not isinstance(values, dict):
         raise CheckpointError(
-            f"{path.name} is not a JSON object", where=path, remedy="export the model again"
+            f"{path.name} is not a JSON object", where=path, remedy="get or export the model again"
         )
     return values

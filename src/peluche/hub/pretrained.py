@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from peluche.errors import CheckpointError, ConfigError
+from peluche.hub.from_huggingface import read_json
 from peluche.hub.gguf import MAGIC, GGUFFile
 from peluche.hub.tensors import read_tensors
 from peluche.models.decoder_gguf import read_gguf_decoder
@@ -134,7 +134,7 @@ def open_folder(folder: Path) -> PretrainedModel:
         CheckpointError: a file is missing or damaged.
         ConfigError: it holds something that has no equal here.
     """
-    theirs = _read_json(folder / "config.json")
+    theirs = read_json(folder / "config.json")
     kind = theirs.get("model_type")
     if kind not in READERS:
         known = ", ".join(READERS)
@@ -167,7 +167,7 @@ def _embedding_settings(folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"pooling": "mean", "normalize": False}
     pooling = folder / "1_Pooling" / "config.json"
     if pooling.is_file():
-        modes = _read_json(pooling)
+        modes = read_json(pooling)
         known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
         chosen = [
             key for key, on in modes.items() if key.startswith("pooling_mode_") and on is True
@@ -183,7 +183,7 @@ def _embedding_settings(folder: Path) -> dict[str, Any]:
         text = (folder / "modules.json").read_text(encoding="utf-8")
         settings["normalize"] = ".Normalize" in text
     if (folder / "sentence_bert_config.json").is_file():
-        longest = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+        longest = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
         if isinstance(longest, int):
             settings["max_length"] = longest
     return settings
@@ -197,7 +197,7 @@ def is_folder(path: Path) -> bool:
 def _folder_tensors(folder: Path) -> Weights:
     if not (folder / INDEX).is_file():
         return read_tensors(folder / "model.safetensors")
-    weight_map = _read_json(folder / INDEX).get("weight_map")
+    weight_map = read_json(folder / INDEX).get("weight_map")
     files = set(weight_map.values()) if isinstance(weight_map, dict) else set()
     if not files or any(Path(str(name)).name != name for name in files):
         raise CheckpointError(
@@ -209,17 +209,3 @@ def _folder_tensors(folder: Path) -> Weights:
     for name in sorted(files):
         tensors |= read_tensors(folder / name)
     return tensors
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path.name} cannot be read ({error})", where=path, remedy="get the model again"
-        ) from None
-    if not isinstance(values, dict):
-        raise CheckpointError(
-            f"{path.name} is not a JSON object", where=path, remedy="get the model again"
-        )
-    return values

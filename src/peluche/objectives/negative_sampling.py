@@ -63,10 +63,10 @@ class NegativeSamplingConfig(Config):
 class NegativeSampling:
     """Term `loss` in nats per prediction: −log σ(x·w) − Σ log σ(−x·noise). Updates by itself.
 
-    Plain gradient descent, a window (numba) or some windows (torch) at a time. In a
-    continuous bag of words every word of the context moves by the whole gradient of their mean
-    instead of its share, as in the authors' code. With several threads the kernel's workers change
-    the same tables without locks (Hogwild, Recht et al. 2011), and no two runs are alike.
+    Plain gradient descent, pair by pair (numba) or some windows at a time (torch). In a continuous
+    bag of words every word of the context moves by the whole gradient of their mean instead of its
+    share, as in the authors' code. With several threads the kernel's workers change the same tables
+    without locks (Hogwild, Recht et al. 2011), and no two runs are alike bit for bit.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
 """Negative sampling compiled by numba: gradient and update in one pass over rows in cache.
 
-Predictions that stand together share their negatives and move together, as in pWord2Vec (Ji et al.
-2016, arXiv 1604.04661, §3.2): in skip-gram those of a window, in a continuous bag of words those
-of `BAGS` windows side by side. The update is then a product of small matrices, and rows are fetched
-from memory once for several predictions. No Python lock is held, so threads may share the tables.
+A window's pairs share their negatives and move together, as in pWord2Vec (Ji et al. 2016, arXiv
+1604.04661, §3.2): the update is a product of small matrices, and rows are fetched from memory once
+a window instead of once a pair. No Python lock is held, so threads may share the tables.
 """
 
 from __future__ import annotations
@@ -19,10 +18,6 @@ _points = np.linspace(-LIMIT, LIMIT, CELLS + 1)
 SIGMOID = (1 / (1 + np.exp(-_points))).astype(np.float32)
 SOFTPLUS = np.logaddexp(0, _points).astype(np.float32)
 SCALE = np.float32(CELLS / (2 * LIMIT))
-
-# Windows of a continuous bag of words that share their negatives. Two are 1.2 times as fast, and
-# lose a point of analogies and of MEN's correlation.
-BAGS = 1
 
 COMPILED = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 
@@ -53,117 +48,61 @@ def _subsample(tokens, position, keep, kept, state):
 
 @njit(**COMPILED)
 @no_type_check
-def _draw(noise, probability, alias, state):
-    """Fill `noise` with words by chance."""
+def _draw(targets, probability, alias, state):
+    """Fill targets[1:] with noise words other than targets[0]."""
     size = np.uint64(len(probability))
-    for k in range(len(noise)):
-        state = _next(state)
-        word = np.int64(((state >> np.uint64(32)) * size) >> np.uint64(32))
-        if np.float32(state & np.uint64(0xFFFFFF)) * np.float32(2**-24) >= probability[word]:
-            word = np.int64(alias[word])
-        noise[k] = word
+    for k in range(1, len(targets)):
+        while True:
+            state = _next(state)
+            word = np.int64(((state >> np.uint64(32)) * size) >> np.uint64(32))
+            if np.float32(state & np.uint64(0xFFFFFF)) * np.float32(2**-24) >= probability[word]:
+                word = np.int64(alias[word])
+            if word != targets[0]:
+                break
+        targets[k] = word
     return state
 
 
 @njit(**COMPILED)
 @no_type_check
-def _surprise(product):
-    """−log σ(product) and its slope, without its sign."""
-    place = (np.float32(LIMIT) - product) * SCALE
-    if place <= 0:
-        return np.float32(0), np.float32(0)
-    if place >= CELLS:
-        return -product, np.float32(1)
-    cell = np.int64(place)
-    rest = place - np.float32(cell)
-    loss = SOFTPLUS[cell] + rest * (SOFTPLUS[cell + 1] - SOFTPLUS[cell])
-    return loss, SIGMOID[cell] + rest * (SIGMOID[cell + 1] - SIGMOID[cell])
+def _learn(read, outputs, targets, steps, change, rate):
+    """Move the targets' rows, put what `read` (N, D) is to move by into `change`; give the loss.
 
-
-@njit(**COMPILED)
-@no_type_check
-def _read(inputs, text, centers, firsts, lasts, read):
-    """The mean of the words of each window but its center: (N, D)."""
-    for i in range(len(read)):
-        row = read[i]
-        row[:] = 0
-        words = 0
-        for place in range(firsts[i], lasts[i]):
-            if place != centers[i]:
-                words += 1
-                x = inputs[text[place]]
-                for d in range(len(row)):
-                    row[d] += x[d]
-        if words > 1:
-            share = np.float32(1) / np.float32(words)
-            for d in range(len(row)):
-                row[d] *= share
-
-
-@njit(**COMPILED)
-@no_type_check
-def _dot(x, row):
-    """Their inner product."""
-    product = np.float32(0)
-    for d in range(len(x)):
-        product += x[d] * row[d]
-    return product
-
-
-@njit(**COMPILED)
-@no_type_check
-def _learn(read, words, outputs, noise, steps, change, rate):
-    """Move the outputs, put what `read` (N, D) is to move by into `change`; give the loss.
-
-    `words` (N,) are those that are there. All products are taken before any row moves. Noise that
-    is the word itself does not count.
+    targets[0] is the word that is there, the others are noise. All products are taken before any
+    row moves.
     """
-    total = 0.0
+    loss = 0.0
     for i in range(len(read)):
-        x, word = read[i], words[i]
-        product = _dot(x, outputs[word])
-        loss, slope = _surprise(product)
-        total += loss
-        steps[i, 0] = rate * slope
-        for k in range(len(noise)):
-            if noise[k] == word:
-                steps[i, k + 1] = 0
+        for k in range(len(targets)):
+            x, row = read[i], outputs[targets[k]]
+            product = np.float32(0)
+            for d in range(len(x)):
+                product += x[d] * row[d]
+            surprise = -product if k == 0 else product
+            place = (surprise + np.float32(LIMIT)) * SCALE
+            if place <= 0:
+                slope = np.float32(0)
+            elif place >= CELLS:
+                slope = np.float32(1)
+                loss += surprise
             else:
-                loss, slope = _surprise(-_dot(x, outputs[noise[k]]))
-                total += loss
-                steps[i, k + 1] = -rate * slope
-    for i in range(len(read)):
-        step, row, moved = steps[i, 0], outputs[words[i]], change[i]
-        for d in range(len(moved)):
-            moved[d] = step * row[d]
-    for k in range(len(noise)):
-        row = outputs[noise[k]]
+                cell = np.int64(place)
+                rest = place - np.float32(cell)
+                slope = SIGMOID[cell] + rest * (SIGMOID[cell + 1] - SIGMOID[cell])
+                loss += SOFTPLUS[cell] + rest * (SOFTPLUS[cell + 1] - SOFTPLUS[cell])
+            steps[i, k] = rate * slope if k == 0 else -rate * slope
+    change[: len(read)] = 0
+    for k in range(len(targets)):
+        row = outputs[targets[k]]
         for i in range(len(read)):
-            step, moved = steps[i, k + 1], change[i]
+            step, moved = steps[i, k], change[i]
             for d in range(len(row)):
                 moved[d] += step * row[d]
         for i in range(len(read)):
-            step, x = steps[i, k + 1], read[i]
+            step, x = steps[i, k], read[i]
             for d in range(len(row)):
                 row[d] += step * x[d]
-    for i in range(len(read)):
-        step, row, x = steps[i, 0], outputs[words[i]], read[i]
-        for d in range(len(row)):
-            row[d] += step * x[d]
-    return total
-
-
-@njit(**COMPILED)
-@no_type_check
-def _move(inputs, text, centers, firsts, lasts, change):
-    """Each word of a window but its center moves by the window's whole change."""
-    for i in range(len(change)):
-        moved = change[i]
-        for place in range(firsts[i], lasts[i]):
-            if place != centers[i]:
-                x = inputs[text[place]]
-                for d in range(len(moved)):
-                    x[d] += moved[d]
+    return loss
 
 
 @njit(**COMPILED)
@@ -186,40 +125,38 @@ def train(
         totals: (2,) float64; the loss in nats and the number of predictions are added.
     """
     state = _next(_next(seed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x2545F4914F6CDD1D)))
-    text = np.empty(len(tokens), np.int32)
-    noise = np.empty(negatives, np.int64)
-    # What is read for a prediction: the words from first to last, but not the center.
-    rows = 2 * window if skipgram else BAGS
-    centers, firsts, lasts = np.empty((3, rows), np.int64)
-    words = np.empty(rows, np.int64)
-    steps = np.empty((rows, negatives + 1), np.float32)
-    read = np.empty((rows, inputs.shape[1]), np.float32)
+    kept = np.empty(len(tokens), np.int32)
+    targets = np.empty(negatives + 1, np.int64)
+    steps = np.empty((2 * window, negatives + 1), np.float32)
+    read = np.empty((2 * window, inputs.shape[1]), np.float32)
     change = np.empty_like(read)
     position = 0
     while position < len(tokens):
-        position, count, state = _subsample(tokens, position, keep, text, state)
-        n = 0
+        position, count, state = _subsample(tokens, position, keep, kept, state)
         for center in range(count):
             reach = window
             if dynamic:
                 state = _next(state)
                 reach = 1 + np.int64((state >> np.uint64(33)) % np.uint64(window))
             first, last = max(0, center - reach), min(count, center + reach + 1)
-            if skipgram:
-                for place in range(first, last):
-                    if place != center:
-                        centers[n], firsts[n], lasts[n] = center, place, place + 1
-                        n += 1
-            elif last - first > 1:
-                centers[n], firsts[n], lasts[n] = center, first, last
-                n += 1
-            if n == 0 or not (skipgram or n == rows or center == count - 1):
+            if last - first < 2:
                 continue
-            state = _draw(noise, probability, alias, state)
-            for i in range(n):
-                words[i] = text[centers[i]]
-            _read(inputs, text, centers, firsts, lasts, read[:n])
-            totals[0] += _learn(read[:n], words, outputs, noise, steps, change, rate)
-            _move(inputs, text, centers, firsts, lasts, change[:n])
-            totals[1] += n
-            n = 0
+            targets[0] = kept[center]
+            state = _draw(targets, probability, alias, state)
+            predictions = last - first - 1 if skipgram else 1
+            share = np.float32(predictions) / np.float32(last - first - 1)
+            read[:predictions] = 0
+            for place in range(first, last):
+                if place != center:
+                    x = inputs[kept[place]]
+                    row = read[place - first - (place > center) if skipgram else 0]
+                    for d in range(len(x)):
+                        row[d] += share * x[d]
+            totals[0] += _learn(read[:predictions], outputs, targets, steps, change, rate)
+            totals[1] += predictions
+            for place in range(first, last):
+                if place != center:
+                    x = inputs[kept[place]]
+                    row = change[place - first - (place > center) if skipgram else 0]
+                    for d in range(len(x)):
+                        x[d] += row[d]
