@@ -17,6 +17,7 @@ from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
 from peluche.training.events import Hook
 from peluche.training.hooks import EpochMeans, KeepBest, Log
+from peluche.training.layers import compile_layers, forget_activations
 from peluche.training.loop import Trainer
 from peluche.training.states import seed_process
 
@@ -90,6 +91,10 @@ def _train_locked(
     processes = processes.in_teams(config.parallel.tensor)
     parts = in_turn(processes, lambda: recipe.assemble(run, device, say))
     replica = config.parallel.build(parts.model, parts.objective, processes)
+    if config.checkpointing:
+        forget_activations(replica.trained)
+    if config.compile:
+        compile_layers(replica.trained)
     if team := processes.rank // processes.team:
         seed_process(config.seed, team)
     if processes.first:
