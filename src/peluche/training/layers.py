@@ -34,6 +34,6 @@ def compile_layers(model: nn.Module) -> None:
     does not know. The first steps take minutes."""
     for module in list(model.modules()):
         if isinstance(module, Experts):
-            module.forward = torch.compiler.disable(module.forward)
+            module.forward = torch.compiler.disable(module.forward)  # type: ignore[method-assign]
     for layer in layers_of(model):
         layer.compile()
