@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 from peluche.data.cleaning.steps import Dropped
 from peluche.data.text_parts import PlainText, needs
@@ -25,11 +27,7 @@ class Languages:
     """
 
     def __init__(self, wanted: Sequence[str], confidence: float = 0.5) -> None:
-        try:
-            from py3langid.langid import MODEL_FILE, LanguageIdentifier
-        except ImportError:
-            raise needs("telling languages", "py3langid", "quality") from None
-        self.identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self.identifier = _identifier()
         self.wanted, self.confidence = set(wanted), confidence
         known = set(self.identifier.nb_classes)
         for code in wanted:
@@ -45,3 +43,12 @@ class Languages:
         if probability < self.confidence:
             return Dropped("unsure language", f"{language} ({probability:.0%})")
         return text.text
+
+
+@cache
+def _identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError:
+        raise needs("telling languages", "py3langid", "quality") from None
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
