@@ -1,4 +1,4 @@
-"""What is dropped and why: each rule at its edge, duplicates against brute force, reports add up."""
+"""What is dropped: each rule at its edge, duplicates against brute force, reports add up."""
 
 import gzip
 import json
