@@ -12,6 +12,7 @@ from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.nn.machine import describe_machine, tune_allocator
 from peluche.recipes.base import Recipe, Say, phase, silent
+from peluche.recipes.pretrained import completed
 from peluche.recipes.recipe import parse_recipe
 from peluche.training.events import Hook
 from peluche.training.hooks import EpochMeans, KeepBest, Log
@@ -29,8 +30,10 @@ def train_recipe(
 
     Raises:
         CheckpointError: `path` holds something already.
+        ConfigError: a model to start from is none that the recipe can start from.
         DataError: the corpus cannot be read.
     """
+    recipe = completed(recipe)
     run = RunDirectory.create(path, recipe.model_dump(mode="json"))
     with run.lock():
         return run, _train(recipe, run, hooks, say, resume=False)
