@@ -73,14 +73,15 @@ def completed(recipe: R) -> R:
     Raises:
         ConfigError: texts may be longer than the encoder reads; or as `open_encoder`.
     """
-    model: Any = getattr(recipe, "model", None)
+    values: Any = recipe  # of tasks that may start from one
+    model = getattr(values, "model", None)
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, PretrainedEncoderConfig) or encoder.architecture is not None:
         return recipe
     found = open_encoder(encoder.model)
     known = {"architecture": found.config, "vocabulary": len(found.weights[EMBEDDING])}
     encoder = encoder.model_copy(update=known)
-    longest, given = encoder.longest, getattr(recipe, "batching").max_length  # noqa: B009
+    longest, given = encoder.longest, values.batching.max_length
     if longest is not None and given > longest:
         raise ConfigError(
             f"batching.max_length is {given}, and {encoder.model} reads {longest} tokens",

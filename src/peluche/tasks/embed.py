@@ -125,8 +125,11 @@ def _ranks(
     Targets of the same text count once: they are equally right.
     """
     first: dict[str, int] = {}
-    own = torch.tensor([first.setdefault(text, len(first)) for text in texts])
-    kept = torch.tensor([texts.index(text) for text in first])
+    for number, text in enumerate(texts):
+        first.setdefault(text, number)
+    places = {text: place for place, text in enumerate(first)}
+    own = torch.tensor([places[text] for text in texts])
+    kept = torch.tensor(list(first.values()))
     ranks, nearest = [], []
     for start in range(0, len(sources), BLOCK):
         cosines = sources[start : start + BLOCK] @ targets[kept].T

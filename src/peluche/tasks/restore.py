@@ -135,7 +135,7 @@ def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedd
     batching = run.config.get("batching") or {}
     limits = [batching[key] for key in ("max_length", "tokens") if key in batching]
     settings = {**(run.config.get("embedding") or {}), **options}
-    if values.get("kind") == EncoderConfig.model_fields["kind"].default:
+    if values.get("kind") == "encoder":
         # Another library's: the encoder, and settings of what is done with its vectors.
         rows = _rows(run, state[EMBEDDING], tokenizer)
         encoder = {"kind": "pretrained", "model": str(run.path), "architecture": values}
