@@ -18,6 +18,7 @@ from peluche.models.pretrained_encoder import PretrainedEncoder, PretrainedEncod
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.shipped import shipped
 from peluche.tasks.load import load_vectors
+from peluche.tasks.restore import embedding_rows
 from peluche.text.pipelines import MARK, SPECIAL
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -41,7 +42,7 @@ def open_encoder(model: str) -> TrainedEncoder:
 
     Raises:
         ConfigError: the model has no such encoder.
-        CheckpointError: it is not there, or damaged.
+        CheckpointError: it is not there, or damaged, or its tokenizer is not its own.
     """
     source = open_source(model)
     values: Any = source.config.get("model") or {}
@@ -54,17 +55,17 @@ def open_encoder(model: str) -> TrainedEncoder:
             remedy="give a run of masked_language_modelling, one that was tuned from an encoder, "
             "a BERT of transformers, or all-minilm-l6-v2",
         )
-    weights = source.load_weights()
-    prefix = next(name for name in weights if name.endswith(EMBEDDING)).removesuffix(EMBEDDING)
-    return TrainedEncoder(
-        EncoderConfig.parse(values, where=str(source.path)),
-        {
-            name.removeprefix(prefix): tensor
-            for name, tensor in weights.items()
-            if name.startswith(prefix)
-        },
-        source.tokenizer(),
-    )
+    found = source.load_weights()
+    prefix = next(name for name in found if name.endswith(EMBEDDING)).removesuffix(EMBEDDING)
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in found.items()
+        if name.startswith(prefix)
+    }
+    tokenizer = source.tokenizer()
+    embedding_rows(source, weights[EMBEDDING], tokenizer)
+    config = EncoderConfig.parse(values, where=str(source.path))
+    return TrainedEncoder(config, weights, tokenizer)
 
 
 def completed(recipe: R) -> R:
@@ -74,7 +75,7 @@ def completed(recipe: R) -> R:
         ConfigError: texts may be longer than the encoder reads; or as `open_encoder`.
     """
     values: Any = recipe  # of tasks that may start from one
-    model = getattr(values, "model", None)
+    model: Any = getattr(values, "model", None)
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, PretrainedEncoderConfig) or encoder.architecture is not None:
         return recipe

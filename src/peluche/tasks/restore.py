@@ -72,7 +72,9 @@ def restore_model(
     """
     config = parse_model(_model_values(run), where=str(run.path / "config.yaml"))
     state = run.load_weights(weights)
-    return _filled(lambda: config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
+    return _filled(
+        lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
+    )
 
 
 def restore_classifier(run: ModelSource, weights: str, options: Options) -> TextClassifier:
@@ -117,7 +119,9 @@ def restore_completer(run: ModelSource, weights: str, options: Options) -> Compl
     tokenizer = run.tokenizer()
     config = _model_config(run, LanguageModelConfig)
     state = run.load_weights(weights)
-    model = _filled(lambda: config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
+    model = _filled(
+        lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
+    )
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     return Completer(model, tokenizer, packing, **options)
 
@@ -137,7 +141,7 @@ def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedd
     settings = {**(run.config.get("embedding") or {}), **options}
     if values.get("kind") == "encoder":
         # Another library's: the encoder, and settings of what is done with its vectors.
-        rows = _rows(run, state[EMBEDDING], tokenizer)
+        rows = embedding_rows(run, state[EMBEDDING], tokenizer)
         encoder = {"kind": "pretrained", "model": str(run.path), "architecture": values}
         values = {"encoder": {**encoder, "vocabulary": rows}}
         state = {
@@ -155,8 +159,12 @@ def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedd
     return Embedder(model, tokenizer, found)
 
 
-def _rows(run: ModelSource, embedding: Tensor, tokenizer: Tokenizer) -> int:
-    """Rows of an embedding: pretrained models may have more than tokens, for round numbers."""
+def embedding_rows(run: ModelSource, embedding: Tensor, tokenizer: Tokenizer) -> int:
+    """Rows of an embedding: pretrained models may have more than tokens, for round numbers.
+
+    Raises:
+        CheckpointError: there are fewer.
+    """
     if len(embedding) < len(tokenizer):
         raise CheckpointError(
             f"the tokenizer has {len(tokenizer):,} tokens, the model only {len(embedding):,}",
