@@ -8,8 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
-from peluche.data.catalogue import catalogue
-from peluche.data.locate import locate, provide
+from peluche.data.locate import found
 from peluche.data.readers import display_name, read_lines
 from peluche.data.rows import READERS, SUFFIXES
 from peluche.data.selection import Selection, SkipReport
@@ -80,21 +79,6 @@ class TextFile(Selection):
             return
         for (text,), where in READERS[self.kind](path, [self.text], self.encoding):
             yield PlainText(text, where)
-
-
-def found(path: Path) -> Path:
-    """A path as it is, or below the folders that hold the catalogue's files, or downloaded there.
-
-    Raises:
-        DataError, DownloadError: a file of the catalogue can not be had.
-    """
-    if path.exists() or path.is_absolute() or len(path.parts) < 2:
-        return path
-    name, inside = path.parts[0], str(Path(*path.parts[1:]))
-    entry = catalogue().get(name)
-    if entry is not None and inside in [file.path for file in entry.files]:
-        return provide(name, inside)
-    return locate(name, inside) or path
 
 
 def text_file(path: str, like: Mapping[str, Any]) -> dict[str, Any]:

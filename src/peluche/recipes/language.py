@@ -92,7 +92,7 @@ class PackedRecipe(Recipe):
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "tokenizer.json").exists():
-                run.save_tokenizer(self.tokenizer.build(_texts(self.data.train)))
+                run.save_tokenizer(self.learnt_tokenizer().build(_texts(self.data.train)))
             tokenizer = run.tokenizer()
         streams, packed = {}, {}
         with phase(run, "encode the corpus", say):
@@ -105,14 +105,23 @@ class PackedRecipe(Recipe):
                 )
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer)).to(device)  # type: ignore[attr-defined]
-        experts = getattr(self.model, "experts", None)
-        objective = self.objective.build(experts)  # type: ignore[attr-defined]
+        objective = self._objective()
         batches = list(streams[VALIDATION].once())
         evaluator = self._evaluator(model, tokenizer, objective, batches, packed[VALIDATION])
         facts = {"vocabulary": len(tokenizer), "tokens": packed[TRAIN].tokens}
         return Assembly(model, objective, streams[TRAIN], evaluator, facts)
 
-    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
+    def learnt_tokenizer(self) -> TokenizerConfig:
+        """What is learnt from the training texts."""
+        return self.tokenizer
+
+    def _objective(self) -> Objective:
+        experts = getattr(self.model, "experts", None)
+        objective: Objective = self.objective.build(experts)  # type: ignore[attr-defined]
+        return objective
+
+    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> Any:
+        """Batches for ever, and the whole once."""
         return PackedStream(tokens, self.batching, self.training.seed)
 
     def _encoding(self, tokenizer: Tokenizer) -> Infilling | None:

@@ -16,11 +16,13 @@ from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.language import LanguageRecipe, MaskedRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.shipped import shipped
-from peluche.recipes.translation import TranslationRecipe
+from peluche.recipes.span_corruption import SpanCorruptionRecipe
+from peluche.recipes.translation import SummarisationRecipe, TranslationRecipe
 from peluche.recipes.word_vectors import WordVectorsRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
     "translation": TranslationRecipe,
+    "summarisation": SummarisationRecipe,
     "classification": ClassificationRecipe,
     "tagging": TaggingRecipe,
     "dependency_parsing": DependencyRecipe,
@@ -28,6 +30,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "word_vectors": WordVectorsRecipe,
     "language_modelling": LanguageRecipe,
     "masked_language_modelling": MaskedRecipe,
+    "span_corruption": SpanCorruptionRecipe,
 }
 DEFAULT_TASK = "translation"
 

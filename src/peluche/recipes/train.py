@@ -29,8 +29,10 @@ def train_recipe(
 
     Raises:
         CheckpointError: `path` holds something already.
+        ConfigError: a model to start from is none that the recipe can start from.
         DataError: the corpus cannot be read.
     """
+    recipe = recipe.completed()
     run = RunDirectory.create(path, recipe.model_dump(mode="json"))
     with run.lock():
         return run, _train(recipe, run, hooks, say, resume=False)

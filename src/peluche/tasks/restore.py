@@ -12,6 +12,7 @@ from peluche.config import parse_as
 from peluche.data.annotation import Coding
 from peluche.data.masking import MaskingConfig
 from peluche.data.packing import PackingConfig
+from peluche.data.span_corruption import SpanCorruptionConfig
 from peluche.errors import CheckpointError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.pretrained import ModelSource
@@ -31,8 +32,10 @@ from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.fill import Filler
+from peluche.tasks.fill_spans import SpanFiller
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
+from peluche.tasks.summarise import Summariser
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
@@ -49,11 +52,22 @@ CODING = ("tags", "relations", "constituents")
 
 def restore_translator(run: ModelSource, weights: str, options: Options) -> Translator:
     """See `peluche.tasks.load.load_task`, here and for all others."""
+    return _sequence_task(run, weights, options, Translator)
+
+
+def restore_summariser(run: ModelSource, weights: str, options: Options) -> Summariser:
+    return _sequence_task(run, weights, options, Summariser)
+
+
+Q = TypeVar("Q", bound=Translator)
+
+
+def _sequence_task(run: ModelSource, weights: str, options: Options, task: type[Q]) -> Q:
     tokenizer = run.tokenizer()
     settings = {**(run.config.get("decoding") or {}), **options}
     model = restore_model(run, tokenizer, weights)
     config = DecodingConfig.parse(settings, where="the decoding options")
-    return Translator(model, tokenizer, config, fastest_decoder(model, tokenizer.special))
+    return task(model, tokenizer, config, fastest_decoder(model, tokenizer.special))
 
 
 def restore_model(
@@ -113,6 +127,14 @@ def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     masking = MaskingConfig.parse(run.config.get("masking") or {}, where=str(run.path))
     return Filler(model, tokenizer, packing, masking, **options)
+
+
+def restore_span_filler(run: ModelSource, weights: str, options: Options) -> SpanFiller:
+    tokenizer = run.tokenizer()
+    model = restore_model(run, tokenizer, weights)
+    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
+    corruption = SpanCorruptionConfig.parse(run.config.get("corruption") or {}, where=str(run.path))
+    return SpanFiller(model, tokenizer, packing, corruption, **options)
 
 
 def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:
