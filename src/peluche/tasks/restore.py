@@ -22,6 +22,7 @@ from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.encoder import EncoderConfig
 from peluche.models.language_registry import LanguageModelConfig
+from peluche.models.multi_token import AHEAD
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
@@ -115,7 +116,9 @@ def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVec
 def restore_completer(run: ModelSource, weights: str, options: Options) -> Completer:
     tokenizer = run.tokenizer()
     config = _model_config(run, LanguageModelConfig)
-    state = run.load_weights(weights)
+    found = run.load_weights(weights).items()
+    # Heads that look further ahead are for training alone.
+    state = {name: tensor for name, tensor in found if not name.startswith(AHEAD)}
     model = _filled(lambda: config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     return Completer(model, tokenizer, packing, **options)
