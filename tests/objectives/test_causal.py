@@ -147,3 +147,13 @@ def test_the_gradient_of_heads_does_not_depend_on_the_split():
     assert any(name.startswith(AHEAD) for name in gradients[0])
     for name, one in gradients[0].items():
         torch.testing.assert_close(one, gradients[1][name], atol=1e-6, rtol=1e-4)
+
+
+def test_documents_too_short_to_look_ahead_cost_nothing():
+    model, _, objective = looking_ahead(2)
+    tokens = np.array([2, 5, 3] * 6, dtype=np.uint16)
+    (batch,) = PackedStream(tokens, PackingConfig(length=9, tokens=90)).once()
+    terms = objective(model, batch).terms
+    counts = objective.counts(batch)
+    assert float(terms["ahead3"].total.detach()) / counts["ahead3"] == 0
+    assert counts["ahead2"] == 6

@@ -2,14 +2,14 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 import transformers
+from typer.testing import CliRunner
 
 import peluche
+from peluche.cli.main import app
 from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
@@ -39,7 +39,7 @@ class Kill(Hook):
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus")
     (path / "text.txt").write_text("\n".join(LINES * 30) + "\n", encoding="utf-8")
-    pairs = [f'"{line}","{line.split()[1]}, {line.split()[-1]}"' for line in LINES]
+    pairs = [f'"{line}","{line.split()[1]} {line.split()[-1]}"' for line in LINES]
     (path / "pairs.csv").write_text("\n".join(pairs * 30) + "\n", encoding="utf-8")
     return path
 
@@ -48,7 +48,7 @@ def training(steps, **changes):
     return {"steps": steps, "evaluate_every": steps, "checkpoint_every": 10, "threads": 1} | changes
 
 
-def spans(folder, steps=150, **changes):
+def spans(folder, steps=120, **changes):
     text = str(folder / "text.txt")
     values = {
         "name": "tiny-t5",
@@ -67,7 +67,7 @@ def spans(folder, steps=150, **changes):
     return parse_recipe(values)
 
 
-def headlines(folder, model, steps=60, task="summarisation", **changes):
+def headlines(folder, model, steps=40, task="summarisation", **changes):
     source = {"kind": "csv", "path": str(folder / "pairs.csv")}
     values = {
         "name": "tiny-headlines",
@@ -77,6 +77,7 @@ def headlines(folder, model, steps=60, task="summarisation", **changes):
         "model": model,
         "batching": {"tokens": 256},
         "optimizer": {"lr": 5e-3},
+        "schedule": {"kind": "cosine", "warmup": 5},
         "training": training(steps),
         **changes,
     }
@@ -144,7 +145,7 @@ def test_tasks_start_from_it_and_then_need_it_no_more(folder, run, tmp_path):
     summariser = load_summariser(tuned.path)
     assert summariser.model.config.dropout == 0.1
     assert summariser.tokenizer.tokens() == run.tokenizer().tokens()
-    assert summariser.translate(LINES) == ["king , castle", "cat , barn", "bear , forest"]
+    assert summariser.translate(LINES) == ["king castle", "cat barn", "bear forest"]
     scores = summariser.evaluate().scores(bootstrap=0)
     assert [(score.metric, score.score) for score in scores] == [
         ("rouge1", 100),
@@ -163,12 +164,12 @@ def test_it_starts_with_the_weights(folder, run, tmp_path):
     model = {"kind": "pretrained", "model": str(run.path)}
     made, _ = train_recipe(headlines(folder, model, 1, **still), tmp_path / "run")
     for name, tensor in run.load_weights().items():
-        assert torch.equal(made.load_weights()[name], tensor), name
+        torch.testing.assert_close(made.load_weights()[name], tensor, atol=1e-20, rtol=0)
 
 
 def test_a_t5_of_transformers_is_tuned(folder, tmp_path):
     """Its tokenizer has other special tokens: [PAD] begins what the decoder reads."""
-    words = TokenizerConfig(kind="word", special=("<pad>", "</s>")).build([*LINES, ","])
+    words = TokenizerConfig(kind="word", special=("<pad>", "</s>")).build(LINES)
     torch.manual_seed(0)
     config = transformers.T5Config(
         vocab_size=len(words) + 3, d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2,
@@ -179,18 +180,18 @@ def test_a_t5_of_transformers_is_tuned(folder, tmp_path):
     transformers.T5ForConditionalGeneration(config).save_pretrained(source)
     words.save(source / "tokenizer.json")
     model = {"kind": "pretrained", "model": str(source)}
-    run, _ = train_recipe(headlines(folder, model, 150, task="translation"), tmp_path / "run")
+    run, _ = train_recipe(headlines(folder, model, 100, task="translation"), tmp_path / "run")
     expected = peluche.load(source).tokenizer.special
     shutil.rmtree(source)
     translator = load_translator(run.path)
     assert translator.tokenizer.special == expected
     assert translator.tokenizer.special.bos == words.id("<pad>")
     assert len(translator.model.head.weight) == len(words) + 3
-    assert translator.translate(LINES) == ["king , castle", "cat , barn", "bear , forest"]
+    assert translator.translate(LINES) == ["king castle", "cat barn", "bear forest"]
 
 
 def test_what_cannot_be_is_refused(folder, run, tmp_path):
-    with pytest.raises(ConfigError, match=r"corruption\.sentinels to 16"):
+    with pytest.raises(ConfigError, match=r"corruption\.sentinels to 14"):
         spans(folder, batching={"length": 128})
     with pytest.raises(ConfigError, match=r"model\.max_length"):
         spans(folder, model={**SIZES, "positions": "learned", "max_length": 8})
@@ -211,18 +212,17 @@ def test_the_command_line(folder, run, tmp_path):
     )
 
     def peluche_(*words, **options):
-        command = [sys.executable, "-m", "peluche", *words]
-        done = subprocess.run(command, capture_output=True, text=True, **options)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(app, words, catch_exceptions=False, **options)
+        assert done.exit_code == 0, done.output
         return done.stdout.splitlines()
 
     assert peluche_("summarise", str(made.path), input="\n".join(LINES) + "\n") == [
-        "king , castle",
-        "cat , barn",
-        "bear , forest",
+        "king castle",
+        "cat barn",
+        "bear forest",
     ]
     (line,) = peluche_("summarise", str(made.path), LINES[0], "--beam", "1", "--json")
-    assert json.loads(line)["summary"] == "king , castle"
+    assert json.loads(line)["summary"] == "king castle"
     lines = peluche_("evaluate", str(made.path), "--baselines", "--json", "--bootstrap", "20")
     rouge = [json.loads(line) for line in lines if "first 2 words" in line]
     # One of the two first words is one of the two words of the title.

@@ -30,9 +30,13 @@ class PretrainedTranslationConfig(Config):
     architecture: Architecture | None = None
     vocabulary: int | None = Field(None, gt=0)
 
-    def build(self, vocabulary: int) -> TranslationModel:
-        """The model with fresh weights; it has its own vocabulary."""
+    @property
+    def resolved(self) -> EncoderDecoderConfig | RecurrentSeq2seqConfig:
+        """The architecture with this dropout."""
         assert self.architecture is not None, "a run fills in the architecture"
         changes = {} if self.dropout is None else {"dropout": self.dropout}
-        found = self.architecture.model_copy(update=changes)
-        return found.build(self.vocabulary or vocabulary)
+        return self.architecture.model_copy(update=changes)
+
+    def build(self, vocabulary: int) -> TranslationModel:
+        """The model with fresh weights; it has its own vocabulary."""
+        return self.resolved.build(self.vocabulary or vocabulary)

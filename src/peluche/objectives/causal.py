@@ -73,8 +73,7 @@ class CausalObjective:
     def counts(self, batch: LanguageBatch) -> dict[str, float]:
         counts = {"loss": float(batch.target_tokens)}
         for name, valid, _ in self._further(batch):
-            if valid.any():
-                counts[name] = float(valid.sum())
+            counts[name] = _count(valid)
         return (
             counts if self.routing is None else counts | self.routing.counts(batch.tokens.numel())
         )
@@ -91,10 +90,9 @@ class CausalObjective:
             assert isinstance(model, Decoder), "other families have no heads for that"
             said = model.hidden_ahead(hidden, document_ids=batch.document_ids, **further)
             for one, (name, valid, labels) in zip(said, self._further(batch), strict=True):
-                if valid.any():
-                    rows = one[valid], labels[valid]
-                    loss, _ = model.token_loss(*rows, self.config.label_smoothing)
-                    terms[name] = Term(loss, float(valid.sum()), self.config.ahead_weight)
+                rows = one[valid], labels[valid]
+                loss, _ = model.token_loss(*rows, self.config.label_smoothing)
+                terms[name] = Term(loss, _count(valid), self.config.ahead_weight)
         losses = Losses(terms, {"nll": Metric(float(nll), count)})
         return losses if self.routing is None else self.routing.added(losses, routings)
 
@@ -107,6 +105,11 @@ class CausalObjective:
         """See `Objective`."""
         if self.routing is not None:
             self.routing.stepped(model)
+
+
+def _count(valid: Tensor) -> float:
+    """Never 0, which a step of short documents would be divided by."""
+    return max(float(valid.sum()), 1e-9)
 
 
 def further_labels(

@@ -33,7 +33,7 @@ def described(config: PretrainedTranslationConfig) -> PretrainedTranslationConfi
         )
     found = parse_model(values, where=str(source.path))
     known = {
-        "architecture": getattr(found, "architecture", found),
+        "architecture": getattr(found, "resolved", found),
         "vocabulary": len(source.load_weights()[HEAD]),
     }
     return config.model_copy(update=known)

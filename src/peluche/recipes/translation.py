@@ -100,11 +100,17 @@ class TranslationRecipe(Recipe):
         return log_test(run, source, task, say, decoding=self.decoding.model_dump(mode="json"))
 
 
+class SummaryEvaluation(EvaluationConfig):
+    """The same by ROUGE."""
+
+    metrics: tuple[str, ...] = Summariser.metrics
+
+
 class SummarisationRecipe(TranslationRecipe):
     """From texts and their summaries, as pairs, to a summariser."""
 
     task: Literal["summarisation"] = "summarisation"  # type: ignore[assignment]
-    evaluation: EvaluationConfig = EvaluationConfig(metrics=Summariser.metrics)
+    evaluation: SummaryEvaluation = SummaryEvaluation()
 
 
 class _Corpus:

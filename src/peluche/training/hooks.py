@@ -34,8 +34,7 @@ class Log(Hook):
         last = self._steps[-1]
         tokens = sum(event.tokens for event in self._steps)
         seconds = sum(event.seconds for event in self._steps)
-        names = dict.fromkeys(name for event in self._steps for name in event.values)
-        means = {name: _mean(self._steps, name) for name in names}
+        means = {name: _mean(self._steps, name) for name in last.values}
         self.run.log(
             {
                 "event": "step",
@@ -67,8 +66,6 @@ class Log(Hook):
 
 
 def _mean(steps: Sequence[StepEvent], name: str) -> float:
-    """Over the steps that have it; 0 where nothing was counted."""
-    steps = [event for event in steps if name in event.values]
     count = sum(event.counts[name] for event in steps)
     return sum(event.values[name] * event.counts[name] for event in steps) / count if count else 0.0
 
