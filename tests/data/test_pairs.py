@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peluche.data.pairs import Pair, aligned_pairs, jsonl_pairs, tsv_pairs
+from peluche.data.pairs import Pair, aligned_pairs, jsonl_pairs, table_pairs
 from peluche.data.selection import Selection, SkipReport, position
 from peluche.errors import DataError
 
@@ -48,23 +48,25 @@ def test_unequal_line_counts(tmp_path: Path, longer: str) -> None:
 
 def test_tsv_by_number_and_by_name(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", "id\ten\tfr\n1\tbear\tours\n\n2\tcat\tchat\textra\n")
-    assert list(tsv_pairs(path, ["fr", "en"])) == [
+    assert list(table_pairs(path, ["fr", "en"])) == [
         Pair("ours", "bear", "a.tsv:2"),
         Pair("", "", "a.tsv:3"),
         Pair("chat", "cat", "a.tsv:4"),
     ]
-    assert next(tsv_pairs(path, [1, 2])) == Pair("en", "fr", "a.tsv:1")
-    assert '"' in next(tsv_pairs(write(tmp_path / "b.tsv", 'a "quote\tb\n'))).source
+    assert next(table_pairs(path, [1, 2])) == Pair("en", "fr", "a.tsv:1")
+    assert '"' in next(table_pairs(write(tmp_path / "b.tsv", 'a "quote\tb\n'))).source
 
 
 def test_tsv_row_with_too_few_columns(tmp_path: Path) -> None:
-    error = refusal(tsv_pairs(write(tmp_path / "a.tsv", "a\tb\na b\n"), [0, 1]))
+    error = refusal(table_pairs(write(tmp_path / "a.tsv", "a\tb\na b\n"), [0, 1]))
     assert error.what == "the row has 1 of the 2 columns that are needed"
     assert error.where == "a.tsv:2"
 
 
 def test_tsv_header_without_the_column(tmp_path: Path) -> None:
-    error = refusal(tsv_pairs(write(tmp_path / "a.tsv", "english\tfrench\n"), ["english", "frnch"]))
+    error = refusal(
+        table_pairs(write(tmp_path / "a.tsv", "english\tfrench\n"), ["english", "frnch"])
+    )
     assert "no column 'frnch'" in error.what
     assert "did you mean 'french'?" in str(error)
 

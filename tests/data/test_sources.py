@@ -28,6 +28,8 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "a.en").write_text("".join(f"{en}\n" for en, _ in pairs))
     (tmp_path / "a.fr").write_text("".join(f"{fr}\n" for _, fr in pairs))
     table = "".join(f"{en}\t{fr}\n" for en, fr in pairs)
+    quoted = "".join(f'"{en}","{fr}"\n' for en, fr in pairs)
+    (tmp_path / "a.csv").write_text(quoted)
     (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(table.encode()))
     records = [json.dumps({"source": en, "target": fr}) + "\n" for en, fr in pairs]
     (tmp_path / "a.jsonl").write_text("".join(records))
@@ -38,6 +40,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 KINDS = [
     {"kind": "lines", "source": "a.en", "target": "a.fr"},
     {"kind": "tsv", "path": "a.tsv.gz"},
+    {"kind": "csv", "path": "a.csv"},
     {"kind": "jsonl", "path": "a.jsonl"},
 ]
 
@@ -115,9 +118,22 @@ def test_builtin_pairs_say_where_they_stand() -> None:
     assert pairs == list(BuiltinSource(split="validation", size=5, seed=3).read())
 
 
+def test_tables_are_found_where_the_catalogue_has_its_files(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (corpus / "data" / "ag-news").mkdir(parents=True)
+    (corpus / "data" / "ag-news" / "test.csv.gz").write_bytes(
+        gzip.compress(b'"3","Bear, found","A bear was ""found""."\n')
+    )
+    monkeypatch.setenv("PELUCHE_DATA", str(corpus / "data"))
+    source = parse_as(Source, {"kind": "csv", "path": "ag-news/test.csv", "columns": [2, 1]})
+    assert list(source.read()) == [('A bear was "found".', "Bear, found", "test.csv.gz:1")]
+
+
 def test_names_on_a_command_line(corpus: Path) -> None:
     assert source_from(["a.en", "a.fr"]) == LinesSource(source="a.en", target="a.fr")
     assert source_from(["a.tsv.gz"], columns="1,0") == TsvSource(path="a.tsv.gz", columns=(1, 0))
+    assert source_from(["a.csv"]) == TsvSource(kind="csv", path="a.csv")
     assert source_from(["a.jsonl"], columns="x,y.z") == JsonlSource(
         path="a.jsonl", fields=("x", "y.z")
     )

@@ -79,7 +79,7 @@ def test_they_need_scikit_learn(monkeypatch):
 
 
 def test_they_belong_to_classifiers_with_a_run():
-    with pytest.raises(ConfigError, match="classifiers alone"):
+    with pytest.raises(ConfigError, match="classifiers and summarisers"):
         evaluate_baselines(object(), HELD_OUT)
     with pytest.raises(ConfigError, match="names no training data"):
         evaluate_baselines(TextClassifier(None, None, None), HELD_OUT)

@@ -121,19 +121,46 @@ def test_prefixes_are_for_decoders(corpus, tmp_path):
         recipe(corpus, "lstm", "objective.kind=prefix")
 
 
+def test_heads_that_look_further_ahead_are_for_training(corpus, tmp_path):
+    options = [corpus, "decoder", "objective={ahead: 2, ahead_weight: 0.5}"]
+    run, _ = train_recipe(recipe(*options), tmp_path / "run")
+    steps = [event for event in run.events() if event["event"] == "step"]
+    for name in ("loss", "ahead2", "ahead3"):
+        assert steps[-1][name] < steps[0][name]
+    weights = run.load_weights()
+    ahead = {name for name in weights if name.startswith("ahead.")}
+    assert {name.split(".")[2] for name in ahead} == {"0", "1"}
+    completer = load_completer(run.path)
+    assert completer.model.state_dict().keys() == weights.keys() - ahead
+    last = [event for event in run.events() if event["event"] == "evaluate"][-1]
+    score = completer.evaluate().scores(bootstrap=0)[0]
+    assert (score.metric, score.score) == ("bits_per_byte", pytest.approx(last["bits_per_byte"]))
+    killed = tmp_path / "killed"
+    with pytest.raises(Killed):
+        train_recipe(recipe(*options), killed, hooks=[Kill()])
+    found = resume_run(killed)[0].load_weights()
+    assert all((weights[name] == found[name]).all() for name in weights)
+    with pytest.raises(ConfigError, match=r"needs model\.kind=decoder"):
+        recipe(corpus, "lstm", "objective.ahead=2")
+    with pytest.raises(ConfigError, match=r"objective\.ahead to 14"):
+        recipe(corpus, "decoder", "objective.ahead=15")
+
+
+class Killed(Exception):
+    """As a power cut would."""
+
+
+class Kill(Hook):
+    def step(self, event):
+        if event.step == 31:
+            raise Killed
+
+
 def test_a_stopped_run_ends_with_the_same_weights(corpus, tmp_path):
     whole, _ = train_recipe(recipe(corpus, "decoder"), tmp_path / "whole")
 
-    class Killed(Exception):
-        """As a power cut would."""
-
-    class Stop(Hook):
-        def step(self, event):
-            if event.step == 31:
-                raise Killed
-
     with pytest.raises(Killed):
-        train_recipe(recipe(corpus, "decoder"), tmp_path / "cut", hooks=[Stop()])
+        train_recipe(recipe(corpus, "decoder"), tmp_path / "cut", hooks=[Kill()])
     cut, _ = resume_run(tmp_path / "cut")
     expected, found = whole.load_weights(), cut.load_weights()
     assert all((expected[name] == found[name]).all() for name in expected)

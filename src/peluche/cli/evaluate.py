@@ -34,7 +34,11 @@ def evaluate(
     limit: Annotated[int | None, Option("--limit", "-n", min=1, help="Examples to read.")] = None,
     against: Annotated[str | None, Option(help="Another run, tested on the same data.")] = None,
     baselines: Annotated[
-        bool, Option("--baselines", help="Classifiers: simple models trained on the run's data.")
+        bool,
+        Option(
+            "--baselines",
+            help="Classifiers: simple models trained on the run's data. Summarisers: first words.",
+        ),
     ] = False,
     picture: Annotated[
         Path | None, Option(help="Classifiers: draw what is taken for what, as .png or .svg.")
@@ -70,8 +74,11 @@ def evaluate(
     others: dict[str, Evaluation] = {}
     if baselines:
         from peluche.evaluation.baselines import evaluate_baselines
+        from peluche.evaluation.lead import evaluate_lead
+        from peluche.tasks.summarise import Summariser
 
-        others = evaluate_baselines(task, examples, say)
+        evaluator = evaluate_lead if isinstance(task, Summariser) else evaluate_baselines
+        others = evaluator(task, examples, say)
     if against:
         others[against] = load_task(against).measure(examples)
     if picture is not None:

@@ -48,7 +48,8 @@ def export(
             raise ConfigError("a pretrained model has no folder for exports", remedy="--output")
         name = f"model-{format}.gguf" if to == "gguf" else to
         output = source.path / "export" / name
-    makers = {"language_modelling": _export_decoder, "translation": _export_translator}
+    pairs = ("translation", "summarisation", "span_corruption")
+    makers = {"language_modelling": _export_decoder, **dict.fromkeys(pairs, _export_translator)}
     export = makers.get(task_of(source), _export_encoder)
     _say(f"written for {export(source, to, output, weights, format)}")
     print(output)

@@ -14,6 +14,7 @@ VERBS = [
     "quickstart",
     "train",
     "translate",
+    "summarise",
     "complete",
     "perplexity",
     "fill",

@@ -24,7 +24,7 @@ from torch import Tensor
 from peluche.config import Config
 from peluche.data.sources import Pair
 from peluche.errors import DataError
-from peluche.text.tokenizer import Tokenizer
+from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,16 @@ class Ragged:
 
 
 class PairWindow(Window):
-    """Encoded pairs."""
+    """Encoded pairs.
 
-    def __init__(self, sources: list[list[int]], targets: list[list[int]]) -> None:
-        self.source, self.target = Ragged(sources), Ragged(targets)
+    Args:
+        special: ids of padding and of what a decoder reads first.
+    """
+
+    def __init__(
+        self, sources: list[list[int]], targets: list[list[int]], special: SpecialIds = OWN
+    ) -> None:
+        self.source, self.target, self.special = Ragged(sources), Ragged(targets), special
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -167,11 +173,11 @@ class PairWindow(Window):
         return self.source.lengths
 
     def batch(self, rows: NDArray[np.int64]) -> TranslationBatch:
-        source, source_valid = self.source.padded(rows)
-        target, target_valid = self.target.padded(rows)
+        source, source_valid = self.source.padded(rows, self.special.pad)
+        target, target_valid = self.target.padded(rows, self.special.pad)
         shifted = np.roll(target, 1, axis=1)
-        shifted[:, 0] = Tokenizer.bos_id
-        shifted[~target_valid] = Tokenizer.pad_id
+        shifted[:, 0] = self.special.bos
+        shifted[~target_valid] = self.special.pad
         arrays = (source, source_valid, shifted, target, target_valid)
         return TranslationBatch(*(torch.from_numpy(array) for array in arrays))
 
@@ -294,4 +300,5 @@ class TranslationStream(BatchStream):
         return PairWindow(
             [source for source, fit in zip(sources, fits, strict=True) if fit],
             [target for target, fit in zip(targets, fits, strict=True) if fit],
+            self.tokenizer.special,
         )

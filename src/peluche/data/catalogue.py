@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from peluche.config import Config
-from peluche.data.pairs import Pair, aligned_pairs, tsv_pairs
+from peluche.data.pairs import Pair, aligned_pairs, table_pairs
 from peluche.data.selection import E, position
 from peluche.errors import ConfigError, did_you_mean
 
@@ -98,7 +98,7 @@ class TableVariant(Config):
         """The pairs of a split out of the file of `paths`."""
         low, high = self.splits[split].slice
         key = languages.index(self.key)
-        for pair in tsv_pairs(paths[0], [self.columns[language] for language in languages]):
+        for pair in table_pairs(paths[0], [self.columns[language] for language in languages]):
             if low <= position(pair[key], SALT) < high:
                 yield pair
 

@@ -1,14 +1,14 @@
-"""Sentence pairs out of lines: aligned files, TSV, JSON Lines."""
+"""Sentence pairs out of lines: aligned files, tables, JSON Lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from peluche.data.readers import display_name, read_lines
-from peluche.data.rows import jsonl_rows, tsv_rows
+from peluche.data.rows import READERS, jsonl_rows
 from peluche.errors import DataError
 
 
@@ -57,13 +57,15 @@ def _unequal(paths: Sequence[Path], counts: Sequence[int]) -> DataError:
     )
 
 
-def tsv_pairs(
-    path: Path, columns: Sequence[int | str] = (0, 1), encoding: str = "utf-8"
+def table_pairs(
+    path: Path,
+    columns: Sequence[int | str] = (0, 1),
+    encoding: str = "utf-8",
+    kind: Literal["tsv", "csv"] = "tsv",
 ) -> Iterator[Pair]:
-    """Source and target column of a tab-separated file, see `tsv_rows`."""
-    return (
-        Pair(row.values[0], row.values[1], row.where) for row in tsv_rows(path, columns, encoding)
-    )
+    """Source and target column of a table, see `tsv_rows` and `csv_rows`."""
+    rows = READERS[kind](path, columns, encoding)
+    return (Pair(row.values[0], row.values[1], row.where) for row in rows)
 
 
 def jsonl_pairs(

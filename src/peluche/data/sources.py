@@ -16,9 +16,10 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 from peluche.config import parse_as
 from peluche.data.catalogue import LinesVariant, TableVariant, catalogue, find_entry
 from peluche.data.from_catalogue import FromCatalogue
-from peluche.data.locate import provide
-from peluche.data.pairs import Pair, aligned_pairs, jsonl_pairs, tsv_pairs
+from peluche.data.locate import found, provide
+from peluche.data.pairs import Pair, aligned_pairs, jsonl_pairs, table_pairs
 from peluche.data.readers import check_encoding
+from peluche.data.rows import SUFFIXES
 from peluche.data.selection import Selection, SkipReport
 from peluche.errors import DataError, did_you_mean
 
@@ -47,7 +48,6 @@ Encoding = Annotated[str, AfterValidator(_known_encoding)]
 
 
 BUILTIN_SIZE = 10_000
-FILE_KINDS = {".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
 
 class _PairSource(Selection):
@@ -80,9 +80,14 @@ class LinesSource(_PairSource):
 
 
 class TsvSource(_PairSource):
-    """Two columns of a tab-separated file, by number from 0 or by name in a header row."""
+    """Two columns of a table, by number from 0 or by name in a header row.
 
-    kind: Literal["tsv"] = "tsv"
+    Attributes:
+        kind: tsv without quoting, csv with it.
+        path: a relative one that is not there is looked for where the catalogue's files are.
+    """
+
+    kind: Literal["tsv", "csv"] = "tsv"
     path: Path
     columns: tuple[int | str, int | str] = (0, 1)
     encoding: Encoding = "utf-8"
@@ -95,7 +100,7 @@ class TsvSource(_PairSource):
         return self
 
     def _pairs(self) -> Iterator[Pair]:
-        return tsv_pairs(self.path, self.columns, self.encoding)
+        return table_pairs(found(self.path), self.columns, self.encoding, self.kind)
 
 
 class JsonlSource(_PairSource):
@@ -166,8 +171,8 @@ def source_from(
     """The source that a command line means: by name, or by the names of files.
 
     Args:
-        names: ``builtin``, a catalogue name, a ``.tsv`` or ``.jsonl`` file (or either with
-            ``.gz``), or two aligned files.
+        names: ``builtin``, a catalogue name, a ``.tsv``, ``.csv`` or ``.jsonl`` file (or one of
+            these with ``.gz``), or two aligned files.
         split, variant, encoding: keys of the source's configuration.
         languages: source and target, such as ``en-fr``.
         columns: of a TSV, or the fields of a JSONL file, such as ``0,1``.
@@ -228,13 +233,13 @@ def source_like(names: Sequence[str], like: Mapping[str, Any], **options: Any) -
 
 
 def _kind_of_file(path: Path) -> str:
-    kind = FILE_KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+    kind = SUFFIXES.get(Path(path.name.removesuffix(".gz")).suffix.lower())
     if kind is not None:
         return kind
     if path.exists():
         raise DataError(
             f"{path} alone is not a corpus of pairs",
-            remedy="give the aligned file as well, or a file that ends in .tsv or .jsonl",
+            remedy="give the aligned file as well, or a file that ends in .tsv, .csv or .jsonl",
         )
     raise DataError(
         f"no corpus or file is called '{path}'",

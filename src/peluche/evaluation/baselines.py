@@ -124,7 +124,9 @@ def evaluate_baselines(
         MissingExtraError: scikit-learn is not installed.
     """
     if not isinstance(task, TextClassifier):
-        raise ConfigError("there are baselines for classifiers alone", remedy="leave them out")
+        raise ConfigError(
+            "there are baselines for classifiers and summarisers alone", remedy="leave them out"
+        )
     if not task.settings.train:
         raise ConfigError(
             "this model's run names no training data", remedy="name a run that peluche trained"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from peluche.models.language_model import LanguageModel
+from peluche.models.multi_token import MultiTokenHeads
 from peluche.models.transformer import TransformerConfig, build_stack, layer_masks, start_state
 from peluche.nn.losses import TokenLoss, cross_entropy
 from peluche.nn.masks import Documents, Mask, Prefix, causal, prepare
@@ -63,6 +65,8 @@ class Decoder(LanguageModel):
         self.head = nn.Linear(config.d_model, vocabulary, bias=False)
         if config.tie_embeddings:
             self.head.weight = embedding.weight
+        # Only while it is trained, and only if the objective asks for it.
+        self.ahead: MultiTokenHeads | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -98,18 +102,33 @@ class Decoder(LanguageModel):
         Args:
             prefix: so many tokens of each row see each other in both directions.
         """
-        rows, length = tokens.shape
         if positions is None:
-            positions = torch.arange(length, device=tokens.device)
+            positions = torch.arange(tokens.shape[1], device=tokens.device)
         masks: LayerMasks = None
         if state is None:
-            places = torch.arange(length, device=tokens.device)
-            masks = layer_masks(
-                self.config.windows(self.config.layers),
-                lambda window: prepare(_mask(document_ids, prefix, window), rows, places, places),
-            )
+            masks = self._masks(self.config.layers, tokens, document_ids, prefix)
         with scope("decoder"):
             return self.decoder(tokens, positions, masks, state=state)
+
+    def hidden_ahead(
+        self,
+        hidden: Float[Tensor, "rows length d_model"],
+        *,
+        document_ids: Int[Tensor, "rows length"] | None = None,
+        prefix: Int[Tensor, "rows"] | None = None,
+    ) -> Iterator[Float[Tensor, "rows length d_model"]]:
+        """What `logits` reads for the token after the next, and so on, of what `hidden` gave."""
+        if self.ahead is not None:
+            yield from self.ahead(hidden, self._masks(1, hidden, document_ids, prefix))
+
+    def _masks(
+        self, layers: int, of: Tensor, document_ids: Tensor | None, prefix: Tensor | None
+    ) -> LayerMasks:
+        places = torch.arange(of.shape[1], device=of.device)
+        return layer_masks(
+            self.config.windows(layers),
+            lambda window: prepare(_mask(document_ids, prefix, window), len(of), places, places),
+        )
 
     def token_loss(
         self,

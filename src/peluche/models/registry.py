@@ -9,32 +9,31 @@ from pydantic import BeforeValidator, Field
 
 from peluche.config import parse_as
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.pretrained_translation import PretrainedTranslationConfig
 from peluche.models.recurrent_seq2seq import RecurrentSeq2seqConfig
 
 DEFAULT_KIND = "encoder_decoder"
-KINDS = (DEFAULT_KIND, "recurrent_seq2seq")
+KINDS = (DEFAULT_KIND, "recurrent_seq2seq", "pretrained")
 
 
 def _with_kind(values: Any) -> Any:
     return {"kind": DEFAULT_KIND, **values} if isinstance(values, Mapping) else values
 
 
+AnyModelConfig = EncoderDecoderConfig | RecurrentSeq2seqConfig | PretrainedTranslationConfig
+
 ModelConfig = Annotated[
-    EncoderDecoderConfig | RecurrentSeq2seqConfig,
+    AnyModelConfig,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]
 
 
-def parse_model(
-    values: Mapping[str, Any], *, where: str | None = None
-) -> EncoderDecoderConfig | RecurrentSeq2seqConfig:
+def parse_model(values: Mapping[str, Any], *, where: str | None = None) -> AnyModelConfig:
     """The model configuration that plain values describe; without a `kind` it is a Transformer.
 
     Raises:
         ConfigError: if they describe none.
     """
-    model: EncoderDecoderConfig | RecurrentSeq2seqConfig = parse_as(
-        ModelConfig, values, where=where
-    )
+    model: AnyModelConfig = parse_as(ModelConfig, values, where=where)
     return model

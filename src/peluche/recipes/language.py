@@ -29,9 +29,11 @@ from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score, perplexity
 from peluche.metrics.perplexity import BitsPerByte
-from peluche.models.decoder import DecoderConfig
+from peluche.models.decoder import Decoder, DecoderConfig
 from peluche.models.encoder import EncoderConfig
+from peluche.models.generative import GenerativeModel
 from peluche.models.language_registry import LanguageModelConfig
+from peluche.models.multi_token import MultiTokenHeads
 from peluche.objectives.base import Objective
 from peluche.objectives.causal import CausalConfig, InfillingObjectiveConfig, PrefixConfig
 from peluche.objectives.masked import MaskedConfig
@@ -104,7 +106,7 @@ class PackedRecipe(Recipe):
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "tokenizer.json").exists():
                 texts = sample(self.data.train, self.data.vocabulary_from)
-                run.save_tokenizer(self.tokenizer.build(texts))
+                run.save_tokenizer(self.learnt_tokenizer().build(texts))
             tokenizer = run.tokenizer()
         with phase(run, "encode the corpus", say):
             folder, encoding = self.data.tokens or run.path / TOKENS, self._encoding(tokenizer)
@@ -113,16 +115,29 @@ class PackedRecipe(Recipe):
                 for source in (self.data.train, self.data.validation)
             )
         torch.manual_seed(self.training.seed)
-        model = self.model.build(len(tokenizer)).to(device)  # type: ignore[attr-defined]
-        experts = getattr(self.model, "experts", None)
-        objective = self.objective.build(experts)  # type: ignore[attr-defined]
+        model = self._model(len(tokenizer)).to(device)
+        objective = self._objective()
         batches = list(self._stream(validation.tokens, tokenizer).once())
         evaluator = self._evaluator(model, tokenizer, objective, batches, validation)
         facts = {"vocabulary": len(tokenizer), "tokens": len(train.tokens)}
         stream = self._stream(train.tokens, tokenizer)
         return Assembly(model, objective, stream, evaluator, facts)
 
-    def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
+    def learnt_tokenizer(self) -> TokenizerConfig:
+        """What is learnt from the training texts."""
+        return self.tokenizer
+
+    def _model(self, vocabulary: int) -> GenerativeModel:
+        model: GenerativeModel = self.model.build(vocabulary)  # type: ignore[attr-defined]
+        return model
+
+    def _objective(self) -> Objective:
+        experts = getattr(self.model, "experts", None)
+        objective: Objective = self.objective.build(experts)  # type: ignore[attr-defined]
+        return objective
+
+    def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> Any:
+        """Batches for ever, and the whole once."""
         return PackedStream(tokens, self.batching, self.training.seed)
 
     def _encoding(self, tokenizer: Tokenizer) -> Encoding:
@@ -161,6 +176,16 @@ class LanguageRecipe(PackedRecipe):
                 f"a {self.model.kind} reads in one direction only; objective.kind=prefix needs "
                 "model.kind=decoder"
             )
+        if self.objective.ahead and not isinstance(self.model, DecoderConfig):
+            raise ValueError(
+                f"a {self.model.kind} has no heads that look further ahead; objective.ahead needs "
+                "model.kind=decoder"
+            )
+        if self.objective.ahead + 1 >= self.batching.length:
+            raise ValueError(
+                f"no token of a row of {self.batching.length} has {self.objective.ahead + 1} after "
+                f"it: set objective.ahead to {self.batching.length - 2} or less"
+            )
         if isinstance(self.objective, InfillingObjectiveConfig):
             missing = [token for token in INFILLING if token not in self.tokenizer.special]
             if missing:
@@ -175,6 +200,12 @@ class LanguageRecipe(PackedRecipe):
                     "read as words: set tokenizer.byte_level=true, or kind to byte or character"
                 )
         return self
+
+    def _model(self, vocabulary: int) -> GenerativeModel:
+        model = super()._model(vocabulary)
+        if isinstance(model, Decoder) and self.objective.ahead:
+            model.ahead = MultiTokenHeads(model.config, self.objective.ahead)
+        return model
 
     def _encoding(self, tokenizer: Tokenizer) -> Encoding:
         if not isinstance(self.objective, InfillingObjectiveConfig):

@@ -68,7 +68,7 @@ def open_encoder(model: str) -> TrainedEncoder:
     return TrainedEncoder(config, weights, tokenizer)
 
 
-def completed(recipe: R) -> R:
+def encoder_described(recipe: R) -> R:
     """A recipe with what the encoder that it starts from is like, if it starts from one.
 
     Raises:

@@ -18,11 +18,13 @@ from peluche.recipes.embedding import EmbeddingRecipe
 from peluche.recipes.language import LanguageRecipe, MaskedRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.shipped import shipped
-from peluche.recipes.translation import TranslationRecipe
+from peluche.recipes.span_corruption import SpanCorruptionRecipe
+from peluche.recipes.translation import SummarisationRecipe, TranslationRecipe
 from peluche.recipes.word_vectors import WordVectorsRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
     "translation": TranslationRecipe,
+    "summarisation": SummarisationRecipe,
     "classification": ClassificationRecipe,
     "tagging": TaggingRecipe,
     "dependency_parsing": DependencyRecipe,
@@ -32,6 +34,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "masked_language_modelling": MaskedRecipe,
     "embedding": EmbeddingRecipe,
     "question_answering": AnsweringRecipe,
+    "span_corruption": SpanCorruptionRecipe,
 }
 DEFAULT_TASK = "translation"
 

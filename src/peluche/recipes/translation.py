@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
@@ -12,12 +12,16 @@ from peluche.data.batching import BatchingConfig, TranslationStream
 from peluche.data.sources import Pair, SkipReport, Source
 from peluche.errors import DataError
 from peluche.generation.config import DecodingConfig
+from peluche.hub.resolve import open_source
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.pretrained_translation import PretrainedTranslationConfig
 from peluche.models.registry import ModelConfig
 from peluche.objectives.translation import TranslationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase, silent
+from peluche.recipes.pretrained_translation import described, start_from
+from peluche.tasks.summarise import Summariser
 from peluche.tasks.translate import Translator
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 from peluche.training.evaluators import EvaluationConfig, TranslationEvaluator
@@ -43,6 +47,12 @@ class TranslationRecipe(Recipe):
     decoding: DecodingConfig = DecodingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    def completed(self) -> Self:
+        """See `Recipe.completed`."""
+        if not isinstance(self.model, PretrainedTranslationConfig):
+            return self
+        return self.model_copy(update={"model": described(self.model)})
+
     def measured(self) -> set[str]:
         return {"loss", "nll", "perplexity", *self.evaluation.metrics}
 
@@ -51,9 +61,11 @@ class TranslationRecipe(Recipe):
             train = _Corpus(self.data.train, self.batching.window is None, say)
             validation = read_pairs(self.data.validation, say)
         with phase(run, "learn the vocabulary", say):
-            tokenizer = _tokenizer(self.tokenizer, run, train.read)
+            tokenizer = self._tokenizer(run, train.read)
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer)).to(device)
+        if isinstance(self.model, PretrainedTranslationConfig):
+            start_from(self.model, model, run, say)
         with phase(run, "encode the corpus", say):
             seed = self.training.seed
             stream = TranslationStream(train.read, tokenizer, self.batching, seed, say)
@@ -69,12 +81,36 @@ class TranslationRecipe(Recipe):
         )
         return Assembly(model, objective, stream, evaluator, {"vocabulary": len(tokenizer)})
 
+    def _tokenizer(self, run: RunDirectory, read: Callable[[], Iterator[Pair]]) -> Tokenizer:
+        """The run's; else that of the model that it starts from; else one learnt from pairs."""
+        if not (run.path / "tokenizer.json").exists():
+            if isinstance(self.model, PretrainedTranslationConfig):
+                run.save_tokenizer(open_source(self.model.model).tokenizer())
+            else:
+                run.save_tokenizer(
+                    self.tokenizer.build(text for pair in read() for text in pair.texts)
+                )
+        return run.tokenizer()
+
     def evaluate(
         self, run: RunDirectory, task: Translator, say: Say
     ) -> tuple[list[Score], list[dict[str, Any]]]:
         """Translate and score the test set as the recipe's protocol says."""
         source = self.data.test or self.data.validation
         return log_test(run, source, task, say, decoding=self.decoding.model_dump(mode="json"))
+
+
+class SummaryEvaluation(EvaluationConfig):
+    """The same by ROUGE."""
+
+    metrics: tuple[str, ...] = Summariser.metrics
+
+
+class SummarisationRecipe(TranslationRecipe):
+    """From texts and their summaries, as pairs, to a summariser."""
+
+    task: Literal["summarisation"] = "summarisation"  # type: ignore[assignment]
+    evaluation: SummaryEvaluation = SummaryEvaluation()
 
 
 class _Corpus:
@@ -101,13 +137,3 @@ def read_pairs(source: Source, say: Say = silent) -> list[Pair]:
     if not pairs:
         raise DataError("the corpus holds no pairs", where=source, remedy="check the files")
     return pairs
-
-
-def _tokenizer(
-    config: TokenizerConfig, run: RunDirectory, read: Callable[[], Iterator[Pair]]
-) -> Tokenizer:
-    if (run.path / "tokenizer.json").exists():
-        return run.tokenizer()
-    tokenizer = config.build(text for pair in read() for text in pair.texts)
-    run.save_tokenizer(tokenizer)
-    return tokenizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,35 @@ class Candidate:
     probability: float
 
 
-class Filler(TextTask):
+class FillingTask(TextTask):
+    """Takes texts with [MASK] in them."""
+
+    tokenizer: Tokenizer
+
+    @abstractmethod
+    def fill(self, texts: Sequence[str], count: int = 5) -> list[list[list[Candidate]]]:
+        """For each text and each [MASK] in it, what may stand there, likeliest first.
+
+        Raises:
+            DataError: a text has no [MASK].
+        """
+
+    def encoded_parts(self, text: str) -> list[list[int]]:
+        """Ids of what stands before, between and after the [MASK]s of a text.
+
+        Raises:
+            DataError: there is none.
+        """
+        parts = text.split(MASK)
+        if len(parts) == 1:
+            raise DataError(
+                f"there is no {MASK} in the text", where=f"'{text[:40]}'", remedy=f"write {MASK}"
+            )
+        # The space before a word belongs to its first token, so to what is hidden.
+        return self.tokenizer.encode_batch([*(part.rstrip(" ") for part in parts[:-1]), parts[-1]])
+
+
+class Filler(FillingTask):
     """Says what stands at [MASK], by an encoder and its tokenizer.
 
     Args:
@@ -86,16 +115,9 @@ class Filler(TextTask):
         return next(self.model.parameters()).device
 
     def _encode(self, text: str) -> list[int]:
-        parts = text.split(MASK)
-        if len(parts) == 1:
-            raise DataError(
-                f"there is no {MASK} in the text", where=f"'{text[:40]}'", remedy=f"write {MASK}"
-            )
-        # The space before a word belongs to its first token, so to what is hidden.
-        encoded = self.tokenizer.encode_batch(
-            [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
-        )
-        ids = [token for part in encoded for token in (*part, self.tokenizer.mask_id)][:-1]
+        ids = [
+            token for part in self.encoded_parts(text) for token in (*part, self.tokenizer.mask_id)
+        ][:-1]
         ids = self.tokenizer.around(ids)
         longest = self.model.longest
         if longest is not None and len(ids) > longest:

@@ -15,8 +15,9 @@ from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder
 from peluche.tasks.evaluation import Evaluable, EvaluationSettings
-from peluche.tasks.fill import Filler
+from peluche.tasks.fill import FillingTask
 from peluche.tasks.sentences import SentenceTask
+from peluche.tasks.summarise import Summariser
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
@@ -28,7 +29,7 @@ Task = (
     | SentenceTask[Any, Any]
     | WordVectors
     | Completer
-    | Filler
+    | FillingTask
     | Embedder
     | QuestionAnswerer
 )
@@ -43,6 +44,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "translation": Kind("translate", restore.restore_translator),
+    "summarisation": Kind("summarise", restore.restore_summariser),
     "classification": Kind("classify", restore.restore_classifier),
     "tagging": Kind("tag", restore.restore_tagger),
     "dependency_parsing": Kind("parse", restore.restore_dependencies),
@@ -50,6 +52,7 @@ KINDS = {
     "word_vectors": Kind("similar", restore.restore_vectors),
     "language_modelling": Kind("complete", restore.restore_completer),
     "masked_language_modelling": Kind("fill", restore.restore_filler),
+    "span_corruption": Kind("fill", restore.restore_span_filler),
     "embedding": Kind("embed", restore.restore_embedder),
     "question_answering": Kind("answer", restore.restore_answerer),
 }
@@ -77,6 +80,15 @@ def load_translator(model: str | Path, *, weights: str = "model", **decoding: An
         ConfigError: it does something else.
     """
     return _load_as(Translator, "translate", model, weights, decoding)
+
+
+def load_summariser(model: str | Path, *, weights: str = "model", **decoding: Any) -> Summariser:
+    """`load_task` for a model that summarises.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(Summariser, "summarise", model, weights, decoding)
 
 
 def load_classifier(model: str | Path, *, weights: str = "model", **options: Any) -> TextClassifier:
@@ -117,13 +129,13 @@ def load_completer(model: str | Path, *, weights: str = "model", **options: Any)
     return _load_as(Completer, "complete", model, weights, options)
 
 
-def load_filler(model: str | Path, *, weights: str = "model", **options: Any) -> Filler:
-    """`load_task` for a model that says what is hidden.
+def load_filler(model: str | Path, *, weights: str = "model", **options: Any) -> FillingTask:
+    """`load_task` for a model that says what is hidden, a token or a span.
 
     Raises:
         ConfigError: it does something else.
     """
-    return _load_as(Filler, "fill", model, weights, options)
+    return _load_as(FillingTask, "fill", model, weights, options)  # type: ignore[type-abstract]
 
 
 def load_embedder(model: str | Path, *, weights: str = "model", **options: Any) -> Embedder:

@@ -13,6 +13,7 @@ from peluche.data.annotation import Coding
 from peluche.data.answering import AnsweringConfig
 from peluche.data.masking import MaskingConfig
 from peluche.data.packing import PackingConfig
+from peluche.data.span_corruption import SpanCorruptionConfig
 from peluche.errors import CheckpointError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.pretrained import ModelSource
@@ -23,6 +24,7 @@ from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.encoder import EncoderConfig
 from peluche.models.language_registry import LanguageModelConfig
+from peluche.models.multi_token import AHEAD
 from peluche.models.pretrained_encoder import HEADS, PretrainedEncoderConfig
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
@@ -36,8 +38,10 @@ from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.fill import Filler
+from peluche.tasks.fill_spans import SpanFiller
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.sentences import SentenceTask
+from peluche.tasks.summarise import Summariser
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
@@ -55,11 +59,22 @@ CODING = ("tags", "relations", "constituents")
 
 def restore_translator(run: ModelSource, weights: str, options: Options) -> Translator:
     """See `peluche.tasks.load.load_task`, here and for all others."""
+    return _sequence_task(run, weights, options, Translator)
+
+
+def restore_summariser(run: ModelSource, weights: str, options: Options) -> Summariser:
+    return _sequence_task(run, weights, options, Summariser)
+
+
+Q = TypeVar("Q", bound=Translator)
+
+
+def _sequence_task(run: ModelSource, weights: str, options: Options, task: type[Q]) -> Q:
     tokenizer = run.tokenizer()
     settings = {**(run.config.get("decoding") or {}), **options}
     model = restore_model(run, tokenizer, weights)
     config = DecodingConfig.parse(settings, where="the decoding options")
-    return Translator(model, tokenizer, config, fastest_decoder(model, tokenizer.special))
+    return task(model, tokenizer, config, fastest_decoder(model, tokenizer.special))
 
 
 def restore_model(
@@ -118,7 +133,9 @@ def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVec
 def restore_completer(run: ModelSource, weights: str, options: Options) -> Completer:
     tokenizer = run.tokenizer()
     config = _model_config(run, LanguageModelConfig)
-    state = run.load_weights(weights)
+    # Heads that look further ahead are for training alone.
+    found = run.load_weights(weights).items()
+    state = {name: tensor for name, tensor in found if not name.startswith(AHEAD)}
     model = _filled(
         lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
     )
@@ -132,6 +149,14 @@ def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     masking = MaskingConfig.parse(run.config.get("masking") or {}, where=str(run.path))
     return Filler(model, tokenizer, packing, masking, **options)
+
+
+def restore_span_filler(run: ModelSource, weights: str, options: Options) -> SpanFiller:
+    tokenizer = run.tokenizer()
+    model = restore_model(run, tokenizer, weights)
+    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
+    corruption = SpanCorruptionConfig.parse(run.config.get("corruption") or {}, where=str(run.path))
+    return SpanFiller(model, tokenizer, packing, corruption, **options)
 
 
 def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:

@@ -22,8 +22,6 @@ from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
 
-METRICS = ("bleu", "chrf", "ter")
-
 
 class Candidate(NamedTuple):
     """One translation of a sentence.
@@ -71,7 +69,12 @@ class Translator(Evaluable):
         decoding: the settings of every call, unless the call says otherwise.
         decoder: a faster way to run it, e.g. `PackedDecoder(model)`.
         say: told about sentences that are too long.
+
+    Attributes:
+        metrics: that translations are measured by where the run's recipe names none.
     """
+
+    metrics: tuple[str, ...] = ("bleu", "chrf", "ter")
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class Translator(Evaluable):
         say: Callable[[str], None] = say_on_stderr,
     ) -> None:
         self.model, self.tokenizer, self.decoding, self.say = model, tokenizer, decoding, say
-        self.decoder = decoder or ModelDecoder(model)
+        self.decoder = decoder or ModelDecoder(model, tokenizer.special)
 
     def translate(
         self,
@@ -181,20 +184,25 @@ class Translator(Evaluable):
         """See `Evaluable.source` and `peluche.data.sources.source_from`."""
         return source_like(names, self.like(names), **options)
 
+    @property
+    def metric_names(self) -> Sequence[str]:
+        """Of the run's recipe, if it names any."""
+        names: Sequence[str] | None = self.settings.options.get("metrics")
+        return names or self.metrics
+
     def measure(self, examples: Sequence[Pair]) -> Evaluation:
-        """The metrics of the run's recipe (BLEU, chrF and TER without one) on its translations."""
+        """The metrics of `metric_names` on translations of the sources."""
         started = time.perf_counter()
         hypotheses = self.translate([pair.source for pair in examples])
         seconds = time.perf_counter() - started
         options = self.settings.options
-        names = options.get("metrics") or METRICS
         tokenize = {}
         if "tokenize" in options:
             # Who asks for no tokenisation knows that the text is tokenised: no warning of it.
             tokenize = {"tokenize": options["tokenize"], "force": options["tokenize"] == "none"}
         references = [pair.target for pair in examples]
         return Evaluation(
-            measure(names, hypotheses, references, **tokenize),
+            measure(self.metric_names, hypotheses, references, **tokenize),
             [
                 {"source": pair.source, "reference": pair.target, "output": hypothesis}
                 for pair, hypothesis in zip(examples, hypotheses, strict=True)
