@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -29,17 +30,21 @@ from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score, perplexity
 from peluche.metrics.perplexity import BitsPerByte
+from peluche.models.costs import token_flops
 from peluche.models.decoder import DecoderConfig
 from peluche.models.encoder import EncoderConfig
+from peluche.models.language_model import LanguageModel
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.causal import CausalConfig, InfillingObjectiveConfig, PrefixConfig
 from peluche.objectives.masked import MaskedConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.scaling_law import DialConfig, Plan
 from peluche.tasks.complete import Completer
 from peluche.tasks.evaluation import Evaluable
 from peluche.tasks.fill import Filler
 from peluche.text.tokenizer import MASK, Tokenizer, TokenizerConfig
+from peluche.training.efficiency import Efficiency, Forecast
 from peluche.training.evaluators import mean_losses
 from peluche.training.events import EvaluateEvent
 from peluche.training.loop import Evaluator
@@ -92,13 +97,13 @@ class PackedRecipe(Recipe):
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "tokenizer.json").exists():
-                run.save_tokenizer(self.tokenizer.build(_texts(self.data.train)))
+                run.save_tokenizer(self.tokenizer.build(texts(self.data.train)))
             tokenizer = run.tokenizer()
         streams, packed = {}, {}
         with phase(run, "encode the corpus", say):
             for name, source in ((TRAIN, self.data.train), (VALIDATION, self.data.validation)):
                 packed[name] = pack(
-                    run.path / name, _texts(source), tokenizer, self._encoding(tokenizer)
+                    run.path / name, texts(source), tokenizer, self._encoding(tokenizer)
                 )
                 streams[name] = self._stream(
                     open_packed(run.path / name, len(tokenizer)), tokenizer
@@ -110,7 +115,9 @@ class PackedRecipe(Recipe):
         batches = list(streams[VALIDATION].once())
         evaluator = self._evaluator(model, tokenizer, objective, batches, packed[VALIDATION])
         facts = {"vocabulary": len(tokenizer), "tokens": packed[TRAIN].tokens}
-        return Assembly(model, objective, streams[TRAIN], evaluator, facts)
+        causal = isinstance(model, LanguageModel)
+        hooks = [Efficiency(run, token_flops(model, self.batching.length, causal=causal))]
+        return Assembly(model, objective, streams[TRAIN], evaluator, facts, hooks)
 
     def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
         return PackedStream(tokens, self.batching, self.training.seed)
@@ -144,6 +151,8 @@ class LanguageRecipe(PackedRecipe):
     tokenizer: TokenizerConfig = TokenizerConfig(byte_level=True)
     model: LanguageModelConfig = DecoderConfig()
     objective: LanguageObjective = CausalConfig()
+    dial: DialConfig | None = Field(None, description="rules that size a run for a budget")
+    plan: Plan | None = Field(None, description="what they chose for this run")
 
     @model_validator(mode="after")
     def _objective_fits(self) -> LanguageRecipe:
@@ -166,6 +175,12 @@ class LanguageRecipe(PackedRecipe):
                     "read as words: set tokenizer.byte_level=true, or kind to byte or character"
                 )
         return self
+
+    def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        parts = super().assemble(run, device, say)
+        if self.plan is None or self.plan.predicted is None:
+            return parts
+        return replace(parts, hooks=[*parts.hooks, Forecast(run, self.plan.predicted, say)])
 
     def _encoding(self, tokenizer: Tokenizer) -> Infilling | None:
         if not isinstance(self.objective, InfillingObjectiveConfig):
@@ -222,7 +237,8 @@ class MaskedRecipe(PackedRecipe):
         return MaskedEvaluator(objective, batches, filler, self.evaluation.sample)
 
 
-def _texts(source: TextFile) -> Iterator[str]:
+def texts(source: TextFile) -> Iterator[str]:
+    """What a model learns from."""
     return (example.text for example in source.read())
 
 

@@ -60,7 +60,7 @@ def _train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.log({"event": "machine", "machine": describe_machine()})
     parts = recipe.assemble(run, device, say)
-    hooks = [Log(run, config.log_every), EpochMeans(run), *hooks]
+    hooks = [Log(run, config.log_every), EpochMeans(run), *parts.hooks, *hooks]
     if config.select != "last":
         hooks.append(KeepBest(run, config.select, config.patience))
     trainer = Trainer(
