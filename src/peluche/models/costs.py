@@ -84,7 +84,9 @@ def mean_keys(length: int, window: int | None, *, causal: bool) -> float:
     """
     near = min(length, window or length)
     before = near - near * (near - 1) / (2 * length)
-    return before if causal else (length if window is None else 2 * before - 1)
+    if causal:
+        return before
+    return float(length) if window is None else 2 * before - 1
 
 
 def _matrices(module: nn.Module) -> float:

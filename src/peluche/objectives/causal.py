@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 from pydantic import Field
@@ -11,8 +12,10 @@ from peluche.config import Config
 from peluche.data.infilling import InfillingConfig
 from peluche.data.packing import LanguageBatch
 from peluche.models.language_model import LanguageModel
+from peluche.nn.attention import watching_scores
 from peluche.nn.experts import ExpertsConfig, collecting
 from peluche.objectives.base import Losses, Metric, Term
+from peluche.objectives.clipping import ScoreClip
 from peluche.objectives.routing import RoutingTerms
 
 
@@ -21,6 +24,9 @@ class CausalConfig(Config):
 
     kind: Literal["causal"] = "causal"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    qk_clip: float | None = Field(
+        None, gt=0, description="largest attention score that a head may keep, such as 100"
+    )
 
     def build(self, experts: ExpertsConfig | None = None) -> CausalObjective:
         """For a model with these experts, if it has any."""
@@ -52,6 +58,7 @@ class CausalObjective:
 
     def __init__(self, config: CausalConfig, routing: RoutingTerms | None = None) -> None:
         self.config, self.routing = config, routing
+        self.clip = None if config.qk_clip is None else ScoreClip(config.qk_clip)
 
     @property
     def whole_step(self) -> bool:
@@ -65,16 +72,21 @@ class CausalObjective:
         )
 
     def __call__(self, model: LanguageModel, batch: LanguageBatch) -> Losses:
-        with collecting() as routings:
+        watching = nullcontext([]) if self.clip is None else watching_scores()
+        with collecting() as routings, watching as scores:
             further = {} if batch.prefix is None else {"prefix": batch.prefix}
             hidden = model.hidden(batch.tokens, document_ids=batch.document_ids, **further)
         labels = batch.labels[batch.valid]
         loss, nll = model.token_loss(hidden[batch.valid], labels, self.config.label_smoothing)
         count = float(len(labels))
         losses = Losses({"loss": Term(loss, count)}, {"nll": Metric(float(nll), count)})
+        if self.clip is not None:
+            losses = self.clip.added(losses, scores)
         return losses if self.routing is None else self.routing.added(losses, routings)
 
     def stepped(self, model: nn.Module) -> None:
         """See `Objective`."""
         if self.routing is not None:
             self.routing.stepped(model)
+        if self.clip is not None:
+            self.clip.stepped()

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
+import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from peluche.data.batching import Position
 from peluche.data.packing import LanguageBatch
 from peluche.errors import ConfigError
-from peluche.hub.run import RunDirectory
 from peluche.models.costs import token_flops
 from peluche.nn.machine import product_rate, tune_allocator
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.language import LanguageRecipe, texts
 from peluche.recipes.scaling_law import Plan, effective_tokens
 from peluche.recipes.sizing import Shape, changed, described, shaped, sizes, turned
-from peluche.training.budget import seconds_per_step
 from peluche.training.evaluators import mean_losses
-from peluche.training.events import EvaluateEvent
-from peluche.training.loop import Trainer
 
 UNITS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
 CHOSEN = (
@@ -36,6 +30,7 @@ CHOSEN = (
 )  # fmt: skip
 SAMPLE_BYTES = 4 << 20
 MEASUREMENTS = 4
+WARM, FEWEST, TIMING = 2, 3, 1.0  # steps passed over, steps timed, seconds spent on it
 EVALUATING = 0.1  # at most this share of the time
 
 
@@ -127,6 +122,8 @@ class Planner:
             left = budget.seconds - (time.monotonic() - started) - self.corpus.seconds
             evaluations = max(1, min(10, int(EVALUATING * budget.seconds / evaluation)))
             steps = max(1, int((left - (evaluations + scored) * evaluation) / step))
+        most = self.dial.most_epochs * self.corpus.training
+        steps = min(steps, max(1, int(most / sized.batching.rows / sized.batching.length)))
         return self._planned(sized, budget, steps, evaluations, step)
 
     def _planned(
@@ -201,25 +198,40 @@ class Planner:
         model = recipe.model.build(self.corpus.vocabulary).to(self.device)
         objective = recipe.objective.build(getattr(recipe.model, "experts", None))
         batch = _random_batch(recipe, self.corpus.vocabulary)
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = Trainer(
-                RunDirectory.create(Path(folder) / "run", {}),
-                model,
-                objective,
-                _Again(batch),
-                recipe.optimizer.build(model),
-                recipe.schedule,
-                recipe.training,
-                lambda step: EvaluateEvent(step, {}),
-            )
-            step = seconds_per_step(trainer)
+        batch = batch.to(self.device)
+        optimizer = recipe.optimizer.build(model)
+        low = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=recipe.training.precision == "bfloat16"
+        )
+
+        def learn() -> None:
+            with low:
+                losses = objective(model, batch)
+            total = sum(term.total * term.weight / term.count for term in losses.terms.values())
+            total.backward()  # type: ignore[union-attr]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        def score() -> None:
+            with torch.no_grad():
+                mean_losses(model, objective, [batch])
+
+        model.train()
+        step = self._timed(learn)
         model.eval()
-        started = time.perf_counter()
-        with torch.no_grad():
-            mean_losses(model, objective, [batch, batch])
-        forward = (time.perf_counter() - started) / 2
-        batches = math.ceil(self.corpus.validation / batch.target_tokens)
-        return step, forward * batches
+        return step, self._timed(score) * self.corpus.validation / batch.target_tokens
+
+    def _timed(self, work: Callable[[], None]) -> float:
+        """Seconds that something takes: the median of as many times as fit into a second or so."""
+        times: list[float] = []
+        while len(times) < WARM + FEWEST or sum(times) < TIMING:
+            started = time.perf_counter()
+            work()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[WARM:])
 
     def _read(self) -> Corpus:
         started = time.monotonic()
@@ -235,20 +247,6 @@ class Planner:
         validation = sum(len(text.encode()) for text in texts(data.validation))
         seconds = (time.monotonic() - started) * (size + validation) / read
         return Corpus(len(tokenizer), tokens * size / read, tokens * validation / read, seconds)
-
-
-class _Again:
-    """One batch, again and again."""
-
-    def __init__(self, batch: LanguageBatch) -> None:
-        self.batch = batch
-
-    def batches(self, position: Position) -> Iterator[tuple[LanguageBatch, Position]]:
-        while True:
-            yield self.batch, position
-
-    def batches_per_epoch(self) -> int:
-        return 1
 
 
 def _random_batch(recipe: LanguageRecipe, vocabulary: int) -> LanguageBatch:

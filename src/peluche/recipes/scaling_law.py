@@ -54,14 +54,16 @@ class DialConfig(Config):
     """The rules that size a run, all constants in this one place.
 
     Attributes:
-        tokens_per_parameter: effective tokens for each parameter (Hoffmann et al. 2022, approach 1
-            and 2: about 20). Parameters and tokens are counted as in `ScalingLaw`.
+        tokens_per_parameter: effective tokens for each parameter, both counted as in `ScalingLaw`
+            (Hoffmann et al. 2022, table 2: about 20 of tokens that are all new).
         width_per_layer: a model of so many layers is so many times as wide; the loss depends little
             on it (Kaplan et al. 2020, fig. 5).
         batch: (c, p): a batch has c·C^p tokens in a run of C FLOPs (Bi et al. 2024, DeepSeek LLM,
             eq. 1).
         rate: (c, p): the learning rate is c·C^p (the same).
         warmup: share of the steps.
+        most_epochs: after so many, text is not read again: it is worth almost nothing more
+            (Muennighoff et al. 2023, §5).
         law: what loss to expect; None where nothing was fitted.
     """
 
@@ -70,6 +72,7 @@ class DialConfig(Config):
     batch: tuple[float, float] = (0.2920, 0.3271)
     rate: tuple[float, float] = (0.3118, -0.1250)
     warmup: float = Field(0.05, ge=0, lt=1)
+    most_epochs: float = Field(40.0, ge=1)
     law: ScalingLaw | None = None
 
 

@@ -79,6 +79,8 @@ def described(plan: Plan, recipe: LanguageRecipe) -> str:
         )
     if plan.epochs > MANY_EPOCHS:
         lines.append("  more text would do more than more time: name it with data.train=…")
+    if recipe.dial is not None and plan.epochs > 0.99 * recipe.dial.most_epochs:
+        lines.append("  the budget is not used up: reading the corpus more often teaches nothing")
     if plan.predicted is None:
         lines.append("  no loss is predicted: the recipe's law was not fitted on this corpus")
     else:

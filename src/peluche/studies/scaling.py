@@ -114,7 +114,7 @@ def fit_law(points: Sequence[Point], fitted_on: str) -> ScalingLaw:
     columns = zip(*points, strict=True)
     n, d, loss = (torch.tensor(column, dtype=torch.float64).log() for column in columns)
     best: tuple[float, list[float]] = (math.inf, [])
-    for start in itertools.product((0, 10, 20), (0, 10, 20), (-1, 0, 1), (0.25, 1), (0.25, 1)):
+    for start in itertools.product((0, 10, 20), (0, 10, 20), (-1, 0.5), (0.5,), (0.5,)):
         found = torch.tensor(start, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.LBFGS(
             [found],

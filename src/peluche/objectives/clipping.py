@@ -1,0 +1,43 @@
+"""Attention scores that do not grow without bound: MuonClip's QK-clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from peluche.nn.attention import Watched
+from peluche.objectives.base import Losses, Metric
+
+
+class ScoreClip:
+    """After a step, heads whose largest score was over a limit get smaller queries and keys.
+
+    QK-clip (Kimi K2, 2025, arXiv 2507.20534, §2.1): γ = min(1, limit / S_max) for each head, over
+    all batches of the step; see `rescale_heads` for what is multiplied. Metric `largest_score`, a
+    mean over batches, is that of the whole model. It costs the scores' product once more.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._largest: dict[int, tuple[Watched, Tensor]] = {}
+
+    def added(self, losses: Losses, scores: Sequence[tuple[Watched, Tensor]]) -> Losses:
+        """`losses` with the metric of a forward pass, which is kept until `stepped`.
+
+        Args:
+            scores: attention layers and the largest score of each of their heads, (heads,).
+        """
+        for layer, largest in scores:
+            _, before = self._largest.get(id(layer), (layer, largest))
+            self._largest[id(layer)] = layer, torch.maximum(before, largest)
+        largest = max(float(largest.max()) for _, largest in scores)
+        return Losses(losses.terms, {**losses.metrics, "largest_score": Metric(largest, 1.0)})
+
+    def stepped(self) -> None:
+        """After a step: bound the heads that were over the limit in it."""
+        for layer, largest in self._largest.values():
+            if bool((largest > self.limit).any()):
+                layer.rescale_heads((self.limit / largest).clamp(max=1.0))
+        self._largest = {}
