@@ -12,7 +12,8 @@ from peluche.recipes.scaling_law import REPETITIONS, ScalingLaw, effective_token
 from peluche.recipes.sizing import Shape
 from peluche.recipes.train import train_recipe
 
-LAW = {"irreducible": 1.0, "a": 50.0, "alpha": 0.3, "b": 40.0, "beta": 0.3, "runs": 9}
+LAW = {"irreducible": 1.0, "a": 50.0, "alpha": 0.3, "b": 40.0, "beta": 0.3}
+LAW |= {"runs": 9, "vocabulary": 260}
 
 
 @pytest.fixture

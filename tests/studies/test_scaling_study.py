@@ -21,7 +21,7 @@ def test_constants_come_back_from_losses_that_follow_the_law():
         for n in (1e5, 3e5, 1e6, 3e6)
         for d in (1e6, 3e6, 1e7)
     ]
-    law = fit_law(points, "a.txt")
+    law = fit_law(points, "a.txt", 512)
     assert law.irreducible == pytest.approx(1.7, rel=1e-2)
     assert law.alpha == pytest.approx(0.35, rel=1e-2)
     assert law.beta == pytest.approx(0.4, rel=1e-2)
@@ -29,12 +29,12 @@ def test_constants_come_back_from_losses_that_follow_the_law():
         assert law.loss(point.parameters, point.tokens, math.inf) == pytest.approx(
             point.loss, rel=1e-4
         )
-    assert (law.runs, law.fitted_on) == (12, "a.txt")
+    assert (law.runs, law.fitted_on, law.vocabulary) == (12, "a.txt", 512)
 
 
 def test_too_few_runs():
     with pytest.raises(DataError, match="5 runs are too few"):
-        fit_law([Point(1e5, 1e6, 3.0)] * 5, "a.txt")
+        fit_law([Point(1e5, 1e6, 3.0)] * 5, "a.txt", 512)
 
 
 @pytest.mark.data
@@ -50,7 +50,7 @@ def test_the_replication_of_chinchilla():
         for size in [float(row["Model Size"])]
     ]
     points = sorted(points, key=lambda point: point.loss)[: len(points) - 5]
-    law = fit_law(points, "chinchilla")
+    law = fit_law(points, "chinchilla", 32_000)
     assert law.irreducible == pytest.approx(1.8172, abs=2e-3)
     assert law.alpha == pytest.approx(0.3478, abs=2e-3)
     assert law.beta == pytest.approx(0.3658, abs=2e-3)

@@ -14,6 +14,7 @@ import torch
 from peluche.data.packing import LanguageBatch
 from peluche.errors import ConfigError
 from peluche.models.costs import token_flops
+from peluche.models.decoder import DecoderConfig
 from peluche.nn.machine import product_rate, tune_allocator
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.language import LanguageRecipe, texts
@@ -77,15 +78,19 @@ class Planner:
     """Sizes a recipe; `seconds` of a step are measured on this machine.
 
     Raises:
-        ConfigError: the recipe has no `dial` section.
+        ConfigError: the recipe has no `dial` section, or is not of a decoder.
     """
 
     def __init__(self, recipe: Recipe, say: Say) -> None:
-        if not isinstance(recipe, LanguageRecipe) or recipe.dial is None:
+        if (
+            not isinstance(recipe, LanguageRecipe)
+            or not isinstance(recipe.model, DecoderConfig)
+            or recipe.dial is None
+        ):
             raise ConfigError(
                 f"the recipe '{recipe.name}' cannot be sized by a budget",
-                remedy="give one with a dial section, such as gpt; or training.minutes=10, which "
-                "changes how long a run takes and nothing else",
+                remedy="give a decoder's with a dial section, such as gpt; or training.minutes=10, "
+                "which changes how long a run takes and nothing else",
             )
         self.recipe, self.dial, self.say = recipe, recipe.dial, say
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -129,11 +134,12 @@ class Planner:
     def _planned(
         self, sized: LanguageRecipe, budget: Budget, steps: int, evaluations: int, step: float
     ) -> LanguageRecipe:
-        shape = Shape(sized.model.layers, sized.model.d_model)  # type: ignore[union-attr]
-        parameters, flops = self.counts(shape)
+        assert isinstance(sized.model, DecoderConfig)
+        parameters, flops = self.counts(Shape(sized.model.layers, sized.model.d_model))
         tokens = float(steps * sized.batching.rows * sized.batching.length)
         law = self.dial.law
-        fits = law is not None and law.fitted_on == str(self.recipe.data.train.path)
+        here = (str(self.recipe.data.train.path), self.corpus.vocabulary)
+        fits = law is not None and (law.fitted_on, law.vocabulary) == here
         plan = Plan(
             budget=budget.text,
             parameters=parameters,

@@ -21,7 +21,7 @@ class ScalingLaw(Config):
     on, within some factor of their sizes.
 
     Attributes:
-        fitted_on: path of that corpus.
+        fitted_on: path of that corpus; `vocabulary` is the tokenizer's size.
         runs: how many runs the constants were fitted to.
     """
 
@@ -31,6 +31,7 @@ class ScalingLaw(Config):
     b: float = Field(gt=0)
     beta: float = Field(gt=0)
     fitted_on: str
+    vocabulary: int = Field(gt=0)
     runs: int = Field(gt=0)
 
     def loss(self, parameters: float, tokens: float, unique: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from peluche.models.decoder import DecoderConfig
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.scaling_law import DialConfig, Plan, effective_tokens
@@ -62,9 +63,10 @@ def turned(recipe: LanguageRecipe, shape: Shape, tokens: float, flops: float) ->
 def described(plan: Plan, recipe: LanguageRecipe) -> str:
     """The plan for people."""
     model, batching = recipe.model, recipe.batching
+    assert isinstance(model, DecoderConfig)
     lines = [
         f"plan for {plan.budget}:",
-        f"  {model.layers} layers of width {model.d_model}, {model.heads} heads: "  # type: ignore[union-attr]
+        f"  {model.layers} layers of width {model.d_model}, {model.heads} heads: "
         f"{plan.parameters:,} parameters",
         f"  {plan.tokens:,.0f} tokens, {plan.tokens / plan.parameters:.1f} for each parameter, "
         f"in batches of {batching.rows} × {batching.length}; "

@@ -27,10 +27,10 @@ from peluche.studies.trial import INTERRUPTED, TERMINATED, Stopped, check_settin
 
 # (layers, width) and, for each, millions of tokens.
 GRID: dict[tuple[int, int], tuple[float, ...]] = {
-    (1, 32): (0.2, 0.4, 0.8),
-    (2, 48): (0.2, 0.4, 0.8),
-    (2, 64): (0.2, 0.4, 0.8),
-    (3, 96): (0.2, 0.4),
+    (1, 32): (0.1, 0.2, 0.4),
+    (2, 48): (0.1, 0.4, 1.6),
+    (2, 64): (0.2, 0.8),
+    (3, 96): (0.1, 0.3),
 }
 HUBER = 1e-3
 
@@ -60,7 +60,7 @@ def run_scaling(folder: Path, recipe: str, changes: Sequence[str], say: Say) -> 
             sized = turned(planner.recipe, shape, tokens * 1e6, planner.counts(shape)[1])
             runs.append(_trained(sized, folder / "runs" / f"{layers}x{width}-{tokens:g}M", say))
     points = [Point(one["parameters"], one["effective"], one["loss"]) for one in runs]
-    law = fit_law(points, fitted_on=str(planner.recipe.data.train.path))
+    law = fit_law(points, str(planner.recipe.data.train.path), planner.corpus.vocabulary)
     worst = max(abs(law.loss(p.parameters, p.tokens, math.inf) / p.loss - 1) for p in points)
     found = {"law": law.model_dump(), "worst": worst, "runs": runs}
     files.write_text(folder / "study.json", json.dumps(found, indent=1))
@@ -100,7 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
     }
 
 
-def fit_law(points: Sequence[Point], fitted_on: str) -> ScalingLaw:
+def fit_law(points: Sequence[Point], fitted_on: str, vocabulary: int) -> ScalingLaw:
     """Least Huber loss of log L over all runs, from a grid of starts (Hoffmann et al. 2022, eq. 3).
 
     The sum of the runs' losses, not their mean, and tight tolerances: with a mean, L-BFGS stops
@@ -144,5 +144,6 @@ def fit_law(points: Sequence[Point], fitted_on: str) -> ScalingLaw:
         b=math.exp(b),
         beta=beta,
         fitted_on=fitted_on,
+        vocabulary=vocabulary,
         runs=len(points),
     )
