@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from peluche.config import Config
 from peluche.data.infilling import InfillingConfig
 from peluche.data.packing import LanguageBatch
 from peluche.models.language_model import LanguageModel
-from peluche.nn.attention import watching_scores
+from peluche.nn.attention import Watched, watching_scores
 from peluche.nn.experts import ExpertsConfig, collecting
 from peluche.objectives.base import Losses, Metric, Term
 from peluche.objectives.clipping import ScoreClip
@@ -72,7 +72,9 @@ class CausalObjective:
         )
 
     def __call__(self, model: LanguageModel, batch: LanguageBatch) -> Losses:
-        watching = nullcontext([]) if self.clip is None else watching_scores()
+        watching: AbstractContextManager[list[tuple[Watched, Tensor]]] = (
+            nullcontext([]) if self.clip is None else watching_scores()
+        )
         with collecting() as routings, watching as scores:
             further = {} if batch.prefix is None else {"prefix": batch.prefix}
             hidden = model.hidden(batch.tokens, document_ids=batch.document_ids, **further)

@@ -32,8 +32,8 @@ class ScoreClip:
         for layer, largest in scores:
             _, before = self._largest.get(id(layer), (layer, largest))
             self._largest[id(layer)] = layer, torch.maximum(before, largest)
-        largest = max(float(largest.max()) for _, largest in scores)
-        return Losses(losses.terms, {**losses.metrics, "largest_score": Metric(largest, 1.0)})
+        most = max(float(largest.max()) for _, largest in scores)
+        return Losses(losses.terms, {**losses.metrics, "largest_score": Metric(most, 1.0)})
 
     def stepped(self) -> None:
         """After a step: bound the heads that were over the limit in it."""

@@ -161,8 +161,8 @@ class LanguageRecipe(PackedRecipe):
                 f"a {self.model.kind} reads in one direction only; objective.kind=prefix needs "
                 "model.kind=decoder"
             )
-        decoder = isinstance(self.model, DecoderConfig)
-        if self.objective.qk_clip is not None and not (decoder and not self.model.qk_norm):
+        grows = isinstance(self.model, DecoderConfig) and not self.model.qk_norm
+        if self.objective.qk_clip is not None and not grows:
             raise ValueError(
                 "objective.qk_clip bounds the scores of a decoder's attention, which model.qk_norm "
                 "bounds already: use one of them, with model.kind=decoder"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -106,9 +106,15 @@ class OptimizerConfig(Config):
         adam = kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
         if not hidden:
             return adam
-        common = {"lr": self.lr, "weight_decay": self.weight_decay, "momentum": self.momentum}
-        muon = torch.optim.Muon(hidden, **common, adjust_lr_fn="match_rms_adamw")
-        experts = [StackedMuon(stacked, **common)] if stacked else []
+        decay, momentum = self.weight_decay, self.momentum
+        muon = torch.optim.Muon(
+            hidden,
+            lr=self.lr,
+            weight_decay=decay,
+            momentum=momentum,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        experts = [StackedMuon(stacked, self.lr, decay, momentum)] if stacked else []
         return Combined([muon, *experts, adam])
 
     def _from_library(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -130,7 +136,7 @@ class OptimizerConfig(Config):
                 f"{library} has no optimizer '{name}'", remedy="see its documentation"
             )
         try:
-            return found(groups, lr=self.lr, **self.options)
+            return cast(Any, found)(groups, lr=self.lr, **self.options)
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"{self.name} refuses its options: {error}", remedy="change optimizer.options"
