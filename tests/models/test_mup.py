@@ -1,4 +1,4 @@
-"""muP's coordinate check: how large activations are after some steps does not follow the width."""
+"""muP: what is divided by how much wider a model is than its base."""
 
 import pytest
 import torch
@@ -8,39 +8,12 @@ from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_layouts import write_decoder
 from peluche.training.optimizers import OptimizerConfig
 
-WIDTHS = (32, 128, 512)
-
 
 def decoder(width, mup=True):
     torch.manual_seed(0)
-    base = {"d_model": WIDTHS[0], "head_width": 8} if mup else None
+    base = {"d_model": 32, "head_width": 8} if mup else None
     sizes = {"d_model": width, "layers": 2, "heads": 4, "d_ff": 2 * width, "mup": base}
     return DecoderConfig.parse({**sizes, "bias": False, "dropout": 0.0}).build(64)
-
-
-def logits_moved(width, mup, steps=4):
-    """Root mean square of what a few steps of Adam change of the logits."""
-    model = decoder(width, mup)
-    optimizer = OptimizerConfig(kind="adam", lr=5e-3).build(model)
-    tokens = torch.randint(64, (4, 17), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        before = model.logits(model.hidden(tokens[:, :-1]))
-    for _ in range(steps):
-        hidden = model.hidden(tokens[:, :-1])
-        loss = model.token_loss(hidden.flatten(0, 1), tokens[:, 1:].flatten()).loss / 64
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        after = model.logits(model.hidden(tokens[:, :-1]))
-    return float((after - before).square().mean().sqrt())
-
-
-def test_logits_move_as_much_at_every_width():
-    flat = [logits_moved(width, mup=True) for width in WIDTHS]
-    steep = [logits_moved(width, mup=False) for width in WIDTHS]
-    assert max(flat) / min(flat) < 1.5
-    assert steep[-1] / steep[0] > 3
 
 
 def test_the_base_itself_is_the_plain_model():

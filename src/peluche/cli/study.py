@@ -103,5 +103,29 @@ def scaling(
     print(f"law: {json.dumps(found['law'])}\nlargest error of the fit: {found['worst']:.1%}")
 
 
+@study_app.command()
+def coordinates(
+    changes: Annotated[
+        list[str] | None, Argument(help="Changes of the check, such as steps=8 or lr=0.01.")
+    ] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the study.")] = Path(
+        "studies/coordinates"
+    ),
+    as_json: Json = False,
+) -> None:
+    """muP's coordinate check: how far a few steps move models of several widths."""
+    from peluche.recipes.recipe import changed
+    from peluche.studies.coordinates import (
+        CoordinatesConfig,
+        study_coordinates,
+        write_coordinates,
+    )
+
+    config = CoordinatesConfig.parse(changed({}, changes or []), where="the changes")
+    found = study_coordinates(config)
+    page = write_coordinates(output, found)
+    print(json.dumps(found) if as_json else page)
+
+
 def register(app: typer.Typer) -> None:
     app.add_typer(study_app, name="study")

@@ -133,7 +133,7 @@ def fit_law(points: Sequence[Point], fitted_on: str, vocabulary: int) -> Scaling
             return error
 
         optimizer.step(closure)
-        error = float(closure())
+        error = closure().item()
         if error < best[0] and bool((found[3:] > 0).all()):
             best = (error, found.detach().tolist())
     a, b, e, alpha, beta = best[1]
