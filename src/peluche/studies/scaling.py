@@ -107,18 +107,18 @@ def fit_law(points: Sequence[Point], fitted_on: str, vocabulary: int) -> Scaling
     early (Besiroglu et al. 2024, §3.1).
 
     Raises:
-        DataError: fewer runs than constants.
+        DataError: fewer runs than constants, or none that follow such a law.
     """
     if len(points) < 6:
         raise DataError(f"{len(points)} runs are too few for five constants", remedy="give six")
     columns = zip(*points, strict=True)
     n, d, loss = (torch.tensor(column, dtype=torch.float64).log() for column in columns)
     best: tuple[float, list[float]] = (math.inf, [])
-    for start in itertools.product((0, 10, 20), (0, 10, 20), (-1, 0.5), (0.5,), (0.5,)):
-        found = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    for a, b in itertools.product((0.0, 10.0), repeat=2):
+        found = torch.tensor([a, b, 0.0, 0.5, 0.5], dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.LBFGS(
             [found],
-            max_iter=500,
+            max_iter=200,
             tolerance_grad=1e-10,
             tolerance_change=1e-14,
             line_search_fn="strong_wolfe",
@@ -126,8 +126,9 @@ def fit_law(points: Sequence[Point], fitted_on: str, vocabulary: int) -> Scaling
 
         def closure(found: Tensor = found, optimizer: torch.optim.Optimizer = optimizer) -> Tensor:
             optimizer.zero_grad()
-            a, b, e, alpha, beta = found
-            said = torch.stack([a - alpha * n, b - beta * d, e.expand_as(n)]).logsumexp(0)
+            size, data, rest, alpha, beta = found
+            said = torch.stack([size - alpha * n, data - beta * d, rest.expand_as(n)])
+            said = said.logsumexp(0)
             error = torch.nn.functional.huber_loss(said, loss, reduction="sum", delta=HUBER)
             error.backward()
             return error
@@ -136,12 +137,17 @@ def fit_law(points: Sequence[Point], fitted_on: str, vocabulary: int) -> Scaling
         error = closure().item()
         if error < best[0] and bool((found[3:] > 0).all()):
             best = (error, found.detach().tolist())
-    a, b, e, alpha, beta = best[1]
+    if not best[1]:
+        raise DataError(
+            "no law fits these runs: their loss does not fall with size and tokens",
+            remedy="train more sizes, and each for more numbers of tokens",
+        )
+    size, data, rest, alpha, beta = best[1]
     return ScalingLaw(
-        irreducible=math.exp(e),
-        a=math.exp(a),
+        irreducible=math.exp(rest),
+        a=math.exp(size),
         alpha=alpha,
-        b=math.exp(b),
+        b=math.exp(data),
         beta=beta,
         fitted_on=fitted_on,
         vocabulary=vocabulary,
