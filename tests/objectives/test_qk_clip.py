@@ -94,6 +94,15 @@ def test_all_batches_of_a_step_count():
         torch.testing.assert_close(a, b)
 
 
+def test_an_evaluation_is_not_of_the_step():
+    clipped, objective = model(), CausalConfig(qk_clip=0.01).build()
+    before = clipped.decoder.blocks[0].self_attention.query.weight.clone()
+    with torch.no_grad():
+        objective(clipped, batch())
+    objective.stepped(clipped)
+    assert torch.equal(clipped.decoder.blocks[0].self_attention.query.weight, before)
+
+
 def test_what_is_under_the_limit_stays_and_is_measured():
     untouched, seen = model(), batch()
     before = {name: tensor.clone() for name, tensor in untouched.state_dict().items()}

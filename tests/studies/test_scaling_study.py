@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from peluche.errors import DataError
+from peluche.recipes.scaling_law import ScalingLaw
 from peluche.studies import scaling
 from peluche.studies.scaling import Point, fit_law, run_scaling
 
@@ -69,11 +70,23 @@ def test_a_grid_is_trained_once(tmp_path, monkeypatch):
         "evaluation.sample=null",
         "training.threads=1",
     ]
+    fitted = []
+
+    def fit(points, path, vocabulary):
+        fitted.append(points)
+        constants = {"irreducible": 1.0, "a": 9.0, "alpha": 0.2, "b": 9.0, "beta": 0.2}
+        return ScalingLaw(**constants, fitted_on=path, vocabulary=vocabulary, runs=len(points))
+
+    # Losses of runs as short as these follow no law.
+    monkeypatch.setattr(scaling, "fit_law", fit)
     said = []
     found = run_scaling(tmp_path / "study", "gpt", changes, said.append)
     assert len([line for line in said if line.startswith("run ")]) == 6
     assert json.loads((tmp_path / "study" / "study.json").read_text()) == found
-    assert [run["epochs"] > 0 for run in found["runs"]] == [True] * 6
+    assert [point.loss for point in fitted[0]] == [run["loss"] for run in found["runs"]]
+    assert [point.parameters for point in fitted[0]] == [7_312] * 3 + [20_768] * 3
+    for run, millions in zip(found["runs"], grid[1, 16] * 2, strict=True):
+        assert run["tokens"] == pytest.approx(millions * 1e6, rel=0.1)
     assert found["law"]["fitted_on"] == str(tmp_path / "a.txt")
     again = []
     assert run_scaling(tmp_path / "study", "gpt", changes, again.append) == found

@@ -29,7 +29,8 @@ class ScoreClip:
         Args:
             scores: attention layers and the largest score of each of their heads, (heads,).
         """
-        for layer, largest in scores:
+        # What is scored in an evaluation is not of the step.
+        for layer, largest in scores if torch.is_grad_enabled() else ():
             _, before = self._largest.get(id(layer), (layer, largest))
             self._largest[id(layer)] = layer, torch.maximum(before, largest)
         most = max(float(largest.max()) for _, largest in scores)

@@ -33,7 +33,6 @@ from peluche.metrics.perplexity import BitsPerByte
 from peluche.models.costs import token_flops
 from peluche.models.decoder import DecoderConfig
 from peluche.models.encoder import EncoderConfig
-from peluche.models.language_model import LanguageModel
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.causal import CausalConfig, InfillingObjectiveConfig, PrefixConfig
@@ -46,7 +45,7 @@ from peluche.tasks.fill import Filler
 from peluche.text.tokenizer import MASK, Tokenizer, TokenizerConfig
 from peluche.training.efficiency import Efficiency, Forecast
 from peluche.training.evaluators import mean_losses
-from peluche.training.events import EvaluateEvent
+from peluche.training.events import EvaluateEvent, Hook
 from peluche.training.loop import Evaluator
 
 TRAIN, VALIDATION = "train.bin", "validation.bin"
@@ -115,9 +114,7 @@ class PackedRecipe(Recipe):
         batches = list(streams[VALIDATION].once())
         evaluator = self._evaluator(model, tokenizer, objective, batches, packed[VALIDATION])
         facts = {"vocabulary": len(tokenizer), "tokens": packed[TRAIN].tokens}
-        causal = isinstance(model, LanguageModel)
-        hooks = [Efficiency(run, token_flops(model, self.batching.length, causal=causal))]
-        return Assembly(model, objective, streams[TRAIN], evaluator, facts, hooks)
+        return Assembly(model, objective, streams[TRAIN], evaluator, facts)
 
     def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
         return PackedStream(tokens, self.batching, self.training.seed)
@@ -184,9 +181,13 @@ class LanguageRecipe(PackedRecipe):
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         parts = super().assemble(run, device, say)
-        if self.plan is None or self.plan.predicted is None:
-            return parts
-        return replace(parts, hooks=[*parts.hooks, Forecast(run, self.plan.predicted, say)])
+        hooks: list[Hook] = []
+        # Elsewhere not every token that is read is a target token, which is what steps count.
+        if not isinstance(self.objective, PrefixConfig):
+            hooks.append(Efficiency(run, token_flops(parts.model, self.batching.length)))
+        if self.plan is not None and self.plan.predicted is not None:
+            hooks.append(Forecast(run, self.plan.predicted, say))
+        return replace(parts, hooks=hooks)
 
     def _encoding(self, tokenizer: Tokenizer) -> Infilling | None:
         if not isinstance(self.objective, InfillingObjectiveConfig):
