@@ -126,7 +126,6 @@ def watching_scores() -> Iterator[list[tuple[Watched, Tensor]]]:
         _watched = before
 
 
-@torch.no_grad()
 def watch(
     layer: Watched,
     query: Float[Tensor, "batch heads query width"],
@@ -137,6 +136,7 @@ def watch(
     """Inside `watching_scores`, keep the largest score that a query gives to a key it sees."""
     if _watched is None:
         return
+    query, key = query.detach(), key.detach()
     key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
     scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
     if mask is not None:
@@ -241,6 +241,7 @@ class MultiHeadAttention(nn.Module):
             view = state.view(layer)
             key, value = view.key, view.value
             mask = view.mask
+        watch(self, query, key, mask, self.scale)
         return self._attend(query, key, value, mask, bias)
 
     def cross(
@@ -297,7 +298,6 @@ class MultiHeadAttention(nn.Module):
         record("query", query)
         record("key", key)
         record("value", value)
-        watch(self, query, key, mask, self.scale)
         rows, heads, length, width = query.shape
         sharing = rows // key.shape[0]
         if sharing > 1:
