@@ -7,6 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from peluche.cli.main import app
+from peluche.errors import ConfigError
 
 TINY = [
     "training.steps=6",
@@ -87,3 +91,15 @@ def test_schema_is_json_schema(tmp_path):
     recipes = json.loads(out)["$defs"]
     for task in ("TranslationRecipe", "ClassificationRecipe"):
         assert {"data", "model", "training"} <= set(recipes[task]["properties"])
+
+
+def test_a_resumed_run_takes_no_budget():
+    found = CliRunner().invoke(app, ["train", "--resume", "runs/a", "--budget", "1min"])
+    assert isinstance(found.exception, ConfigError)
+    assert "leave --budget and --depth out" in str(found.exception)
+
+
+def test_a_budget_that_is_none():
+    found = CliRunner().invoke(app, ["train", "gpt", "--budget", "soon"])
+    assert isinstance(found.exception, ConfigError)
+    assert "'soon' is not a budget" in str(found.exception)

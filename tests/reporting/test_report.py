@@ -268,3 +268,23 @@ def test_a_figure_of_the_validation_set_and_one_that_is_missing():
     ]
     found = judge(figures, {}, {"bleu": 50.5})
     assert [item.verdict for item in found] == ["reached", "not measured"]
+
+
+def test_what_a_run_made_of_its_machine(run):
+    log_start(run)
+    log_steps(run, 0, 60)
+    for step, flops, mfu in ((20, 3e9, 0.3), (60, 9e9, 0.6)):
+        figures = {"step": step, "flops": flops, "mfu": mfu, "peak_bytes": 10_000_000 * step}
+        run.log({"event": "efficiency", **figures})
+    run.log({"event": "forecast", "predicted": 2.2, "reached": 2.0, "error": 0.1})
+    page = page_of(run)
+    for said in (
+        "operations of training1.20e+10",
+        "of the machine's matrix products48 %",
+        "peak memory600.0 MB",
+        "loss, predicted2.200 (+10.0 %)",
+        "loss, reached2.000",
+    ):
+        assert said in page.text
+    charts = [value for key, value in page.attributes if key == "aria-label"]
+    assert any(chart.startswith("Use of the machine by step") for chart in charts)

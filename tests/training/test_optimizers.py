@@ -4,8 +4,13 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
+from peluche.errors import ConfigError
+from peluche.models.decoder import DecoderConfig
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.nn.experts import ExpertsConfig
+from peluche.training.muon import StackedMuon, orthogonalised
 from peluche.training.optimizers import Combined, OptimizerConfig
 from peluche.training.states import load_optimizer_tensors, optimizer_tensors
 
@@ -88,3 +93,84 @@ def test_muon_s_update_has_the_size_of_adam_s():
     step(model, optimizer, 0)
     size = (matrix - before).square().mean().sqrt().item()
     assert 0.1 < size < 0.3
+
+
+def experts(**changes):
+    torch.manual_seed(0)
+    settings = {"d_model": 8, "layers": 1, "heads": 2, "d_ff": 12, "bias": False, "norm": "rmsnorm"}
+    return DecoderConfig(**settings, experts=ExpertsConfig(count=3), **changes).build(20)
+
+
+def test_muon_moves_each_expert_as_torch_s_muon_moves_a_matrix():
+    model = experts()
+    stacks = [p for name, p in model.named_parameters() if p.dim() == 3]
+    assert len(stacks) == 2
+    config = OptimizerConfig(kind="muon", lr=0.1, weight_decay=0.2)
+    optimizer = config.build(model)
+    assert isinstance(optimizer.parts[1], StackedMuon)
+    assert [id(p) for p in optimizer.parts[1].param_groups[0]["params"]] == list(map(id, stacks))
+    alone = [[nn.Parameter(matrix.clone()) for matrix in stack.detach()] for stack in stacks]
+    theirs = torch.optim.Muon(
+        [matrix for stack in alone for matrix in stack],
+        lr=0.1, weight_decay=0.2, momentum=config.momentum, adjust_lr_fn="match_rms_adamw",
+    )  # fmt: skip
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        for stack, matrices in zip(stacks, alone, strict=True):
+            for gradient, matrix in zip(stack.grad, matrices, strict=True):
+                matrix.grad = gradient.clone()
+        optimizer.step()
+        theirs.step()
+    for stack, matrices in zip(stacks, alone, strict=True):
+        torch.testing.assert_close(stack, torch.stack(tuple(matrices)), atol=5e-3, rtol=0)
+
+
+def test_orthogonalised_stacks_have_singular_values_near_one():
+    stack = torch.randn(4, 24, 10, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalised(stack).float())
+    assert values.min() > 0.6
+    assert values.max() < 1.25
+
+
+def test_a_run_with_experts_by_muon_goes_on_as_before():
+    model = experts()
+    optimizer = OptimizerConfig(kind="muon").build(model)
+    step(model, optimizer, 0)
+    other = copy.deepcopy(model)
+    again = OptimizerConfig(kind="muon").build(other)
+    load_optimizer_tensors(
+        again, {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer).items()}
+    )
+    step(model, optimizer, 1)
+    step(other, again, 1)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_an_optimizer_of_a_library():
+    config = OptimizerConfig(kind="library", name="torch.optim.NAdam", options={"eps": 1e-5})
+    optimizer = config.build(make())
+    assert type(optimizer) is torch.optim.NAdam
+    assert optimizer.param_groups[0]["eps"] == 1e-5
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("os.system", {}, "no optimizer of torch.optim or pytorch_optimizer"),
+        ("torch.optim.lr_scheduler", {}, "has no optimizer 'lr_scheduler'"),
+        ("torch.optim.NAdamm", {}, "has no optimizer 'NAdamm'"),
+        ("torch.optim.NAdam", {"size": 3}, "refuses its options"),
+    ],
+)
+def test_what_is_no_optimizer_of_a_library(name, options, says):
+    with pytest.raises(ConfigError, match=says):
+        OptimizerConfig(kind="library", name=name, options=options).build(make())
+
+
+def test_a_name_belongs_to_a_library():
+    with pytest.raises(ConfigError, match="name belongs to kind 'library'"):
+        OptimizerConfig.parse({"kind": "adamw", "name": "torch.optim.NAdam"})

@@ -72,5 +72,60 @@ def history(
     print((output / "study.json").read_text(encoding="utf-8") if as_json else page)
 
 
+@study_app.command()
+def scaling(
+    recipe: Annotated[str, Argument(help="A recipe with a dial section.")] = "gpt",
+    changes: Annotated[
+        list[str] | None, Argument(help="Changes of every run's recipe, such as training.seed=1.")
+    ] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the study.")] = Path(
+        "studies/scaling"
+    ),
+    as_json: Json = False,
+) -> None:
+    """The law that the dial predicts losses by: small runs of several sizes, and a fit."""
+    from peluche.cli.tables import print_columns
+    from peluche.cli.terminal import say
+    from peluche.studies.scaling import run_scaling
+    from peluche.studies.trial import Stopped
+
+    try:
+        found = run_scaling(output, recipe, changes or [], say)
+    except Stopped as stop:
+        say("stopped; finished runs are kept. The same command goes on from here.")
+        raise typer.Exit(stop.code) from None
+    if as_json:
+        print(json.dumps(found))
+        return
+    names = ["run", "parameters", "tokens", "epochs", "loss"]
+    rows = [[run["run"], *(f"{run[name]:,.4g}" for name in names[1:])] for run in found["runs"]]
+    print_columns([names, *rows])
+    print(f"law: {json.dumps(found['law'])}\nlargest error of the fit: {found['worst']:.1%}")
+
+
+@study_app.command()
+def coordinates(
+    changes: Annotated[
+        list[str] | None, Argument(help="Changes of the check, such as steps=8 or lr=0.01.")
+    ] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the study.")] = Path(
+        "studies/coordinates"
+    ),
+    as_json: Json = False,
+) -> None:
+    """muP's coordinate check: how far a few steps move models of several widths."""
+    from peluche.recipes.recipe import changed
+    from peluche.studies.coordinates import (
+        CoordinatesConfig,
+        study_coordinates,
+        write_coordinates,
+    )
+
+    config = CoordinatesConfig.parse(changed({}, changes or []), where="the changes")
+    found = study_coordinates(config)
+    page = write_coordinates(output, found)
+    print(json.dumps(found) if as_json else page)
+
+
 def register(app: typer.Typer) -> None:
     app.add_typer(study_app, name="study")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,11 +26,19 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on with this run directory instead.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", help="Size the recipe for 10min, 2h or 1e15flop (recipe gpt)."),
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=1, help="Size it for so many layers instead.")
+    ] = None,
     no_test: Annotated[
         bool, typer.Option("--no-test", help="Do not score the test set at the end.")
     ] = False,
 ) -> None:
     """Train a model by a recipe. Without a recipe, list those that are shipped."""
+    started = time.monotonic()
     from peluche.cli.tables import print_table
     from peluche.cli.terminal import say
     from peluche.errors import ConfigError
@@ -44,6 +53,8 @@ def train(
         raise ConfigError(
             "--resume takes no recipe: a run remembers its own", remedy="leave the recipe out"
         )
+    if resume is not None and (budget or depth):
+        raise ConfigError("--resume goes on as planned", remedy="leave --budget and --depth out")
 
     from peluche.recipes.train import evaluate_run, resume_run, train_recipe
     from peluche.reporting.examples import save_examples
@@ -55,6 +66,10 @@ def train(
     else:
         assert recipe is not None
         settings = load_recipe(recipe, changes or [])
+        if budget is not None or depth is not None:
+            from peluche.recipes.dial import turn
+
+            settings = turn(settings, budget, depth, changes or [], started, not no_test, say)
         path = run or Path("runs") / settings.name
         finished, reason = train_recipe(settings, path, hooks=[Progress()], say=say)
     exit_if_stopped(finished, reason)

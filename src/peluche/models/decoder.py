@@ -7,12 +7,18 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from peluche.models.language_model import LanguageModel
 from peluche.models.multi_token import MultiTokenHeads
-from peluche.models.transformer import TransformerConfig, build_stack, layer_masks, start_state
+from peluche.models.transformer import (
+    TransformerConfig,
+    WidthConfig,
+    build_stack,
+    layer_masks,
+    start_state,
+)
 from peluche.nn.losses import TokenLoss, cross_entropy
 from peluche.nn.masks import Documents, Mask, Prefix, causal, prepare
 from peluche.nn.positions import PositionKind
@@ -34,6 +40,24 @@ class DecoderConfig(TransformerConfig):
         description="by √d_model; with sinusoidal positions, which would drown them, if not given",
     )
     logit_softcap: float | None = Field(None, gt=0, description="logits s become c·tanh(s/c)")
+    mup: WidthConfig | None = Field(None, description="scale with the width as muP does")
+
+    @model_validator(mode="after")
+    def _mup_fits(self) -> DecoderConfig:
+        if self.mup is not None and (self.attention_scale is not None or self.latent is not None):
+            raise ValueError("mup scales scores by itself: leave attention_scale and latent out")
+        return self
+
+    @property
+    def width_multiplier(self) -> float:
+        """How many times as wide as the base of `mup`; 1 without."""
+        return 1.0 if self.mup is None else self.d_model / self.mup.d_model
+
+    @property
+    def scale_of_scores(self) -> float | None:
+        if self.mup is None:
+            return self.attention_scale
+        return self.mup.head_width**0.5 / self.width_of_heads
 
     @property
     def embedding_scale(self) -> float:
@@ -137,12 +161,17 @@ class Decoder(LanguageModel):
         smoothing: float = 0.0,
     ) -> TokenLoss:
         if self.config.logit_softcap is None:
-            return super().token_loss(hidden, labels, smoothing)
+            return super().token_loss(self._narrowed(hidden), labels, smoothing)
         return cross_entropy(self.logits(hidden), labels, smoothing)
 
     def logits(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch vocabulary"]:
-        logits, softcap = self.head(hidden), self.config.logit_softcap
+        logits, softcap = self.head(self._narrowed(hidden)), self.config.logit_softcap
         return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+    def _narrowed(self, hidden: Tensor) -> Tensor:
+        """What the head reads: logits of a wide model are divided by how much wider it is."""
+        wide = self.config.width_multiplier
+        return hidden if wide == 1 else hidden / wide
 
 
 def _mask(document_ids: Tensor | None, prefix: Tensor | None, window: int | None) -> Mask:

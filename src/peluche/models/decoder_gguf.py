@@ -55,6 +55,7 @@ _CAN: dict[str, tuple[object, ...]] = {
     "positions": ("rope",),
     "scale_embeddings": (None, False),
     "logit_softcap": (None,),
+    "mup": (None,),
     "bias": (False,),
 }
 ARCHITECTURES = (

@@ -424,6 +424,7 @@ _RMS = {
     "positions": ("rope",),
     "scale_embeddings": (None, False),
     "logit_softcap": (None,),
+    "mup": (None,),
 }
 """What Llama can express; an empty tuple stands for any value."""
 _NO_BIAS = {"bias": (False,)}
@@ -458,6 +459,7 @@ LAYOUTS = (
                 "positions": ("learned",),
                 "scale_embeddings": (None, False),
                 "logit_softcap": (None,),
+                "mup": (None,),
                 "bias": (True,),
             }
         ),

@@ -40,6 +40,19 @@ class WindowConfig(Config):
         return None if everything else self.size
 
 
+class WidthConfig(Config):
+    """Maximal update parametrisation (Yang et al. 2022, arXiv 2203.03466, table 8).
+
+    What suits a model of the base sizes, its learning rate above all, suits a wider one: with
+    m = d_model / d_model of the base, logits are divided by m, hidden matrices are trained at 1/m
+    of Adam's rate, and scores are scaled by √base head width / head width. Hidden matrices start
+    with a variance of 1/m anyway (Glorot), embeddings with the same at all widths.
+    """
+
+    d_model: int = Field(gt=0, description="width of the model that the rate was found with")
+    head_width: int = Field(gt=0, description="features of a head of that model")
+
+
 class TransformerConfig(Config):
     """Sizes and parts of Transformer layers; families add what is their own."""
 
@@ -91,6 +104,11 @@ class TransformerConfig(Config):
     def width_of_heads(self) -> int:
         """Features of a head."""
         return self.head_width or self.d_model // self.heads
+
+    @property
+    def scale_of_scores(self) -> float | None:
+        """What scores are multiplied by; None for the attention's own."""
+        return self.attention_scale
 
     def windows(self, layers: int) -> tuple[int | None, ...]:
         """How far each of so many layers sees."""
@@ -184,7 +202,7 @@ def build_stack(
             head_positions=turning,
             query_norm=make_norm(config.width_of_heads) if config.qk_norm else None,
             key_norm=make_norm(config.width_of_heads) if config.qk_norm else None,
-            scale=config.attention_scale,
+            scale=config.scale_of_scores,
             softcap=config.attention_softcap,
         )
 
@@ -215,7 +233,7 @@ def build_stack(
             make_norm=make_norm,
             head_positions=turning,
             dropout=config.attention_dropout,
-            scale=config.attention_scale,
+            scale=config.scale_of_scores,
             softcap=config.attention_softcap,
         )
 

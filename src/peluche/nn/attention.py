@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -103,6 +105,49 @@ def _combine(
 
 
 @runtime_checkable
+class Watched(Protocol):
+    """A layer whose scores can be made smaller, head by head."""
+
+    def rescale_heads(self, factors: Float[Tensor, "heads"]) -> None:
+        """Multiply every score of each head by its factor, through the weights."""
+
+
+_watched: list[tuple[Watched, Tensor]] | None = None
+
+
+@contextmanager
+def watching_scores() -> Iterator[list[tuple[Watched, Tensor]]]:
+    """Keep every attention layer and the largest score of its heads in this block."""
+    global _watched
+    before, _watched = _watched, []
+    try:
+        yield _watched
+    finally:
+        _watched = before
+
+
+def watch(
+    layer: Watched,
+    query: Float[Tensor, "batch heads query width"],
+    key: Float[Tensor, "batch kv_heads key width"],
+    mask: PreparedMask | None,
+    scale: float | None,
+) -> None:
+    """Inside `watching_scores`, keep the largest score that a query gives to a key it sees."""
+    if _watched is None:
+        return
+    query, key = query.detach(), key.detach()
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if mask is not None:
+        dense = mask.dense
+        if dense is None:
+            dense = torch.ones_like(scores[0, 0], dtype=torch.bool).tril()
+        scores = scores.masked_fill(~dense, -math.inf)
+    _watched.append((layer, scores.amax((0, 2, 3))))
+
+
+@runtime_checkable
 class HeadPositions(Protocol):
     """Turns queries and keys according to where they stand, e.g. `Rotary`."""
 
@@ -196,6 +241,7 @@ class MultiHeadAttention(nn.Module):
             view = state.view(layer)
             key, value = view.key, view.value
             mask = view.mask
+        watch(self, query, key, mask, self.scale)
         return self._attend(query, key, value, mask, bias)
 
     def cross(
@@ -222,6 +268,17 @@ class MultiHeadAttention(nn.Module):
         if self.key_norm is not None:
             key = self.key_norm(key)
         return key, self._split(self.value(source), self.kv_heads)
+
+    @torch.no_grad()
+    def rescale_heads(self, factors: Float[Tensor, "heads"]) -> None:
+        """See `Watched`: √factor on queries and keys; on queries alone where heads share keys."""
+        shared = self.kv_heads != self.heads
+        scaled = [self.query] if shared else [self.query, self.key]
+        rows = (factors if shared else factors.sqrt()).repeat_interleave(self.head_width)
+        for linear in scaled:
+            linear.weight.mul_(rows[:, None])
+            if linear.bias is not None:
+                linear.bias.mul_(rows)
 
     def _query(self, hidden: Tensor) -> Tensor:
         query = self._split(self.query(hidden), self.heads)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from peluche.config import Config
-from peluche.nn.attention import HeadPositions, attention
+from peluche.nn.attention import HeadPositions, attention, watch
 from peluche.nn.masks import PreparedMask
 from peluche.nn.state import KeyValueState
 from peluche.nn.trace import record
@@ -106,6 +106,16 @@ class LatentAttention(nn.Module):
             mixed = self._absorbed(still, turned, view.key, view.mask, bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
+    @torch.no_grad()
+    def rescale_heads(self, factors: Float[Tensor, "heads"]) -> None:
+        """See `Watched`: √factor on what a head has of its own, factor on queries that meet the
+        key that all heads share (Kimi K2, §2.1)."""
+        root = factors.sqrt()[:, None, None]
+        query = self.query.weight.unflatten(0, (self.heads, -1))
+        query[:, : self.head_width] *= root
+        query[:, self.head_width :] *= factors[:, None, None]
+        self.key.weight.unflatten(0, (self.heads, -1)).mul_(root)
+
     def _written_out(
         self,
         still: Tensor,
@@ -149,6 +159,7 @@ class LatentAttention(nn.Module):
         record("query", query)
         record("key", key)
         record("value", value)
+        watch(self, query, key, mask, self.scale)
         return attention(
             query,
             key,

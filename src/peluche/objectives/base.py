@@ -41,9 +41,10 @@ class Losses:
 class Objective(Protocol):
     """Scores a batch; never generates.
 
-    It may have two more things. `whole_step`: True if a term is not a sum over items, such as the
+    It may have three more things. `whole_step`: True if a term is not a sum over items, such as the
     balance of experts; it is then given a step's batches joined into one. `stepped`: see
-    `SteppedObjective`.
+    `SteppedObjective`. `whole_weights`: True if that changes weights, which must then not be divided
+    among processes.
     """
 
     def counts(self, batch: Any) -> dict[str, float]:

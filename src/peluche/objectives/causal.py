@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 from jaxtyping import Bool, Int
@@ -14,8 +15,10 @@ from peluche.data.infilling import InfillingConfig
 from peluche.data.packing import LanguageBatch
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
+from peluche.nn.attention import Watched, watching_scores
 from peluche.nn.experts import ExpertsConfig, collecting
 from peluche.objectives.base import Losses, Metric, Term
+from peluche.objectives.clipping import ScoreClip
 from peluche.objectives.routing import RoutingTerms
 
 
@@ -32,6 +35,9 @@ class CausalConfig(Config):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ahead: int = Field(0, ge=0)
     ahead_weight: float = Field(1.0, gt=0)
+    qk_clip: float | None = Field(
+        None, gt=0, description="largest attention score that a head may keep, such as 100"
+    )
 
     def build(self, experts: ExpertsConfig | None = None) -> CausalObjective:
         """For a model with these experts, if it has any."""
@@ -64,11 +70,17 @@ class CausalObjective:
 
     def __init__(self, config: CausalConfig, routing: RoutingTerms | None = None) -> None:
         self.config, self.routing = config, routing
+        self.clip = None if config.qk_clip is None else ScoreClip(config.qk_clip)
 
     @property
     def whole_step(self) -> bool:
         """See `Objective`."""
         return self.routing is not None and self.routing.whole_step
+
+    @property
+    def whole_weights(self) -> bool:
+        """See `Objective`."""
+        return self.clip is not None
 
     def counts(self, batch: LanguageBatch) -> dict[str, float]:
         counts = {"loss": float(batch.target_tokens)}
@@ -79,7 +91,10 @@ class CausalObjective:
         )
 
     def __call__(self, model: LanguageModel, batch: LanguageBatch) -> Losses:
-        with collecting() as routings:
+        watching: AbstractContextManager[list[tuple[Watched, Tensor]]] = (
+            nullcontext([]) if self.clip is None else watching_scores()
+        )
+        with collecting() as routings, watching as scores:
             further = {} if batch.prefix is None else {"prefix": batch.prefix}
             hidden = model.hidden(batch.tokens, document_ids=batch.document_ids, **further)
         labels = batch.labels[batch.valid]
@@ -94,6 +109,8 @@ class CausalObjective:
                 loss, _ = model.token_loss(*rows, self.config.label_smoothing)
                 terms[name] = Term(loss, _count(valid), self.config.ahead_weight)
         losses = Losses(terms, {"nll": Metric(float(nll), count)})
+        if self.clip is not None:
+            losses = self.clip.added(losses, scores)
         return losses if self.routing is None else self.routing.added(losses, routings)
 
     def _further(self, batch: LanguageBatch) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -105,6 +122,8 @@ class CausalObjective:
         """See `Objective`."""
         if self.routing is not None:
             self.routing.stepped(model)
+        if self.clip is not None:
+            self.clip.stepped()
 
 
 def _count(valid: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -20,6 +20,7 @@ from peluche.metrics import Score
 from peluche.objectives.base import Objective, UpdatingObjective
 from peluche.tasks.evaluation import Evaluable, ExampleSource, read_examples
 from peluche.training.config import TrainingConfig
+from peluche.training.events import Hook
 from peluche.training.loop import Evaluator, Stream
 from peluche.training.optimizers import OptimizerConfig
 from peluche.training.schedules import InverseSqrt, Schedule
@@ -80,6 +81,7 @@ class Assembly:
 
     Attributes:
         facts: numbers worth saying and logging, e.g. the size of the vocabulary.
+        hooks: what this recipe logs besides what every run does.
     """
 
     model: nn.Module
@@ -87,6 +89,7 @@ class Assembly:
     stream: Stream
     evaluator: Evaluator
     facts: dict[str, int] = field(default_factory=dict)
+    hooks: Sequence[Hook] = ()
 
 
 class Recipe(Config):

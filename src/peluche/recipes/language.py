@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score, perplexity
 from peluche.metrics.perplexity import BitsPerByte
+from peluche.models.costs import token_flops
 from peluche.models.decoder import Decoder, DecoderConfig
 from peluche.models.encoder import EncoderConfig
 from peluche.models.generative import GenerativeModel
@@ -38,12 +40,14 @@ from peluche.objectives.base import Objective
 from peluche.objectives.causal import CausalConfig, InfillingObjectiveConfig, PrefixConfig
 from peluche.objectives.masked import MaskedConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.scaling_law import DialConfig, Plan
 from peluche.tasks.complete import Completer
 from peluche.tasks.evaluation import Evaluable
 from peluche.tasks.fill import Filler
 from peluche.text.tokenizer import MASK, Tokenizer, TokenizerConfig
+from peluche.training.efficiency import Efficiency, Forecast
 from peluche.training.evaluators import mean_losses
-from peluche.training.events import EvaluateEvent
+from peluche.training.events import EvaluateEvent, Hook
 from peluche.training.loop import Evaluator
 
 TOKENS = "tokens"
@@ -168,6 +172,8 @@ class LanguageRecipe(PackedRecipe):
     tokenizer: TokenizerConfig = TokenizerConfig(byte_level=True)
     model: LanguageModelConfig = DecoderConfig()
     objective: LanguageObjective = CausalConfig()
+    dial: DialConfig | None = Field(None, description="rules that size a run for a budget")
+    plan: Plan | None = Field(None, description="what they chose for this run")
 
     @model_validator(mode="after")
     def _objective_fits(self) -> LanguageRecipe:
@@ -185,6 +191,12 @@ class LanguageRecipe(PackedRecipe):
             raise ValueError(
                 f"no token of a row of {self.batching.length} has {self.objective.ahead + 1} after "
                 f"it: set objective.ahead to {self.batching.length - 2} or less"
+            )
+        grows = isinstance(self.model, DecoderConfig) and not self.model.qk_norm
+        if self.objective.qk_clip is not None and not grows:
+            raise ValueError(
+                "objective.qk_clip bounds the scores of a decoder's attention, which model.qk_norm "
+                "bounds already: use one of them, with model.kind=decoder"
             )
         if isinstance(self.objective, InfillingObjectiveConfig):
             missing = [token for token in INFILLING if token not in self.tokenizer.special]
@@ -206,6 +218,16 @@ class LanguageRecipe(PackedRecipe):
         if isinstance(model, Decoder) and self.objective.ahead:
             model.ahead = MultiTokenHeads(model.config, self.objective.ahead)
         return model
+
+    def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        parts = super().assemble(run, device, say)
+        hooks: list[Hook] = []
+        # Elsewhere not every token that is read is a target token, which is what steps count.
+        if not isinstance(self.objective, PrefixConfig):
+            hooks.append(Efficiency(run, token_flops(parts.model, self.batching.length)))
+        if self.plan is not None and self.plan.predicted is not None:
+            hooks.append(Forecast(run, self.plan.predicted, say))
+        return replace(parts, hooks=hooks)
 
     def _encoding(self, tokenizer: Tokenizer) -> Encoding:
         if not isinstance(self.objective, InfillingObjectiveConfig):

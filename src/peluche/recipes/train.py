@@ -110,7 +110,7 @@ def _train_locked(
     if team := processes.rank // processes.team:
         seed_process(config.seed, team)
     if processes.first:
-        hooks = [Log(run, config.log_every), EpochMeans(run), *hooks]
+        hooks = [Log(run, config.log_every), EpochMeans(run), *parts.hooks, *hooks]
         if config.select != "last":
             hooks = [*hooks, KeepBest(run, config.select, config.patience)]
     parameters = sum(parameter.numel() for parameter in replica.trained.parameters())

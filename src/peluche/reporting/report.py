@@ -66,6 +66,7 @@ def render_report(run: RunDirectory, examples: Sequence[Mapping[str, str]], expl
     """
     templates = environment()
     templates.filters |= {"readable": readable, "duration": duration, "mark": mark}
+    templates.filters["readable_size"] = files.readable_size
     config, summary = run.config, summarise(run)
     wrong, right = choose(examples, WRONG_SHOWN, RIGHT_SHOWN)
     return templates.get_template("report.html.j2").render(
@@ -174,6 +175,14 @@ def _charts(summary: RunSummary) -> list[Chart]:
             [Line("training", speed)],
             y_range=(0, 0),
             note="target tokens a second, evaluations apart",
+        ),
+        line_chart(
+            "Use of the machine",
+            [
+                Line("MFU", [(event["step"], 100 * event["mfu"]) for event in summary.efficiency]),
+            ],
+            y_range=(0, 100),
+            note="training operations, percent of what large matrix products reach here",
         ),
     ]
     return [chart for chart in charts if chart is not None]

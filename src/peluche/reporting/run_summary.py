@@ -43,6 +43,8 @@ class RunSummary:
         evaluations: metrics on the validation set, in order.
         rollbacks: returns to an earlier state because the loss was not a number.
         test: the last scores of the test set.
+        efficiency: what the run made of its machine between evaluations, in order.
+        forecast: the loss that was predicted, and the one that was reached.
     """
 
     machines: tuple[str, ...]
@@ -56,6 +58,8 @@ class RunSummary:
     evaluations: tuple[Event, ...]
     rollbacks: tuple[Event, ...]
     test: Event | None
+    efficiency: tuple[Event, ...] = ()
+    forecast: Event | None = None
 
     @property
     def step(self) -> int:
@@ -71,6 +75,22 @@ class RunSummary:
     def tokens(self) -> int:
         """Target tokens trained on, counting repeats."""
         return sum(event["tokens"] for event in self.steps)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of all steps, as the run counts them; 0 if it does not."""
+        return math.fsum(event["flops"] for event in self.efficiency)
+
+    @property
+    def mfu(self) -> float | None:
+        """Their share of what the machine could have done in the time (see `Efficiency`)."""
+        possible = math.fsum(event["flops"] / event["mfu"] for event in self.efficiency)
+        return self.flops / possible if possible else None
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most memory that training had."""
+        return max((event["peak_bytes"] for event in self.efficiency), default=None)
 
     def samples(self) -> dict[str, list[Sample]]:
         """By sentence, its translations as the model learned; equal neighbours are one."""
@@ -111,6 +131,8 @@ def summarise(run: RunDirectory) -> RunSummary:
         evaluations=tuple(of("evaluate")),
         rollbacks=tuple(of("rollback")),
         test=_last(of("test")),
+        efficiency=tuple(of("efficiency")),
+        forecast=_last(of("forecast")),
     )
 
 

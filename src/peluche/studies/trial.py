@@ -6,7 +6,6 @@ state, and a finished one is left as it is.
 
 from __future__ import annotations
 
-import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 
 from peluche.errors import CheckpointError, ConfigError, PelucheError
 from peluche.hub.run import RunDirectory, is_run
+from peluche.nn.machine import peak_memory
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.recipe import load_recipe
 from peluche.recipes.train import evaluate_run, resume_run, train_recipe
@@ -70,10 +70,7 @@ def run_trial(recipe: Recipe, path: Path, say: Say) -> str | None:
         return reason
     _, examples = evaluate_run(run, load_task(str(path)), say)
     save_examples(run, examples)
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    run.log({"event": DONE, "peak_bytes": peak})
+    run.log({"event": DONE, "peak_bytes": peak_memory()})
     return None
 
 

@@ -36,7 +36,11 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EvaluateEvent:
-    """Metrics on the validation set after `step`; `samples` are (source, translation) pairs."""
+    """Metrics on the validation set after `step`.
+
+    `samples` are pairs of texts: what the model was given, such as a sentence to translate or the
+    beginning of a text, and what it made of it.
+    """
 
     step: int
     metrics: Mapping[str, float]

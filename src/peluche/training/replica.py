@@ -61,10 +61,17 @@ class ShardedConfig(Config):
         """The part of this process.
 
         Raises:
-            ConfigError: the objective changes weights itself, or heads do not divide.
+            ConfigError: the objective changes weights itself or needs them whole, or heads do not
+                divide.
         """
         if processes.count == 1:
             return Replica(model, objective)
+        if getattr(objective, "whole_weights", False):
+            raise ConfigError(
+                "this objective changes whole matrices after each step (objective.qk_clip)",
+                where="training.parallel.kind",
+                remedy="set it to replicated, or use model.qk_norm instead",
+            )
         return Divided(model, _divisible(objective), processes, self.tensor)
 
 
