@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from peluche import files
-from peluche.data.encoding import Encoding
 from peluche.data.selection import SkipReport
 from peluche.data.text_parts import Part, Texts
+from peluche.data.tokenization import Tokenization
 from peluche.data.tokens import item_type
 
 # Texts that are encoded at a time.
@@ -54,7 +54,7 @@ class Job(NamedTuple):
 
     folder: Path
     source: Texts
-    encoding: Encoding
+    tokenization: Tokenization
 
     def write(self, number: int, parts: Sequence[Part]) -> Shard:
         """Make one shard.
@@ -64,13 +64,13 @@ class Job(NamedTuple):
             OSError: the shard is not writable.
         """
         documents = tokens = size = 0
-        item = item_type(len(self.encoding.tokenizer))
+        item = item_type(len(self.tokenization.tokenizer))
         skipped = SkipReport()
         texts = (text.text for text in self.source.read_parts(parts, skipped))
         with files.replacing(tokens_file(self.folder, number)) as temporary:
             with temporary.open("wb") as stream:
                 while block := list(islice(texts, BLOCK)):
-                    for ids in self.encoding(block, number * NUMBERS + documents):
+                    for ids in self.tokenization(block, number * NUMBERS + documents):
                         stream.write(np.asarray(ids, dtype=item).tobytes())
                         tokens += len(ids)
                     documents += len(block)

@@ -11,7 +11,6 @@ import torch
 from pydantic import BeforeValidator, Field, model_validator
 
 from peluche.config import Config
-from peluche.data.encoding import Encoding, PlainEncoding
 from peluche.data.infilling import INFILLING, Infilling
 from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
 from peluche.data.packing import (
@@ -23,6 +22,7 @@ from peluche.data.packing import (
 )
 from peluche.data.text_sources import CorpusSource, PlainTextSource, sample
 from peluche.data.token_store import Packed, pack
+from peluche.data.tokenization import PlainTokenization, Tokenization
 from peluche.data.tokens import Tokens
 from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
@@ -106,9 +106,12 @@ class PackedRecipe(Recipe):
                 run.save_tokenizer(self.tokenizer.build(texts))
             tokenizer = run.tokenizer()
         with phase(run, "encode the corpus", say):
-            folder, encoding = self.data.tokens or run.path / TOKENS, self._encoding(tokenizer)
+            folder, tokenization = (
+                self.data.tokens or run.path / TOKENS,
+                self._tokenization(tokenizer),
+            )
             train, validation = (
-                pack(source, folder, encoding, self.data.workers, say)
+                pack(source, folder, tokenization, self.data.workers, say)
                 for source in (self.data.train, self.data.validation)
             )
         torch.manual_seed(self.training.seed)
@@ -124,9 +127,9 @@ class PackedRecipe(Recipe):
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
         return PackedStream(tokens, self.batching, self.training.seed)
 
-    def _encoding(self, tokenizer: Tokenizer) -> Encoding:
+    def _tokenization(self, tokenizer: Tokenizer) -> Tokenization:
         """What makes ids of texts."""
-        return PlainEncoding(tokenizer)
+        return PlainTokenization(tokenizer)
 
     @abstractmethod
     def _evaluator(
@@ -175,9 +178,9 @@ class LanguageRecipe(PackedRecipe):
                 )
         return self
 
-    def _encoding(self, tokenizer: Tokenizer) -> Encoding:
+    def _tokenization(self, tokenizer: Tokenizer) -> Tokenization:
         if not isinstance(self.objective, InfillingObjectiveConfig):
-            return PlainEncoding(tokenizer)
+            return PlainTokenization(tokenizer)
         return Infilling(self.objective.infilling, tokenizer, self.training.seed)
 
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
