@@ -35,7 +35,7 @@ def train_recipe(
         CheckpointError: `path` holds something already.
         DataError: the corpus cannot be read.
     """
-    processes = joined()
+    processes = _processes_for(recipe)
     if processes.first:
         run = RunDirectory.create(path, recipe.model_dump(mode="json"))
     processes.wait()
@@ -52,10 +52,21 @@ def resume_run(
     Raises:
         CheckpointError: `path` is not a run.
     """
-    processes = joined()
-    run = RunDirectory.open(path, follows=not processes.first)
+    run = RunDirectory.open(path, follows=not joined().first)
     recipe = parse_recipe(run.config, where=str(path / "config.yaml"))
+    processes = _processes_for(recipe)
     return run, _train(recipe, run, hooks, say, processes, resume=True)
+
+
+def _processes_for(recipe: Recipe) -> Processes:
+    """Those that torchrun started, once they can share the recipe's steps.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    processes = joined().in_teams(recipe.training.parallel.tensor)
+    processes.share(range(recipe.training.accumulate))
+    return processes
 
 
 def _train(
@@ -88,7 +99,6 @@ def _train_locked(
     tune_allocator()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.log({"event": "machine", "machine": describe_machine(), "processes": processes.count})
-    processes = processes.in_teams(config.parallel.tensor)
     parts = in_turn(processes, lambda: recipe.assemble(run, device, say))
     replica = config.parallel.build(parts.model, parts.objective, processes)
     if config.checkpointing:
