@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from peluche.data.locate import found
 from peluche.data.readers import read_text
-from peluche.data.text_parts import Part, PlainText, Texts, file_size, found
+from peluche.data.text_parts import Part, PlainText, Texts, file_size
 from peluche.errors import DataError
 
 IGNORED = (".*", "__pycache__", "node_modules", "vendor", "build", "dist", "*.min.js", "*.lock")

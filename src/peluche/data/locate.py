@@ -64,6 +64,21 @@ def locate(name: str, path: str, folders: Sequence[Path] | None = None) -> Path 
     return None
 
 
+def found(path: Path) -> Path:
+    """A path as it is, or below the folders that hold the catalogue's files, or downloaded there.
+
+    Raises:
+        DataError, DownloadError: a file of the catalogue can not be had.
+    """
+    if path.exists() or path.is_absolute() or len(path.parts) < 2:
+        return path
+    name, inside = path.parts[0], str(Path(*path.parts[1:]))
+    entry = catalogue().get(name)
+    if entry is not None and inside in [file.path for file in entry.files]:
+        return provide(name, inside)
+    return locate(name, inside) or path
+
+
 def provide(name: str, path: str, *, to: Path | None = None, base_url: str | None = None) -> Path:
     """A file of the entry `name`, downloaded if it is not on this machine.
 

@@ -10,8 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from peluche.data.catalogue import catalogue
-from peluche.data.locate import data_folders, locate, provide
+from peluche.data.locate import data_folders, found
 from peluche.data.readers import missing_file
 from peluche.data.selection import Selection, SkipReport
 from peluche.errors import DataError, MissingExtraError
@@ -111,21 +110,6 @@ class Texts(Selection):
     @abstractmethod
     def _texts(self, part: Part) -> Iterator[PlainText]:
         """The texts of a part, before selection."""
-
-
-def found(path: Path) -> Path:
-    """A path as it is, or below the folders that hold the catalogue's files, or downloaded there.
-
-    Raises:
-        DataError, DownloadError: a file of the catalogue can not be had.
-    """
-    if path.exists() or path.is_absolute() or len(path.parts) < 2:
-        return path
-    name, inside = path.parts[0], str(Path(*path.parts[1:]))
-    entry = catalogue().get(name)
-    if entry is not None and inside in [file.path for file in entry.files]:
-        return provide(name, inside)
-    return locate(name, inside) or path
 
 
 def matching(path: Path) -> list[Path]:

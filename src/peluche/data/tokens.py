@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,9 @@ class Tokens:
     def __len__(self) -> int:
         return int(self.bounds[-1])
 
-    def read(self, start: int, count: int) -> NDArray[np.unsignedinteger]:
-        """(at most `count`,) tokens from `start` on; fewer at the end."""
-        end = min(start + count, len(self))
+    def __getitem__(self, places: slice) -> NDArray[np.unsignedinteger]:
+        """(T,) a stretch of the tokens."""
+        start, end, _ = places.indices(len(self))
         number = int(np.searchsorted(self.bounds, start, side="right")) - 1
         pieces = []
         while start < end:
@@ -51,6 +52,15 @@ class Tokens:
                 start = min(end, high)
             number += 1
         return np.concatenate(pieces) if pieces else np.empty(0, dtype=LARGE)
+
+    def find(self, token: int) -> NDArray[np.int64]:
+        """(N,) the places of a token, such as [BOS]; reads one array after the other."""
+        found = [
+            low + np.flatnonzero(self.array(number) == token)
+            for number, (low, high) in enumerate(pairwise(self.bounds.tolist()))
+            if low < high
+        ]
+        return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
     def starts(self, epoch: int, length: int, seed: int) -> NDArray[np.int64]:
         """(N,) where the rows of `length` tokens of an epoch begin, in the order to read them.

@@ -10,11 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 from peluche.config import Config
 from peluche.data.catalogue import catalogue, find_entry
-from peluche.data.locate import provide
+from peluche.data.locate import found, provide
 from peluche.data.readers import display_name, read_lines
 from peluche.data.selection import SkipReport
 from peluche.data.sources import Encoding
-from peluche.data.text_parts import found
 from peluche.errors import DataError
 
 

@@ -106,12 +106,9 @@ class PackedRecipe(Recipe):
                 run.save_tokenizer(self.tokenizer.build(texts))
             tokenizer = run.tokenizer()
         with phase(run, "encode the corpus", say):
-            folder, tokenization = (
-                self.data.tokens or run.path / TOKENS,
-                self._tokenization(tokenizer),
-            )
+            folder, encoding = self.data.tokens or run.path / TOKENS, self._encoding(tokenizer)
             train, validation = (
-                pack(source, folder, tokenization, self.data.workers, say)
+                pack(source, folder, encoding, self.data.workers, say)
                 for source in (self.data.train, self.data.validation)
             )
         torch.manual_seed(self.training.seed)
@@ -127,7 +124,7 @@ class PackedRecipe(Recipe):
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
         return PackedStream(tokens, self.batching, self.training.seed)
 
-    def _tokenization(self, tokenizer: Tokenizer) -> Tokenization:
+    def _encoding(self, tokenizer: Tokenizer) -> Tokenization:
         """What makes ids of texts."""
         return PlainTokenization(tokenizer)
 
@@ -178,7 +175,7 @@ class LanguageRecipe(PackedRecipe):
                 )
         return self
 
-    def _tokenization(self, tokenizer: Tokenizer) -> Tokenization:
+    def _encoding(self, tokenizer: Tokenizer) -> Tokenization:
         if not isinstance(self.objective, InfillingObjectiveConfig):
             return PlainTokenization(tokenizer)
         return Infilling(self.objective.infilling, tokenizer, self.training.seed)
