@@ -61,6 +61,22 @@ def test_what_is_written_is_read(source, encoding, tmp_path):
     assert said == [token for token in expected(encoding) if token != encoding.tokenizer.bos_id]
 
 
+def test_long_texts_are_encoded_by_themselves(tmp_path):
+    sizes = []
+
+    class Counting(PlainTokenization):
+        def __call__(self, texts, first=0):
+            sizes.append((first, len(texts)))
+            return [[2, 3]] * len(texts)
+
+    lines = ["short"] * 300 + ["long " * 900_000] * 2
+    (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    tokenization = Counting(TokenizerConfig(kind="byte").build([]))
+    packed = pack(TextFile(path=tmp_path / "lines.txt"), tmp_path / "tokens", tokenization)
+    assert sizes == [(0, 256), (256, 45), (301, 1)]
+    assert packed.documents == 302
+
+
 def test_processes_make_the_same(source, tmp_path):
     """Where a text is cut does not depend on what tokenises it, nor when."""
     tokenizer = TokenizerConfig(kind="character", special=INFILLING).build(LINES)
