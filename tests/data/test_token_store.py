@@ -43,7 +43,7 @@ def source(tmp_path, monkeypatch):
 
 
 def all_tokens(packed):
-    return packed.tokens[:].tolist()
+    return packed.tokens.read(0, len(packed.tokens)).tolist()
 
 
 def expected(encoding):

@@ -17,6 +17,7 @@ VERBS = [
     "complete",
     "perplexity",
     "fill",
+    "answer",
     "classify",
     "tag",
     "parse",

@@ -124,7 +124,7 @@ class PackedRows(Generic[B]):
         length = self.config.length
         rows = np.full((len(starts), length + 1), Tokenizer.pad_id, dtype=np.int64)
         for row, start in enumerate(starts.tolist()):
-            piece = self.tokens[start : start + length + 1]
+            piece = self.tokens.read(start, length + 1)
             rows[row, : len(piece)] = piece
         tokens, labels = torch.from_numpy(rows[:, :-1]), torch.from_numpy(rows[:, 1:])
         real = (tokens != Tokenizer.pad_id) & (labels != Tokenizer.pad_id)

@@ -40,9 +40,9 @@ class Tokens:
     def __len__(self) -> int:
         return int(self.bounds[-1])
 
-    def __getitem__(self, places: slice) -> NDArray[np.unsignedinteger]:
-        """(T,) a stretch of the tokens."""
-        start, end, _ = places.indices(len(self))
+    def read(self, start: int, count: int) -> NDArray[np.unsignedinteger]:
+        """(at most `count`,) tokens from `start` on; fewer at the end."""
+        end = min(start + count, len(self))
         number = int(np.searchsorted(self.bounds, start, side="right")) - 1
         pieces = []
         while start < end:

@@ -1,7 +1,8 @@
 """The run directory: everything that one training run makes, in one folder.
 
     config.yaml          format_version, then the config the run was made with
-    tokenizer.json       and what else a task needs: labels.json, calibration.json
+    tokenizer.json       and what else a task needs: labels.json, calibration.json; for a tokenizer
+                         that was learnt elsewhere, special.json has the ids of its special tokens
     model.safetensors    and other weights by name: best, averaged, ...
     checksums.json       SHA-256 of each file above (peluche.hub.checksums)
     state/               states of training to resume from (peluche.hub.checkpoint)
@@ -14,6 +15,7 @@ Every file is replaced atomically. A crash at any moment leaves a folder that pa
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,10 +32,10 @@ from peluche.hub.failure import explain_failure
 from peluche.hub.lock import locked
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
 from peluche.processes import Processes
-from peluche.text.tokenizer import Tokenizer
+from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
 
 FORMAT_VERSION = 1
-CONFIG = "config.yaml"
+CONFIG, SPECIAL = "config.yaml", "special.json"
 
 
 class RunDirectory:
@@ -137,8 +139,11 @@ class RunDirectory:
         return (self.path / name).exists()
 
     def save_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Write tokenizer.json."""
+        """Write tokenizer.json, and special.json if it was learnt elsewhere."""
         self.save_part("tokenizer.json", tokenizer.save)
+        if tokenizer.special != OWN:
+            text = json.dumps(tokenizer.special._asdict()) + "\n"
+            self.save_part(SPECIAL, lambda path: _write_plain(path, text))
 
     def tokenizer(self) -> Tokenizer:
         """Read tokenizer.json.
@@ -146,7 +151,11 @@ class RunDirectory:
         Raises:
             CheckpointError: when it is absent or altered.
         """
-        return Tokenizer.load(self.part("tokenizer.json"))
+        path = self.part("tokenizer.json")
+        if not self.has(SPECIAL):
+            return Tokenizer.load(path)
+        ids = json.loads(self.part(SPECIAL).read_bytes())
+        return Tokenizer.load(path, SpecialIds(**{**ids, "never": tuple(ids["never"])}))
 
     def save_weights(
         self,

@@ -179,7 +179,7 @@ class Tokenizer:
         the text, but for whitespace at its ends that the tokenizer drops.
         """
         try:
-            encoding = self._rust.encode(text)
+            encoding = self._rust.encode(text, add_special_tokens=False)
         except TypeError:
             _refuse_surrogates([text])
             raise
@@ -234,8 +234,11 @@ class Tokenizer:
         files.write_text(Path(path), self._rust.to_str(pretty=True))
 
     @classmethod
-    def load(cls, path: Path) -> Tokenizer:
+    def load(cls, path: Path, special: SpecialIds = OWN) -> Tokenizer:
         """Read a `tokenizer.json`, or the one in a directory.
+
+        Args:
+            special: of a tokenizer that was not learnt here.
 
         Raises:
             CheckpointError: if there is none, or it is damaged, or not one of this library.
@@ -252,13 +255,14 @@ class Tokenizer:
                 f"the tokenizer cannot be read: {error}", where=path, remedy=remedy
             ) from None
         try:
-            tokenizer = _from_json(text)
+            tokenizer = _from_json(text, special)
         # The Rust library raises bare `Exception` for whatever it cannot parse.
         except Exception as error:
             raise CheckpointError(
                 f"the tokenizer is damaged: {error}", where=path, remedy=remedy
             ) from None
-        if [tokenizer.id(token) for token in SPECIAL] != list(range(len(SPECIAL))):
+        own = [tokenizer.id(token) for token in SPECIAL] == list(range(len(SPECIAL)))
+        if special == OWN and not own:
             raise CheckpointError(
                 f"this tokenizer does not have {' '.join(SPECIAL)} as ids 0 to 3",
                 where=path,
