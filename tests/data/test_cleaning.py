@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import resource
 import sys
 from functools import cache
 
@@ -216,13 +217,13 @@ def corpus(tmp_path):
 
 def test_reports_add_up(corpus, tmp_path):
     steps = Cleaning(rules=("gopher",)).steps(print)
-    out = tmp_path / "clean.jsonl.gz"
+    out = tmp_path / "clean.v1.jsonl.gz"
     report = clean(plain_texts(str(corpus)), out, steps)
     rows = [json.loads(line) for line in gzip.decompress(out.read_bytes()).splitlines()]
     assert [row["where"] for row in rows] == ["corpus.jsonl:1", "corpus.jsonl:2"]
     values = json.loads(report_file(out).read_bytes())
     assert values == report.as_json()
-    assert report_file(out).name == "clean.report.json"
+    assert report_file(out).name == "clean.v1.report.json"
     counts = {reason: found["documents"] for reason, found in values["dropped"].items()}
     assert counts == {"exact duplicate": 1, "length in words": 1, "symbols": 1, "empty": 1}
     assert values["read"]["documents"] == 6 == values["kept"]["documents"] + sum(counts.values())
@@ -260,6 +261,17 @@ def test_nothing_left_and_nothing_lost(corpus, tmp_path):
         clean(plain_texts(str(corpus)), out, [])
     assert out.read_text(encoding="utf-8") == "old"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk(corpus, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(DataError, match=r"cannot write .*out\.jsonl: File too large"):
+            clean(plain_texts(str(corpus)), tmp_path / "out.jsonl", [])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
 
 
 @pytest.mark.parametrize(

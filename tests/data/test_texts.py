@@ -12,6 +12,7 @@ from peluche.config import parse_as
 from peluche.data.readers import read_lines
 from peluche.data.selection import SkipReport
 from peluche.data.text_sources import CorpusSource, PlainTextSource, plain_texts, sample
+from peluche.data.texts import text_file
 from peluche.errors import ConfigError, DataError, MissingExtraError
 
 
@@ -221,6 +222,8 @@ def test_a_vocabulary_is_learnt_from_every_part_and_source(tmp_path):
 def test_what_a_command_line_names(tmp_path):
     assert plain_texts("x/*.jsonl.gz").kind == "jsonl"
     assert plain_texts("x.parquet", text="body").text == "body"
+    assert text_file("x.parquet", {"kind": "parquet", "text": "body"})["text"] == "body"
+    assert text_file("x.parquet", {"kind": "lines"}) == {"kind": "parquet", "path": "x.parquet"}
     assert plain_texts("hf:imdb", split="test").name == "imdb"
     assert plain_texts(str(tmp_path)).kind == "code"
     assert plain_texts("x.txt", kind="lines").kind == "lines"

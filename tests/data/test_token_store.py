@@ -13,13 +13,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from peluche.data.encoding import PlainEncoding
 from peluche.data.infilling import INFILLING, Infilling, InfillingConfig
 from peluche.data.packing import PackedStream, PackingConfig
 from peluche.data.text_parts import Texts
 from peluche.data.text_sources import Mixture
 from peluche.data.texts import TextFile
 from peluche.data.token_store import pack
+from peluche.data.tokenization import PlainTokenization
 from peluche.errors import DataError
 from peluche.text.tokenizer import TokenizerConfig
 
@@ -28,7 +28,7 @@ LINES = [f"line {number} of élan" for number in range(200)]
 
 @pytest.fixture
 def encoding():
-    return PlainEncoding(TokenizerConfig(kind="character").build(LINES))
+    return PlainTokenization(TokenizerConfig(kind="character").build(LINES))
 
 
 @pytest.fixture
@@ -61,6 +61,22 @@ def test_what_is_written_is_read(source, encoding, tmp_path):
     assert said == [token for token in expected(encoding) if token != encoding.tokenizer.bos_id]
 
 
+def test_long_texts_are_encoded_by_themselves(tmp_path):
+    sizes = []
+
+    class Counting(PlainTokenization):
+        def __call__(self, texts, first=0):
+            sizes.append((first, len(texts)))
+            return [[2, 3]] * len(texts)
+
+    lines = ["short"] * 300 + ["long " * 900_000] * 2
+    (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    tokenization = Counting(TokenizerConfig(kind="byte").build([]))
+    packed = pack(TextFile(path=tmp_path / "lines.txt"), tmp_path / "tokens", tokenization)
+    assert sizes == [(0, 256), (256, 45), (301, 1)]
+    assert packed.documents == 302
+
+
 def test_processes_make_the_same(source, tmp_path):
     """Where a text is cut does not depend on what tokenises it, nor when."""
     tokenizer = TokenizerConfig(kind="character", special=INFILLING).build(LINES)
@@ -68,7 +84,7 @@ def test_processes_make_the_same(source, tmp_path):
     one, two = (pack(source, tmp_path / f"{n}", encoding, workers=n) for n in (1, 2))
     assert all_tokens(one) == all_tokens(two)
     assert one[1:] == two[1:]
-    assert len(one.tokens) > len(expected(PlainEncoding(tokenizer)))
+    assert len(one.tokens) > len(expected(PlainTokenization(tokenizer)))
 
 
 def test_made_once_and_again_when_something_changes(source, encoding, tmp_path):
@@ -83,7 +99,7 @@ def test_made_once_and_again_when_something_changes(source, encoding, tmp_path):
     assert made(source, encoding)
     assert not made(source, encoding)
     assert "are tokenised already" in said[0]
-    lower = PlainEncoding(TokenizerConfig(kind="character", lowercase=True).build(LINES))
+    lower = PlainTokenization(TokenizerConfig(kind="character", lowercase=True).build(LINES))
     assert made(source, lower)
     assert not made(source, encoding)
     assert made(source.model_copy(update={"slice": (0, 0.5)}), encoding)
@@ -129,13 +145,13 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from peluche.data import shards
-from peluche.data.encoding import PlainEncoding
+from peluche.data.tokenization import PlainTokenization
 from peluche.data.text_parts import Texts
 from peluche.data.texts import TextFile
 from peluche.data.token_store import pack
 from peluche.text.tokenizer import TokenizerConfig
 
-class Slow(PlainEncoding):
+class Slow(PlainTokenization):
     def __call__(self, texts, first=0):
         time.sleep(0.5)
         return super().__call__(texts, first)
@@ -208,6 +224,19 @@ def test_a_full_disk_keeps_what_is_done(source, encoding, tmp_path):
     packed = pack(source, tmp_path / "tokens", encoding, say=said.append)
     assert int(said[0].split()[0]) == len(packed.tokens.bounds) - 2
     assert not list((tmp_path / "tokens").rglob(".*.tmp"))
+
+
+class Deadly(PlainTokenization):
+    """Kills the process that it arrives in."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_worker_that_is_killed(source, encoding, tmp_path):
+    with pytest.raises(DataError, match="a process that tokenised was killed") as error:
+        pack(source, tmp_path / "tokens", Deadly(encoding.tokenizer), workers=2)
+    assert "use fewer of them" in str(error.value)
 
 
 def test_what_cannot_be_read_is_named(source, encoding, tmp_path):

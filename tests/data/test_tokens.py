@@ -24,6 +24,7 @@ def test_many_arrays_are_one_row(ends, start, count):
     tokens = cut(whole, ends)
     assert len(tokens) == 50
     assert tokens.read(start, count).tolist() == whole[start : start + count].tolist()
+    assert tokens.find(100 + start).tolist() == [start] * (start < 50)
 
 
 @pytest.mark.parametrize("ends", [[], [7], [7, 7, 8, 30]])

@@ -11,22 +11,21 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from peluche import files
-from peluche.data.encoding import Encoding
 from peluche.data.selection import SkipReport
 from peluche.data.text_parts import Part, Texts
+from peluche.data.tokenization import Tokenization
 from peluche.data.tokens import item_type
 
-# Texts that are encoded at a time.
-BLOCK = 256
+# Texts that are encoded at a time, and characters from which on there are fewer.
+BLOCK, CHARACTERS = 256, 1 << 22
 # A part's texts are numbered from its own number times this.
 NUMBERS = 1 << 32
 
@@ -54,7 +53,7 @@ class Job(NamedTuple):
 
     folder: Path
     source: Texts
-    encoding: Encoding
+    tokenization: Tokenization
 
     def write(self, number: int, parts: Sequence[Part]) -> Shard:
         """Make one shard.
@@ -64,13 +63,13 @@ class Job(NamedTuple):
             OSError: the shard is not writable.
         """
         documents = tokens = size = 0
-        item = item_type(len(self.encoding.tokenizer))
+        item = item_type(len(self.tokenization.tokenizer))
         skipped = SkipReport()
         texts = (text.text for text in self.source.read_parts(parts, skipped))
         with files.replacing(tokens_file(self.folder, number)) as temporary:
             with temporary.open("wb") as stream:
-                while block := list(islice(texts, BLOCK)):
-                    for ids in self.encoding(block, number * NUMBERS + documents):
+                for block in _blocks(texts):
+                    for ids in self.tokenization(block, number * NUMBERS + documents):
                         stream.write(np.asarray(ids, dtype=item).tobytes())
                         tokens += len(ids)
                     documents += len(block)
@@ -79,6 +78,19 @@ class Job(NamedTuple):
         shard = Shard(documents, tokens, size, skipped.empty, checksum)
         files.write_text(_record(self.folder, number), json.dumps(shard._asdict()))
         return shard
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if len(block) == BLOCK or size >= CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def intact(folder: Path, number: int) -> Shard | None:

@@ -99,8 +99,6 @@ def plain_texts(name: str, **options: Any) -> Texts:
     values = {key: value for key, value in options.items() if value is not None}
     if name.startswith("hf:"):
         values = {"kind": "huggingface", "name": name.removeprefix("hf:")} | values
-    elif name.endswith(".parquet"):
-        values = {"kind": "parquet", "path": name} | values
     elif found(Path(name)).is_dir():
         values = {"kind": "code", "path": name} | values
     else:

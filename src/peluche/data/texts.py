@@ -94,13 +94,17 @@ class TextFile(Texts):
 
 
 def text_file(path: str, like: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a `TextFile` that a command line names.
+    """The configuration of a file of texts that a command line names.
 
     Args:
         like: that of a run's own texts: a file of the same kind is read the same way. Of another
             kind, a table's column is called text, and any other file is one text.
     """
     own = like.get("kind", "lines")
+    if path.endswith(".parquet"):
+        return {"kind": "parquet", "path": path} | (
+            {"text": like["text"]} if own == "parquet" else {}
+        )
     kind = SUFFIXES.get(Path(path.removesuffix(".gz")).suffix.lower(), "document")
     if kind == own or (kind == "document" and own == "lines"):
         return {"kind": own, "text": like.get("text", "text"), "path": path}

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peluche import files
-from peluche.data.encoding import Encoding, tokenizer_sum
 from peluche.data.shards import Job, Shard, intact, made, tokens_file
 from peluche.data.text_parts import Part, Texts
 from peluche.data.text_sources import Mixture, weighted
+from peluche.data.tokenization import Tokenization, tokenizer_sum
 from peluche.data.tokens import MixedTokens, Tokens, item_type
 from peluche.errors import DataError
 
@@ -49,7 +49,7 @@ class Packed(NamedTuple):
 def pack(
     source: Texts | Mixture,
     folder: Path,
-    encoding: Encoding,
+    tokenization: Tokenization,
     workers: int = 1,
     say: Callable[[str], None] = lambda message: None,
 ) -> Packed:
@@ -65,7 +65,7 @@ def pack(
             until then is kept.
     """
     sources = weighted(source)
-    packed = [_pack(one, folder, encoding, workers, say) for one, _ in sources]
+    packed = [_pack(one, folder, tokenization, workers, say) for one, _ in sources]
     if len(packed) == 1:
         return packed[0]
     tokens = MixedTokens([one.tokens for one in packed], [weight for _, weight in sources])
@@ -74,10 +74,14 @@ def pack(
 
 
 def _pack(
-    source: Texts, folder: Path, encoding: Encoding, workers: int, say: Callable[[str], None]
+    source: Texts,
+    folder: Path,
+    tokenization: Tokenization,
+    workers: int,
+    say: Callable[[str], None],
 ) -> Packed:
     plan = source.plan()
-    about = _describe(source, encoding, plan)
+    about = _describe(source, tokenization, plan)
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     store = folder / digest[:16]
     with _explained(store), _held(store):
@@ -88,7 +92,7 @@ def _pack(
         missing = {number: plan[number] for number, shard in shards.items() if shard is None}
         if len(missing) < len(plan):
             say(f"{len(plan) - len(missing)} of {len(plan)} parts are tokenised already")
-        job = Job(store, source, encoding)
+        job = Job(store, source, tokenization)
         for number, shard in _progress(job, missing, workers, say):
             shards[number] = shard
     found = [shard for shard in shards.values() if shard is not None]
@@ -101,7 +105,7 @@ def _pack(
             where=source.model_dump_json(exclude_defaults=True),
             remedy="check the files, the slice and the column",
         )
-    item = item_type(len(encoding.tokenizer))
+    item = item_type(len(tokenization.tokenizer))
 
     @lru_cache(maxsize=OPEN)
     def mapped(number: int) -> NDArray[np.unsignedinteger]:
@@ -111,12 +115,12 @@ def _pack(
     return Packed(tokens, documents, sum(shard.bytes for shard in found))
 
 
-def _describe(source: Texts, encoding: Encoding, plan: list[list[Part]]) -> dict[str, Any]:
+def _describe(source: Texts, tokenization: Tokenization, plan: list[list[Part]]) -> dict[str, Any]:
     """All that decides what a store's tokens are."""
     described: dict[str, Any] = {
         "format": FORMAT,
-        "tokenizer": tokenizer_sum(encoding.tokenizer),
-        "encoding": encoding.name,
+        "tokenizer": tokenizer_sum(tokenization.tokenizer),
+        "tokenization": tokenization.name,
         "source": source.model_dump(mode="json"),
         "files": source.state(),
         "parts": plan,

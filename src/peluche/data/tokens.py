@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,12 +56,13 @@ class Tokens:
         return np.concatenate(pieces) if pieces else np.empty(0, dtype=LARGE)
 
     def find(self, token: int) -> NDArray[np.int64]:
-        """(N,) where a token stands, in order."""
-        places = [
-            first + np.flatnonzero(self.array(number) == token)
-            for number, first in enumerate(self.bounds[:-1].tolist())
+        """(N,) the places of a token, such as [BOS]; reads one array after the other."""
+        found = [
+            low + np.flatnonzero(self.array(number) == token)
+            for number, (low, high) in enumerate(pairwise(self.bounds.tolist()))
+            if low < high
         ]
-        return np.concatenate([np.empty(0, dtype=np.int64), *places])
+        return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
     def starts(self, epoch: int, length: int, seed: int) -> NDArray[np.int64]:
         """(N,) where the rows of `length` tokens of an epoch begin, in the order to read them.

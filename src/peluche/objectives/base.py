@@ -43,8 +43,8 @@ class Objective(Protocol):
 
     It may have three more things. `whole_step`: True if a term is not a sum over items, such as the
     balance of experts; it is then given a step's batches joined into one. `stepped`: see
-    `SteppedObjective`. `whole_weights`: True if that changes weights, which must then not be divided
-    among processes.
+    `SteppedObjective`. `whole_weights`: True if that changes weights, which are then not to be
+    divided among processes.
     """
 
     def counts(self, batch: Any) -> dict[str, float]:

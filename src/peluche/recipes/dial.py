@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from peluche.data.packing import LanguageBatch
+from peluche.data.text_parts import Texts
+from peluche.data.text_sources import Mixture, sample
 from peluche.errors import ConfigError
 from peluche.models.costs import token_flops
 from peluche.models.decoder import DecoderConfig
@@ -138,7 +140,7 @@ class Planner:
         parameters, flops = self.counts(Shape(sized.model.layers, sized.model.d_model))
         tokens = float(steps * sized.batching.rows * sized.batching.length)
         law = self.dial.law
-        here = (str(self.recipe.data.train.path), self.corpus.vocabulary)
+        here = (corpus_name(self.recipe.data.train), self.corpus.vocabulary)
         fits = law is not None and (law.fitted_on, law.vocabulary) == here
         plan = Plan(
             budget=budget.text,
@@ -242,17 +244,23 @@ class Planner:
     def _read(self) -> Corpus:
         started = time.monotonic()
         data = self.recipe.data
-        sample, size = [], 0
+        drawn: list[str] = []
+        size = 0
         for text in sample(data.train, None):
             if size < SAMPLE_BYTES:
-                sample.append(text)
+                drawn.append(text)
             size += len(text.encode())
-        tokenizer = self.recipe.tokenizer.build(iter(sample))
-        tokens = sum(len(ids) for ids in tokenizer.encode_batch(sample, bos=True, eos=True))
-        read = sum(len(text.encode()) for text in sample)
+        tokenizer = self.recipe.tokenizer.build(iter(drawn))
+        tokens = sum(len(ids) for ids in tokenizer.encode_batch(drawn, bos=True, eos=True))
+        read = sum(len(text.encode()) for text in drawn)
         validation = sum(len(text.encode()) for text in sample(data.validation, None))
         seconds = (time.monotonic() - started) * (size + validation) / read
         return Corpus(len(tokenizer), tokens * size / read, tokens * validation / read, seconds)
+
+
+def corpus_name(source: Texts | Mixture) -> str:
+    """What a law is said to hold for: the path, or the settings of a source without one."""
+    return str(getattr(source, "path", None) or source.model_dump_json(exclude_defaults=True))
 
 
 def _random_batch(recipe: LanguageRecipe, vocabulary: int) -> LanguageBatch:

@@ -12,7 +12,6 @@ import torch
 from pydantic import BeforeValidator, Field, model_validator
 
 from peluche.config import Config
-from peluche.data.encoding import Encoding, PlainEncoding
 from peluche.data.infilling import INFILLING, Infilling
 from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
 from peluche.data.next_sentence import AROUND, SentencePairStream
@@ -25,6 +24,7 @@ from peluche.data.packing import (
 )
 from peluche.data.text_sources import CorpusSource, PlainTextSource, sample
 from peluche.data.token_store import Packed, pack
+from peluche.data.tokenization import PlainTokenization, Tokenization
 from peluche.data.tokens import Tokens
 from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
@@ -144,9 +144,9 @@ class PackedRecipe(Recipe):
         """Batches for ever, and the whole once."""
         return PackedStream(tokens, self.batching, self.training.seed)
 
-    def _encoding(self, tokenizer: Tokenizer) -> Encoding:
+    def _encoding(self, tokenizer: Tokenizer) -> Tokenization:
         """What makes ids of texts."""
-        return PlainEncoding(tokenizer)
+        return PlainTokenization(tokenizer)
 
     @abstractmethod
     def _evaluator(
@@ -229,9 +229,9 @@ class LanguageRecipe(PackedRecipe):
             hooks.append(Forecast(run, self.plan.predicted, say))
         return replace(parts, hooks=hooks)
 
-    def _encoding(self, tokenizer: Tokenizer) -> Encoding:
+    def _encoding(self, tokenizer: Tokenizer) -> Tokenization:
         if not isinstance(self.objective, InfillingObjectiveConfig):
-            return PlainEncoding(tokenizer)
+            return PlainTokenization(tokenizer)
         return Infilling(self.objective.infilling, tokenizer, self.training.seed)
 
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:

@@ -17,7 +17,7 @@ from peluche import files
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory, is_run
 from peluche.recipes.base import Say
-from peluche.recipes.dial import Planner
+from peluche.recipes.dial import Planner, corpus_name
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.recipe import load_recipe
 from peluche.recipes.scaling_law import ScalingLaw, effective_tokens
@@ -60,7 +60,7 @@ def run_scaling(folder: Path, recipe: str, changes: Sequence[str], say: Say) -> 
             sized = turned(planner.recipe, shape, tokens * 1e6, planner.counts(shape)[1])
             runs.append(_trained(sized, folder / "runs" / f"{layers}x{width}-{tokens:g}M", say))
     points = [Point(one["parameters"], one["effective"], one["loss"]) for one in runs]
-    law = fit_law(points, str(planner.recipe.data.train.path), planner.corpus.vocabulary)
+    law = fit_law(points, corpus_name(planner.recipe.data.train), planner.corpus.vocabulary)
     worst = max(abs(law.loss(p.parameters, p.tokens, math.inf) / p.loss - 1) for p in points)
     found = {"law": law.model_dump(), "worst": worst, "runs": runs}
     files.write_text(folder / "study.json", json.dumps(found, indent=1))

@@ -126,7 +126,7 @@ def clean(
 
 def report_file(out: Path) -> Path:
     """Where the report of a cleaned file is."""
-    return out.with_name(f"{out.name.split('.')[0]}.report.json")
+    return out.with_name(f"{Path(out.name.removesuffix('.gz')).stem}.report.json")
 
 
 def _passed(

@@ -9,7 +9,7 @@ from typing import Protocol
 from peluche.text.tokenizer import Tokenizer
 
 
-class Encoding(Protocol):
+class Tokenization(Protocol):
     """Makes ids of texts; a process of its own may do so, so it can be pickled."""
 
     tokenizer: Tokenizer
@@ -24,7 +24,7 @@ class Encoding(Protocol):
         ...
 
 
-class PlainEncoding:
+class PlainTokenization:
     """Texts as they are, between [BOS] and [EOS]."""
 
     name = "plain"
