@@ -1,4 +1,4 @@
-"""The runs that studies are made of: those that are not finished are run, finished ones are read."""
+"""The runs that studies are made of: unfinished ones are run, finished ones are read."""
 
 from __future__ import annotations
 
