@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from peluche.hub.run import RunDirectory
 from peluche.reporting.article import Picture, Section, Table, write_article
 from peluche.reporting.descriptions import describe_source, duration
-from peluche.studies.compare import Interval, VariantResult
+from peluche.studies.compare import Interval, Trial, VariantResult
 from peluche.studies.comparison import ComparisonConfig
+from peluche.studies.costs import Memory, Writing
 from peluche.studies.drawing import colour, draw_line, tidy
 
 HEADS = {
@@ -225,7 +226,7 @@ def _draw_rates(metric: str, results: Sequence[VariantResult]) -> Figure:
 
 
 def _numbers(config: ComparisonConfig, results: Sequence[VariantResult]) -> dict[str, Any]:
-    def trial(one: Any) -> dict[str, Any]:
+    def trial(one: Trial) -> dict[str, Any]:
         values = {name: value for name, value in vars(one).items() if name != "measurement"}
         return values | {"path": str(one.path), "score": one.score}
 
@@ -239,7 +240,7 @@ def _numbers(config: ComparisonConfig, results: Sequence[VariantResult]) -> dict
                 "over_seeds": result.over_seeds,
                 "over_text": result.over_text and result.over_text.as_json(),
                 "costs": {
-                    name: value._asdict() if isinstance(value, tuple) else value
+                    name: value._asdict() if isinstance(value, Memory | Writing) else value
                     for name, value in vars(result.costs).items()
                 },
                 "sweep": [trial(one) for one in result.sweep],
