@@ -74,7 +74,7 @@ def test_the_best_rate_of_the_first_seed_is_used_for_the_others(finished):
     assert [(trial.seed, trial.rate) for trial in many.trials] == [(0, kept.rate), (1, kept.rate)]
     assert [trial.path.name for trial in one.trials] == ["one-seed0", "one-seed1"]
     assert not one.at_the_edge
-    assert len(list((folder / "runs").iterdir())) == 5
+    assert len(list((folder / "runs").glob("many-*-seed1"))) == 1
 
 
 def test_scores_are_those_of_the_trained_models(finished):
@@ -101,6 +101,19 @@ def test_differences_are_paired_by_seed_and_by_text(finished):
     assert one.over_text.difference == pytest.approx(difference, abs=1e-9)
     assert one.over_text.ci[0] <= difference <= one.over_text.ci[1]
     assert (many.over_seeds, many.over_text) == (None, None)
+
+
+def test_texts_in_other_rows_are_not_paired(finished):
+    folder, config, _ = finished
+    single = config.variants[1].model_copy(
+        update={"name": "long", "changes": ("batching.length=32",)}
+    )
+    other = config.model_copy(
+        update={"variants": (config.variants[1], single), "columns": (), "seeds": 1}
+    )
+    first, found = run_comparison(folder, other, run=here)
+    assert found.over_text is None
+    assert found.over_seeds[0] == pytest.approx(found.score - first.score)
 
 
 def test_costs_are_those_of_the_variants(finished):

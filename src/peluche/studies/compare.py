@@ -61,7 +61,8 @@ class VariantResult:
     Attributes:
         sweep: the first seed at each rate that was tried; the best of them is among `trials`.
         over_seeds: the mean difference from the first variant, seed by seed, and its interval.
-        over_text: the difference of all seeds together, paired over what is scored.
+        over_text: the difference of all seeds together, paired over what is scored; None where
+            that is not cut into the same pieces, such as rows of another length.
     """
 
     variant: Variant
@@ -187,10 +188,12 @@ def _against(
     before, after = (
         np.sum([trial.measurement.statistics for trial in some], axis=0) for some in (first, trials)
     )
-    paired = compare_statistics(
+    over_seeds = fmean(differences), mean_interval(differences)
+    if before.shape != after.shape:
+        return over_seeds, None
+    return over_seeds, compare_statistics(
         first[0].measurement.metric, (first[0].path.name, before), (trials[0].path.name, after)
     )
-    return (fmean(differences), mean_interval(differences)), paired
 
 
 def _costs(config: ComparisonConfig, paths: Sequence[Path]) -> list[Costs]:

@@ -47,19 +47,11 @@ def write_comparison(
                 )
             ],
         ),
-        Section(
-            "How they learnt",
-            [],
-            None,
-            [
-                Picture(
-                    "learning",
-                    f"Validation {config.metric}, mean of seeds; the shade spans them.",
-                    _draw_learning(config.metric, results),
-                )
-            ],
-        ),
     ]
+    if all(trial.evaluations for result in results for trial in result.trials):
+        caption = f"Validation {config.metric}, mean of seeds; the shade spans them."
+        picture = Picture("learning", caption, _draw_learning(config.metric, results))
+        sections.append(Section("How they learnt", pictures=[picture]))
     swept = [result for result in results if len(result.sweep) > 1]
     if swept:
         sections.append(
@@ -200,7 +192,8 @@ def _draw_learning(metric: str, results: Sequence[VariantResult]) -> Figure:
     figure = Figure((7, 3.6), layout="constrained")
     axes: Axes = figure.subplots()
     for number, result in enumerate(results):
-        columns = list(zip(*(trial.evaluations for trial in result.trials), strict=True))
+        # A seed may have been stopped before the others.
+        columns = list(zip(*(trial.evaluations for trial in result.trials), strict=False))
         points = [(seeds[0][0], fmean(score for _, score in seeds)) for seeds in columns]
         bounds = [(min(s for _, s in seeds), max(s for _, s in seeds)) for seeds in columns]
         draw_line(axes, number, result.variant.title, points, bounds)
