@@ -210,6 +210,7 @@ def test_the_verb(corpus, tmp_path):
     assert [json.loads(line)["metric"] for line in found.stdout.splitlines()] == [
         "bits_per_byte",
         "perplexity",
+        "nll",
     ]
     with pytest.raises(ConfigError, match="use: peluche complete"):
         load_translator(tmp_path / "run")

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from peluche.cli.compare import COMPARISONS, Json, Ray, RunChanges, compare, comparison, runner
+
 study_app = typer.Typer(
     no_args_is_help=True, help="Experiments that compare ideas, each with a page and numbers."
 )
-Json = Annotated[bool, Option("--json", help="Print the numbers as one JSON object.")]
 
 
 @study_app.command()
@@ -39,35 +40,23 @@ def memory(
 
 @study_app.command()
 def history(
-    changes: Annotated[
-        list[str] | None,
-        Argument(help="Changes of every run's recipe, such as training.epochs=2."),
-    ] = None,
+    changes: RunChanges = None,
     output: Annotated[Path, Option("--output", "-o", help="Folder of the study.")] = Path(
         "studies/history"
     ),
     seeds: Annotated[int, Option(min=1, help="Runs of each rung.")] = 3,
     rungs: Annotated[str | None, Option(help="Only these, such as lstm,transformer.")] = None,
-    ray: Annotated[
-        bool, Option("--ray", help="Spread runs over processors, or the cluster of RAY_ADDRESS.")
-    ] = False,
+    ray: Ray = False,
     as_json: Json = False,
 ) -> None:
     """LSTM, GRU, attention, Transformer on one corpus and budget. Goes on where it stopped."""
     from peluche.cli.terminal import say
     from peluche.studies.history import chosen, run_history
     from peluche.studies.history_page import write_history
-    from peluche.studies.spread import by_ray
-    from peluche.studies.trial import Stopped, one_by_one
 
     picked = chosen(rungs.split(",") if rungs else None)
-    try:
-        results = run_history(
-            output, picked, changes or [], seeds, say, run=by_ray if ray else one_by_one
-        )
-    except Stopped as stop:
-        say("stopped; finished runs are kept. The same command goes on from here.")
-        raise typer.Exit(stop.code) from None
+    with runner(ray) as run:
+        results = run_history(output, picked, changes or [], seeds, say, run)
     page = write_history(output, results, say)
     print((output / "study.json").read_text(encoding="utf-8") if as_json else page)
 
@@ -128,4 +117,7 @@ def coordinates(
 
 
 def register(app: typer.Typer) -> None:
+    study_app.command()(compare)
+    for name, about in COMPARISONS.items():
+        study_app.command(name, help=f"{about} Goes on where it stopped.")(comparison(name))
     app.add_typer(study_app, name="study")

@@ -27,6 +27,19 @@ class Perplexity(Metric):
         return {"unit": "token", "log": "e"}
 
 
+class NegativeLogLikelihood(Metric):
+    """``nll / tokens`` in nats, whose exponential is the perplexity; statistics as there."""
+
+    name = "nll"
+    better = "lower"
+
+    def aggregate(self, sums: Array) -> Array:
+        return sums[..., 0] / sums[..., 1]
+
+    def settings(self) -> Mapping[str, object]:
+        return {"unit": "token", "log": "e"}
+
+
 class BitsPerByte(Metric):
     """``nll / (bytes · ln 2)``; its statistics are (negative log-likelihood in nats, bytes).
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from peluche import files
 from peluche.config import Config, parse_as
 from peluche.errors import ConfigError, did_you_mean
 from peluche.hub.run import RunDirectory
@@ -19,8 +18,8 @@ from peluche.metrics.scoring import Comparison, compare_statistics, score_statis
 from peluche.recipes.base import Recipe, Say, silent
 from peluche.recipes.recipe import load_recipe
 from peluche.reporting.examples import load_examples
-from peluche.reporting.run_summary import RunSummary, summarise
-from peluche.studies.trial import Job, Runner, check_settings, one_by_one, result
+from peluche.studies.runs import Finished, read_finished, run_all
+from peluche.studies.trial import Runner, one_by_one
 
 HERE = Path(__file__).parent
 BASE, LADDER = HERE / "history.yaml", HERE / "ladder.yaml"
@@ -49,23 +48,17 @@ class Rung(Config):
     published: Published | None = None
 
 
-@dataclass(frozen=True)
-class Trial:
+@dataclass(frozen=True, kw_only=True)
+class Trial(Finished):
     """One seed of one rung, as logged in its run directory."""
 
     rung: str
     seed: int
-    path: Path
-    parameters: int
     bleu: float
     interval: tuple[float, float]
     perplexity: float
     perplexities: tuple[tuple[int, float], ...]
-    train_seconds: float
-    tokens_per_second: float
     sentences_per_second: float
-    peak_bytes: int
-    machine: str
 
 
 @dataclass(frozen=True)
@@ -140,18 +133,7 @@ def run_history(
         Stopped, CheckpointError: see `one_by_one`.
     """
     trials = [(rung, seed) for seed in range(seeds) for rung in rungs]
-    recipes = [recipe_of(rung, changes, seed) for rung, seed in trials]
-    paths = [folder / "runs" / recipe.name for recipe in recipes]
-    for recipe, path in zip(recipes, paths, strict=True):
-        check_settings(path, recipe)
-    jobs = []
-    for recipe, path in zip(recipes, paths, strict=True):
-        if result(path) is None:
-            file = folder / "recipes" / f"{recipe.name}.yaml"
-            values = recipe.model_dump(mode="json")
-            files.write_text(file, yaml.safe_dump(values, allow_unicode=True))
-            jobs.append(Job(file, path, recipe.training.threads))
-    run(jobs, say)
+    run_all(folder, [recipe_of(rung, changes, seed) for rung, seed in trials], say, run)
     return measure(folder, rungs, seeds)
 
 
@@ -207,13 +189,9 @@ def _bleu(path: Path) -> TextMetric:
 
 
 def _trial(path: Path, rung: Rung, seed: int) -> Trial:
-    done = result(path)
-    if done is None:
-        raise ConfigError("this trial is not finished", where=path, remedy="run the study again")
-    summary: RunSummary = summarise(RunDirectory.open(path))
-    assert summary.test is not None, "finished trials are scored"
-    assert summary.parameters is not None, "runs log the size of their model"
-    scores = {item["metric"]: item for item in summary.test["scores"]}
+    finished, summary = read_finished(path)
+    test = summary.test or {}
+    scores = {item["metric"]: item for item in test["scores"]}
     if "bleu" not in scores:
         raise ConfigError(
             "the runs of this study have no BLEU",
@@ -224,17 +202,12 @@ def _trial(path: Path, rung: Rung, seed: int) -> Trial:
         (event["step"], float(event["perplexity"])) for event in summary.evaluations
     )
     return Trial(
+        **vars(finished),
         rung=rung.name,
         seed=seed,
-        path=path,
-        parameters=summary.parameters,
         bleu=scores["bleu"]["score"],
         interval=tuple(scores["bleu"]["ci"]),
         perplexity=perplexities[-1][1],
         perplexities=perplexities,
-        train_seconds=summary.seconds,
-        tokens_per_second=summary.tokens / summary.seconds,
-        sentences_per_second=summary.test["examples"] / summary.test["seconds"],
-        peak_bytes=done["peak_bytes"],
-        machine="; ".join(summary.machines),
+        sentences_per_second=test["examples"] / test["seconds"],
     )

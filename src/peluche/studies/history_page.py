@@ -22,11 +22,10 @@ from peluche.reporting.explain import explain
 from peluche.reporting.explanation import Matrix
 from peluche.reporting.figures import WEIGHTS
 from peluche.reporting.words import MAX_TOKENS
+from peluche.studies.drawing import COLOURS, draw_line, tidy
 from peluche.studies.history import BASE, RungResult, bucket_names
 from peluche.tasks.load import load_translator
 
-COLOURS = ("#9a9da3", "#b0702c", "#3f96aa", "#1d2f63")
-MARKS = ("o", "s", "^", "D")
 WORDS = (9, 13)
 
 
@@ -241,36 +240,19 @@ def _draw_bleu(results: Sequence[RungResult], as_published: bool) -> Figure:
     return figure
 
 
-def _lines(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e2ded5")
-    axes.legend(frameon=False)
-
-
 def _draw_lengths(results: Sequence[RungResult]) -> Figure:
     figure = Figure((7, 3.6), layout="constrained")
     axes: Axes = figure.subplots()
     for number, result in enumerate(results):
-        points = [
-            (place, found.score, found.ci or (found.score,) * 2)
-            for place, found in enumerate(result.by_length)
-            if found is not None
-        ]
-        xs = [x for x, _, _ in points]
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(
-            xs,
-            [y for _, y, _ in points],
-            marker=MARKS[number % len(MARKS)],
-            color=colour,
-            label=result.rung.title,
-        )
-        low, high = [ci[0] for _, _, ci in points], [ci[1] for _, _, ci in points]
-        axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
+        found = [(place, one) for place, one in enumerate(result.by_length) if one is not None]
+        points = [(place, one.score) for place, one in found]
+        bounds = [one.ci or (one.score, one.score) for _, one in found]
+        draw_line(axes, number, result.rung.title, points, bounds)
     axes.set_xticks(range(len(bucket_names())), bucket_names())
     axes.set_xlabel("words in the source sentence")
     axes.set_ylabel("BLEU")
-    _lines(axes)
+    tidy(axes)
+    axes.legend(frameon=False)
     return figure
 
 
@@ -278,18 +260,12 @@ def _draw_learning(results: Sequence[RungResult]) -> Figure:
     figure = Figure((7, 3.4), layout="constrained")
     axes: Axes = figure.subplots()
     for number, result in enumerate(results):
-        steps, values = zip(*result.trials[0].perplexities, strict=True)
-        axes.plot(
-            steps,
-            values,
-            marker=MARKS[number % len(MARKS)],
-            color=COLOURS[number % len(COLOURS)],
-            label=result.rung.title,
-        )
+        draw_line(axes, number, result.rung.title, result.trials[0].perplexities)
     axes.set_yscale("log")
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("validation perplexity")
-    _lines(axes)
+    tidy(axes)
+    axes.legend(frameon=False)
     return figure
 
 

@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from peluche.reporting.article import Picture, Section, Table, write_article
+from peluche.studies.drawing import colour, draw_line, tidy
 
 TITLES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM", "attention": "attention"}
-COLOURS = {"rnn": "#9a9da3", "gru": "#b0702c", "lstm": "#3f96aa", "attention": "#1d2f63"}
-MARKS = {"rnn": "o", "gru": "s", "lstm": "^", "attention": "D"}
 
 
 def write_memory(folder: Path, found: Mapping[str, Any]) -> Path:
@@ -84,14 +83,14 @@ def _draw_gradients(gradients: Mapping[str, Mapping[str, Sequence[float]]]) -> F
     figure = Figure((9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, moment, title in ((left, "before", "untrained"), (right, "after", "trained")):
-        for net, moments in gradients.items():
+        for number, (net, moments) in enumerate(gradients.items()):
             # A gradient that is zero in floating point has no place on a logarithmic scale.
             norms = [norm or float("nan") for norm in moments[moment]]
-            axes.plot(norms, color=COLOURS[net], label=TITLES[net])
+            axes.plot(norms, color=colour(number), label=TITLES[net])
         axes.set_yscale("log")
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("tokens back")
-        _tidy(axes)
+        tidy(axes)
     left.set_ylabel("gradient norm")
     left.legend(frameon=False)
     return figure
@@ -100,12 +99,11 @@ def _draw_gradients(gradients: Mapping[str, Mapping[str, Sequence[float]]]) -> F
 def _draw_recall(recall: Mapping[str, Mapping[str, Sequence[float]]], chance: float) -> Figure:
     figure = Figure((7, 3.6), layout="constrained")
     axes: Axes = figure.subplots()
-    for net, by_length in recall.items():
+    for number, (net, by_length) in enumerate(recall.items()):
         lengths = [int(length) for length in by_length]
         means = [fmean(scores) for scores in by_length.values()]
-        axes.plot(lengths, means, marker=MARKS[net], color=COLOURS[net], label=TITLES[net])
-        low, high = (list(map(end, by_length.values())) for end in (min, max))
-        axes.fill_between(lengths, low, high, color=COLOURS[net], alpha=0.15, linewidth=0)
+        bounds = [(min(scores), max(scores)) for scores in by_length.values()]
+        draw_line(axes, number, TITLES[net], list(zip(lengths, means, strict=True)), bounds)
     axes.axhline(chance, color="#5f646d", linestyle=":", linewidth=1)
     axes.annotate("chance", (lengths[0], chance), xytext=(0, 3), textcoords="offset points")
     axes.set_xscale("log", base=2)
@@ -113,11 +111,6 @@ def _draw_recall(recall: Mapping[str, Mapping[str, Sequence[float]]], chance: fl
     axes.set_xlabel("tokens in the sequence")
     axes.set_ylabel("recalled, percent")
     axes.set_ylim(0, 103)
-    _tidy(axes)
+    tidy(axes)
     axes.legend(frameon=False)
     return figure
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e2ded5")

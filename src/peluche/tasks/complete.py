@@ -22,7 +22,7 @@ from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import LanguageDecoder
 from peluche.generation.sampling import SamplingParameters
 from peluche.generation.search import Hypothesis, Request
-from peluche.metrics.perplexity import BitsPerByte, Perplexity
+from peluche.metrics.perplexity import BitsPerByte, NegativeLogLikelihood, Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.language_model import LanguageModel
 from peluche.tasks.evaluation import Evaluation
@@ -147,7 +147,7 @@ class Completer(TextTask):
         return Completion(prompt, text, found.score, found.tokens)
 
     def measure(self, examples: Sequence[PlainText]) -> Evaluation:
-        """Perplexity per token, [EOS] included, and bits per byte of UTF-8.
+        """Bits per byte of UTF-8; perplexity and its logarithm per token, [EOS] included.
 
         Texts are packed into rows as in training, so each token is read with at most as many
         before it as a row has. Intervals are over texts; over rows if there is one text only.
@@ -175,6 +175,7 @@ class Completer(TextTask):
             [
                 Measurement(BitsPerByte(), np.stack([total, size], 1)),
                 Measurement(Perplexity(), np.stack([total, count], 1)),
+                Measurement(NegativeLogLikelihood(), np.stack([total, count], 1)),
             ],
             [],
             time.perf_counter() - started,

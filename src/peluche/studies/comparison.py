@@ -1,0 +1,112 @@
+"""Variants of a recipe on equal terms: the same seeds, the best of some learning rates each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from peluche.config import Config
+from peluche.errors import ConfigError, DataError, did_you_mean
+from peluche.recipes.base import Recipe
+from peluche.recipes.recipe import load_recipe
+from peluche.studies.costs import WritingTest
+
+HERE = Path(__file__).parent / "comparisons"
+Column = Literal["parameters", "flops", "memory", "writing", "reading"]
+
+
+class Variant(Config):
+    """One of the things that are compared.
+
+    Attributes:
+        recipe: where it is not the study's.
+        changes: `key=value`, made to the recipe.
+        rates: learning rates that are tried with the first seed; the best is kept.
+    """
+
+    name: str
+    title: str
+    about: str = ""
+    recipe: str | None = None
+    changes: tuple[str, ...] = ()
+    rates: tuple[float, ...] = ()
+
+
+class ComparisonConfig(Config):
+    """A comparison; differences are from the first variant.
+
+    Attributes:
+        recipe, changes: what all variants share.
+        metric: of the task, on the test set, or on the validation set where there is none.
+        columns: what else the table shows. parameters; flops: a token's share of a forward pass;
+            memory: bytes per token read; writing: tokens/s, in turn; reading: tokens/s in training.
+    """
+
+    title: str
+    about: str = ""
+    recipe: str
+    changes: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = Field(min_length=2)
+    seeds: int = Field(3, gt=0)
+    metric: str = "nll"
+    columns: tuple[Column, ...] = ("parameters",)
+    writing: WritingTest = WritingTest()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> ComparisonConfig:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError("two variants have the same name")
+        return self
+
+
+def shipped() -> dict[str, Path]:
+    """The comparisons that come with peluche, by name."""
+    return {path.stem: path for path in sorted(HERE.glob("*.yaml"))}
+
+
+def load_comparison(path: Path) -> ComparisonConfig:
+    """Read a comparison.
+
+    Raises:
+        ConfigError: there is no such file, or it describes none.
+        DataError: it cannot be read.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no file {path}", remedy=did_you_mean(path.stem, shipped())
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError("the comparison is not YAML", where=f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError("the comparison is not a list of keys and values", where=path)
+    return ComparisonConfig.parse(values, where=str(path))
+
+
+def recipe_of(
+    config: ComparisonConfig,
+    variant: Variant,
+    changes: Sequence[str],
+    seed: int,
+    rate: float | None = None,
+) -> Recipe:
+    """The recipe of one trial; `rate` is None where the recipe's own is taken.
+
+    Raises:
+        ConfigError: the changes do not fit the model.
+    """
+    own = [] if rate is None else [f"optimizer.lr={rate}"]
+    suffix = "" if rate is None else f"-rate{rate:g}"
+    name = f"name={variant.name}{suffix}-seed{seed}"
+    given = [*config.changes, *variant.changes, *changes]
+    return load_recipe(
+        variant.recipe or config.recipe, [*given, *own, f"training.seed={seed}", name]
+    )

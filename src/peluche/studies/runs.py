@@ -1,0 +1,79 @@
+"""The runs that studies are made of: unfinished ones are run, finished ones are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from peluche import files
+from peluche.errors import ConfigError
+from peluche.hub.run import RunDirectory
+from peluche.recipes.base import Recipe, Say
+from peluche.reporting.run_summary import RunSummary, summarise
+from peluche.studies.trial import Job, Runner, check_settings, result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What every finished run has logged.
+
+    Attributes:
+        peak_bytes: of the whole process that trained and scored it.
+    """
+
+    path: Path
+    parameters: int
+    train_seconds: float
+    tokens_per_second: float
+    peak_bytes: int
+    machine: str
+
+
+def run_all(folder: Path, recipes: Sequence[Recipe], say: Say, run: Runner) -> list[Path]:
+    """Run the recipes that have not been run to their end yet; returns all run directories.
+
+    Args:
+        folder: gets `recipes/NAME.yaml` and `runs/NAME` of each.
+
+    Raises:
+        ConfigError: the folder holds a run of that name with other settings; nothing is run then.
+        Stopped, CheckpointError: see `one_by_one`.
+    """
+    paths = [folder / "runs" / recipe.name for recipe in recipes]
+    for recipe, path in zip(recipes, paths, strict=True):
+        check_settings(path, recipe)
+    jobs = []
+    for recipe, path in zip(recipes, paths, strict=True):
+        if result(path) is None:
+            file = folder / "recipes" / f"{recipe.name}.yaml"
+            values = recipe.model_dump(mode="json")
+            files.write_text(file, yaml.safe_dump(values, allow_unicode=True))
+            jobs.append(Job(file, path, recipe.training.threads))
+    run(jobs, say)
+    return paths
+
+
+def read_finished(path: Path) -> tuple[Finished, RunSummary]:
+    """What a finished run logged: what all have, and the rest.
+
+    Raises:
+        ConfigError: it is not finished.
+    """
+    done = result(path)
+    if done is None:
+        raise ConfigError("this trial is not finished", where=path, remedy="run the study again")
+    summary = summarise(RunDirectory.open(path))
+    assert summary.test is not None, "finished trials are scored"
+    assert summary.parameters is not None, "runs log the size of their model"
+    finished = Finished(
+        path=path,
+        parameters=summary.parameters,
+        train_seconds=summary.seconds,
+        tokens_per_second=summary.tokens / summary.seconds,
+        peak_bytes=done["peak_bytes"],
+        machine="; ".join(summary.machines),
+    )
+    return finished, summary

@@ -1,0 +1,231 @@
+"""Comparisons: rates are chosen on the first seed, differences are what the numbers say."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from peluche.errors import ConfigError, DataError
+from peluche.recipes.recipe import load_recipe
+from peluche.studies.compare import best, run_comparison
+from peluche.studies.comparison import (
+    ComparisonConfig,
+    load_comparison,
+    recipe_of,
+    shipped,
+)
+from peluche.studies.comparison_page import comparison_table, markdown, write_comparison
+from peluche.studies.costs import forward_flops, memory
+from peluche.studies.trial import run_trial
+from peluche.tasks.load import load_completer
+
+VERSE = "the cat sat on the mat\nand purred\n"
+TINY = [
+    "model={d_model: 8, layers: 1, heads: 2, d_ff: 8, dropout: 0.0}",
+    "training={steps: 3, evaluate_every: 1, threads: 1}",
+    "batching={length: 16, tokens: 64}",
+    "evaluation.sample=null",
+    "schedule.warmup=1",
+]
+STUDY = {
+    "title": "Small",
+    "recipe": "shakespeare",
+    "changes": TINY,
+    "variants": [
+        {"name": "many", "title": "many", "rates": [0.001, 0.05]},
+        {"name": "one", "title": "one", "changes": ["model.kv_heads=1"]},
+    ],
+    "seeds": 2,
+    "columns": ["parameters", "flops", "memory", "writing", "reading"],
+    "writing": {"rows": 2, "context": 4, "tokens": 2, "rounds": 1},
+}
+
+
+def here(jobs, say):
+    for job in jobs:
+        assert run_trial(load_recipe(str(job.recipe)), job.run, say) is None
+
+
+def none(jobs, say):
+    assert not jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    (folder / "verse.txt").write_text(VERSE * 20, encoding="utf-8")
+    source = {"kind": "document", "path": str(folder / "verse.txt")}
+    data = {"train": source, "validation": {**source, "part": [0.5, 1.0]}}
+    config = ComparisonConfig.parse({**STUDY, "changes": [*TINY, f"data={json.dumps(data)}"]})
+    return folder, config, run_comparison(folder, config, run=here)
+
+
+def test_the_best_rate_of_the_first_seed_is_used_for_the_others(finished):
+    folder, _, (many, one) = finished
+    assert [trial.path.name for trial in many.sweep] == [
+        "many-rate0.001-seed0",
+        "many-rate0.05-seed0",
+    ]
+    kept = min(many.sweep, key=lambda trial: trial.score)
+    assert many.trials[0] is kept
+    assert many.at_the_edge
+    assert [(trial.seed, trial.rate) for trial in many.trials] == [(0, kept.rate), (1, kept.rate)]
+    assert [trial.path.name for trial in one.trials] == ["one-seed0", "one-seed1"]
+    assert not one.at_the_edge
+    assert len(list((folder / "runs").glob("many-*-seed1"))) == 1
+
+
+def test_scores_are_those_of_the_trained_models(finished):
+    _, _, results = finished
+    for result in results:
+        for trial in result.trials:
+            scores = {
+                one.metric: one.score for one in load_completer(trial.path).evaluate().scores()
+            }
+            assert trial.score == pytest.approx(scores["nll"], abs=1e-9)
+            assert np.exp(trial.score) == pytest.approx(scores["perplexity"], rel=1e-9)
+            # The last evaluation of the run saw the same model and text.
+            assert trial.evaluations[-1] == (3, pytest.approx(trial.score, abs=1e-4))
+
+
+def test_differences_are_paired_by_seed_and_by_text(finished):
+    _, _, (many, one) = finished
+    scores = [[trial.score for trial in found.trials] for found in (many, one)]
+    assert one.score == pytest.approx(np.mean(scores[1]))
+    difference, (low, high) = one.over_seeds
+    expected = stats.ttest_rel(scores[1], scores[0]).confidence_interval()
+    assert difference == pytest.approx(np.mean(scores[1]) - np.mean(scores[0]))
+    assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-4)
+    assert one.over_text.difference == pytest.approx(difference, abs=1e-9)
+    assert one.over_text.ci[0] <= difference <= one.over_text.ci[1]
+    assert (many.over_seeds, many.over_text) == (None, None)
+
+
+def test_texts_in_other_rows_are_not_paired(finished):
+    folder, config, _ = finished
+    single = config.variants[1].model_copy(
+        update={"name": "long", "changes": ("batching.length=32",)}
+    )
+    other = config.model_copy(
+        update={"variants": (config.variants[1], single), "columns": (), "seeds": 1}
+    )
+    first, found = run_comparison(folder, other, run=here)
+    assert found.over_text is None
+    assert found.over_seeds[0] == pytest.approx(found.score - first.score)
+
+
+def test_costs_are_those_of_the_variants(finished):
+    _, _, (many, one) = finished
+    for found, heads in ((many, 2), (one, 1)):
+        model = load_completer(found.trials[0].path).model
+        assert found.costs.memory == memory(model)
+        assert found.costs.memory.per_token == 2 * heads * 4 * 4
+        assert found.costs.flops == forward_flops(model, 16)
+        assert found.trials[0].parameters == sum(p.numel() for p in model.parameters())
+        assert found.costs.writing.tokens_per_second > 0
+    assert many.costs.writing.ratio == 1.0
+
+
+def test_finished_trials_are_kept_and_other_settings_refused(finished):
+    folder, config, results = finished
+    again = run_comparison(folder, config, run=none)
+    assert [found.score for found in again] == [found.score for found in results]
+    with pytest.raises(ConfigError, match="other settings"):
+        run_comparison(folder, config, ["model.d_ff=9"], run=none)
+
+
+def test_more_seeds_go_on(finished):
+    folder, config, _ = finished
+    asked = []
+    with pytest.raises(ConfigError, match="not finished"):
+        run_comparison(
+            folder, config.model_copy(update={"seeds": 3}), run=lambda jobs, say: asked.extend(jobs)
+        )
+    assert [job.run.name for job in asked] == ["many-rate0.05-seed2", "one-seed2"]
+
+
+def test_the_page_holds_all(finished):
+    folder, config, results = finished
+    page = write_comparison(folder, config, results).read_text(encoding="utf-8")
+    assert "The best of many is at the edge" in page
+    numbers = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    assert [one["score"] for one in numbers["variants"]] == [found.score for found in results]
+    assert len(numbers["variants"][0]["sweep"]) == 2
+    assert numbers["variants"][1]["costs"]["memory"] == {"per_token": 32, "fixed": 0}
+    pictures = {path.stem for path in (folder / "pictures").iterdir()}
+    assert pictures == {"scores", "learning", "rates"}
+    table = markdown(comparison_table(config, results)).splitlines()
+    assert len(table) == 4
+    assert {line.count("|") for line in table} == {12}
+    assert table[3].startswith(f"| one | {results[1].score:.4f} |")
+
+
+def test_one_seed_has_no_intervals(finished):
+    folder, config, _ = finished
+    config = config.model_copy(update={"seeds": 1, "columns": ("parameters",)})
+    results = run_comparison(folder, config, run=none)
+    assert results[0].interval is None
+    assert results[1].over_seeds[1] is None
+    assert results[1].over_text is not None
+    assert comparison_table(config, results).rows[1][2] == ""
+
+
+def test_the_best_is_the_highest_where_more_is_better(finished, monkeypatch):
+    _, _, (many, _) = finished
+    low, high = sorted(many.sweep, key=lambda trial: trial.score)
+    assert best(many.sweep) is low
+    monkeypatch.setattr(type(low.measurement.metric), "better", "higher")
+    assert best(many.sweep) is high
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_comparisons_build(name):
+    config = load_comparison(shipped()[name])
+    for variant in config.variants:
+        for rate in variant.rates or (None,):
+            assert recipe_of(config, variant, ["training.threads=1"], 2, rate).training.seed == 2
+
+
+def test_dense_and_experts_cost_the_same_but_for_the_router():
+    config = load_comparison(shipped()["experts"])
+    dense, experts = (recipe_of(config, variant, [], 0).model for variant in config.variants)
+    router = 2 * dense.layers * dense.d_model * experts.experts.count
+    found = [forward_flops(model.build(66), 64) for model in (dense, experts)]
+    assert found[1] - found[0] == router
+
+
+def test_every_shipped_comparison_is_a_verb():
+    from peluche.cli.compare import COMPARISONS
+
+    assert sorted(COMPARISONS) == list(shipped())
+
+
+def test_what_cannot_be_is_refused(tmp_path):
+    twice = {**STUDY, "variants": [STUDY["variants"][0]] * 2}
+    with pytest.raises(ConfigError, match="same name"):
+        ComparisonConfig.parse(twice)
+    translation = {**STUDY, "recipe": "quickstart", "changes": []}
+    translation["variants"] = [{"name": name, "title": name} for name in "ab"]
+    with pytest.raises(ConfigError, match="flops, memory, writing can be measured of language"):
+        run_comparison(tmp_path / "out", ComparisonConfig.parse(translation), run=none)
+    with pytest.raises(ConfigError, match="there is no file"):
+        load_comparison(tmp_path / "none.yaml")
+    file = tmp_path / "file.yaml"
+    for text, error, match in (
+        (b"[1]", ConfigError, "not a list of keys"),
+        (b"a: [", ConfigError, "not YAML"),
+        (b"\xff\xfe\xfa", DataError, "cannot read"),
+        (yaml.safe_dump({**STUDY, "seed": 3}).encode(), ConfigError, "did you mean 'seeds'"),
+    ):
+        file.write_bytes(text)
+        with pytest.raises(error, match=match):
+            load_comparison(file)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_metric_that_is_not_measured(finished):
+    folder, config, _ = finished
+    with pytest.raises(ConfigError, match="not measured by accuracy"):
+        run_comparison(folder, config.model_copy(update={"metric": "accuracy"}), run=none)

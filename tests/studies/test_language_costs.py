@@ -1,0 +1,79 @@
+"""What models cost, beside closed forms."""
+
+import pytest
+
+from peluche.errors import ConfigError
+from peluche.models.decoder import DecoderConfig
+from peluche.models.recurrent_lm import RecurrentLMConfig
+from peluche.models.state_space_lm import StateSpaceLMConfig
+from peluche.studies.costs import WritingTest, forward_flops, memory, writing_speed
+
+VOCABULARY, LENGTH, WIDTH, LAYERS, HEADS, INNER = 50, 16, 32, 2, 4, 64
+SIZES = {"d_model": WIDTH, "layers": LAYERS, "heads": HEADS, "d_ff": INNER, "activation": "gelu"}
+
+
+def decoder(**changes):
+    return DecoderConfig(**SIZES, **changes).build(VOCABULARY)
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_operations_of_a_decoder(kv_heads):
+    projections = 2 * WIDTH * WIDTH + 2 * WIDTH * WIDTH * kv_heads // HEADS
+    layer = projections + 2 * WIDTH * INNER + 2 * LENGTH * WIDTH
+    expected = 2 * (LAYERS * layer + WIDTH * VOCABULARY)
+    assert forward_flops(decoder(kv_heads=kv_heads), LENGTH) == expected
+
+
+def test_of_experts_those_count_that_are_used():
+    experts = decoder(experts={"count": 8, "active": 2, "d_ff": INNER // 2})
+    router = 2 * LAYERS * WIDTH * 8
+    assert forward_flops(experts, LENGTH) == forward_flops(decoder(), LENGTH) + router
+
+
+def test_operations_of_a_state_space():
+    heads, width, state, chunk = 2, 16, 8, 16
+    mixer = {"heads": heads, "width": width, "state": state, "chunk": chunk}
+    model = StateSpaceLMConfig(d_model=WIDTH, layers=LAYERS, mixer=mixer).build(VOCABULARY)
+    inner = heads * width
+    projections = WIDTH * (3 * inner + 2 * state + heads)
+    # Inside a chunk: scores and their sum of values; between: reading and writing the state.
+    mixing = heads * (chunk * (state + width) + 2 * state * width)
+    expected = 2 * (LAYERS * (projections + mixing) + WIDTH * VOCABULARY)
+    assert forward_flops(model, LENGTH) == expected
+
+
+def test_recurrent_nets_cannot_be_counted():
+    model = RecurrentLMConfig(embedding=8, hidden=8).build(VOCABULARY)
+    with pytest.raises(ConfigError, match="leave flops out"):
+        forward_flops(model, LENGTH)
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_keys_and_values_of_a_token(kv_heads):
+    found = memory(decoder(kv_heads=kv_heads))
+    assert found == (2 * LAYERS * kv_heads * (WIDTH // HEADS) * 4, 0)
+
+
+def test_latent_attention_remembers_one_vector():
+    latent = {"kv_rank": 12, "rope_width": 4}
+    assert memory(decoder(latent=latent, bias=False)) == (LAYERS * (12 + 4) * 4, 0)
+
+
+def test_what_recurrent_models_remember_does_not_grow():
+    mixer = {"heads": 2, "width": 16, "state": 8, "kernel": 4}
+    model = StateSpaceLMConfig(d_model=WIDTH, layers=LAYERS, mixer=mixer).build(VOCABULARY)
+    tail = 3 * (2 * 16 + 2 * 8)
+    assert memory(model) == (0, LAYERS * (tail + 2 * 16 * 8) * 4)
+
+
+def test_speeds_are_relative_to_the_first_model():
+    test = WritingTest(rows=1, context=3, tokens=2, rounds=2)
+    found = writing_speed({"a": decoder(), "b": decoder(kv_heads=1)}, test)
+    assert list(found) == ["a", "b"]
+    assert found["a"].ratio == 1.0
+
+
+def test_texts_that_are_too_long_are_refused():
+    model = decoder(positions="learned", max_length=8)
+    with pytest.raises(ConfigError, match="reads 8 tokens at most"):
+        writing_speed({"a": model}, WritingTest(rows=1, context=8, tokens=1, rounds=1))
