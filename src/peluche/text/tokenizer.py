@@ -179,7 +179,7 @@ class Tokenizer:
         the text, but for whitespace at its ends that the tokenizer drops.
         """
         try:
-            encoding = self._rust.encode(text)
+            encoding = self._rust.encode(text, add_special_tokens=False)
         except TypeError:
             _refuse_surrogates([text])
             raise
