@@ -53,6 +53,7 @@ def shape(model: TextModel) -> TextShape:
         heads=config.heads if _stack(model) is not None else 0,
         width=model.config.hidden if isinstance(model, RecurrentLM) else config.d_model,
         experts=0 if experts is None else experts.count,
+        active=0 if experts is None else experts.active,
         vocabulary=model.vocabulary,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )

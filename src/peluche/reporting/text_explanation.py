@@ -16,13 +16,18 @@ from peluche.tasks.perplexity import TextLikelihood
 
 @dataclass(frozen=True)
 class TextShape:
-    """The sizes of the model; `heads` and `experts` are 0 where there are none."""
+    """The sizes of the model; `heads` and `experts` are 0 where there are none.
+
+    Attributes:
+        active: experts that a token is given to.
+    """
 
     kind: str
     layers: int
     heads: int
     width: int
     experts: int
+    active: int
     vocabulary: int
     parameters: int
 

@@ -31,7 +31,6 @@ def render_text_page(explanation: TextExplanation) -> str:
         "lens": explanation.lens and "What each layer would say",
         "experts": explanation.routing and "Which expert takes which token",
     }
-    gates = explanation.routing and explanation.routing[0].gates
     return (
         environment()
         .get_template("explain_text.html.j2")
@@ -39,7 +38,6 @@ def render_text_page(explanation: TextExplanation) -> str:
             **vars(explanation),
             notes=explanation.notes,
             family=_FAMILIES[explanation.model.kind],
-            active=int((np.asarray(gates) > 0).sum(1).max()) if len(gates) else 0,
             sections=[(name, title) for name, title in sections.items() if title],
             version=peluche.__version__,
             style=assets("base.css", "explain.css", "explain_text.css"),
