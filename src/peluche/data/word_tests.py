@@ -14,7 +14,7 @@ from peluche.data.locate import provide
 from peluche.data.readers import display_name, read_lines
 from peluche.data.selection import SkipReport
 from peluche.data.sources import Encoding
-from peluche.data.texts import found
+from peluche.data.text_parts import found
 from peluche.errors import DataError
 
 
