@@ -11,7 +11,7 @@ import torch
 from explain_models import READERS, TEXT, make_reader
 from torch.nn import functional as F
 
-from peluche.errors import ConfigError, DataError
+from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.models.encoder import Encoder
 from peluche.models.recurrent_lm import RecurrentLM
 from peluche.models.state_space_lm import StateSpaceLM
@@ -242,6 +242,13 @@ def test_a_text_over_the_context_is_cut_and_it_is_said(name, longest):
 def test_an_empty_text_is_refused(text):
     with pytest.raises(DataError, match="the text to explain is empty"):
         explain_text(make_reader("decoder"), text)
+
+
+def test_damaged_weights_are_refused():
+    task = make_reader.__wrapped__("decoder")
+    task.model.decoder.blocks[1].feed_forward.down.weight.data[0, 0] = torch.nan
+    with pytest.raises(CheckpointError, match="weights are damaged"):
+        explain_text(task, TEXT)
 
 
 def test_one_token_has_candidates_and_no_score():

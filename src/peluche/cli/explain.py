@@ -45,7 +45,12 @@ def explain(
     from peluche.tasks.load import load_task, task_of
 
     source = open_source(model)
-    options = {"beams": beams, "layers": layers, "heads": heads, "tokens": tokens}
+    options: dict[str, object] = {
+        "beams": beams,
+        "layers": layers,
+        "heads": heads,
+        "tokens": tokens,
+    }
     _check(task_of(source), options)
     view = View(_numbers(layers, "layers"), _numbers(heads, "heads"), tokens or 512, candidates)
     loaded = load_task(model, weights=weights, **({} if beams is None else {"beams": beams}))

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from peluche.errors import ConfigError, DataError
+from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.generation.search import never_said
 from peluche.metrics import perplexity
 from peluche.metrics.perplexity import BitsPerByte
@@ -24,7 +24,7 @@ from peluche.tasks.embed import Embedder
 from peluche.tasks.fill import Filler
 from peluche.tasks.modes import evaluating
 from peluche.tasks.perplexity import TextLikelihood
-from peluche.text.tokenizer import MASK, Tokenizer
+from peluche.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 
@@ -62,6 +62,7 @@ def explain_text(
     does it. A text that is longer than `view.tokens`, or than the model can read, is cut there.
 
     Raises:
+        CheckpointError: the model computes what is not a number.
         ConfigError: there are no such layers or heads.
         DataError: the text is empty.
     """
@@ -74,10 +75,16 @@ def explain_text(
     with evaluating(model):
         with tracing(insides.kept(layers)) as trace:
             model.hidden(torch.tensor([ids], device=next(model.parameters()).device))
+        states = insides.states(model, trace)
+        if not bool(states[shape.layers].isfinite().all()):
+            raise CheckpointError(
+                "what leaves the last layer is not a number: the model's weights are damaged",
+                remedy="copy the model again, or give other weights of the run",
+            )
         lens: tuple[LensLayer, ...] = ()
         predictions: tuple[Prediction | None, ...] = ()
         if says:
-            actual, states = _actual(model, tokenizer, ids), insides.states(model, trace)
+            actual = _actual(model, tokenizer, ids)
             lens = _lens(model, states, actual, view.layers)
             rows = (
                 _hidden_in_turn(model, tokenizer, ids)
@@ -111,18 +118,11 @@ def _read(
 ) -> tuple[tuple[Token, ...], int, int]:
     """What the model reads of a text, how many tokens it does not, and the characters it reads."""
     tokenizer, longest = task.tokenizer, task.model.longest
-    found: list[tuple[Token, int]] = []
-    parts, start = text.split(MASK) if isinstance(task, Filler) else [text], 0
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        # The space before a word belongs to its first token, so to what is hidden.
-        for piece in tokenizer.pieces(part if last else part.rstrip(" ")):
-            token = Token(piece.text, piece.id, piece.unknown, None)
-            found.append((token, start + piece.end))
-        start += len(part)
-        if not last:
-            start += len(MASK)
-            found.append((Token(MASK, tokenizer.mask_id, False, None), start))
+    found = (
+        task.pieces(text)
+        if isinstance(task, Filler) and tokenizer.mask_id >= 0
+        else tokenizer.pieces(text)
+    )
     if not text.strip() or not found:
         raise DataError(
             "the text to explain is empty", remedy='give one in quotes, e.g. "The teddy bear"'
@@ -131,13 +131,13 @@ def _read(
     room = min(most, longest or most) - len(frame) + 1
     if room < 1:
         raise ConfigError(f"{most} tokens leave no room for a text", remedy="--tokens")
-    read = [token for token, _ in found[:room]]
+    read = [Token(piece.text, piece.id, piece.unknown, None) for piece in found[:room]]
     place = frame.index(-1)
     before, after = (
         [Token(tokenizer.token(number), number, False, None) for number in side]
         for side in (frame[:place], frame[place + 1 :])
     )
-    return (*before, *read, *after), max(len(found) - room, 0), found[:room][-1][1]
+    return (*before, *read, *after), max(len(found) - room, 0), found[:room][-1].end
 
 
 def _shown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from peluche.models.encoder import Encoder
 from peluche.tasks.evaluation import Evaluation
 from peluche.tasks.modes import evaluating
 from peluche.tasks.texts import TextTask
+from peluche.text.pieces import Piece
 from peluche.text.tokenizer import MASK, Tokenizer
 
 
@@ -85,18 +87,26 @@ class Filler(TextTask):
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    def pieces(self, text: str) -> list[Piece]:
+        """The tokens of a text with their places in it, [MASK] among them."""
+        found, start = [], 0
+        for place in [*(match.span() for match in re.finditer(re.escape(MASK), text)), None]:
+            part = text[start : None if place is None else place[0]]
+            # The space before a word belongs to its first token, so to what is hidden.
+            read = part if place is None else part.rstrip(" ")
+            for piece in self.tokenizer.pieces(read):
+                found.append(piece._replace(start=start + piece.start, end=start + piece.end))
+            if place is not None:
+                found.append(Piece(MASK, self.tokenizer.mask_id, *place, False))
+                start = place[1]
+        return found
+
     def _encode(self, text: str) -> list[int]:
-        parts = text.split(MASK)
-        if len(parts) == 1:
+        if MASK not in text:
             raise DataError(
                 f"there is no {MASK} in the text", where=f"'{text[:40]}'", remedy=f"write {MASK}"
             )
-        # The space before a word belongs to its first token, so to what is hidden.
-        encoded = self.tokenizer.encode_batch(
-            [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
-        )
-        ids = [token for part in encoded for token in (*part, self.tokenizer.mask_id)][:-1]
-        ids = self.tokenizer.around(ids)
+        ids = self.tokenizer.around([piece.id for piece in self.pieces(text)])
         longest = self.model.longest
         if longest is not None and len(ids) > longest:
             raise DataError(
