@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def render_text_page(explanation: TextExplanation) -> str:
 
 def _packed(explanation: TextExplanation) -> dict[str, Any]:
     """The numbers of `as_json`, attention as text: there may be a million weights."""
-    values = explanation.as_json()
+    values = replace(explanation, attention=()).as_json()
+    values["notes"] = explanation.notes
     values["attention"] = [
         {
             "layer": layer.layer,
