@@ -216,6 +216,19 @@ def test_the_command_makes_the_same_recipe(run):
     assert load_recipe(config).model_dump(mode="json") == run.config
 
 
+@pytest.mark.parametrize("balance", [{}, {"balance": 1.1}])
+def test_the_load_of_experts_is_drawn_if_it_was_logged(run, balance):
+    log_start(run)
+    log_steps(run, 0, 20)
+    assert "Load of experts" not in page_of(run).text
+    loads = {"busiest": 1.75, "idlest": 0.25, **balance}
+    run.log({"event": "step", "step": 40, "loss": 1.0, "tokens": 9, "seconds": 1.0, **loads})
+    text = page_of(run).text
+    assert "Load of experts" in text
+    assert "busiest 1.75 least busy 0.25" in text
+    assert ("balance term 1.1" in text) == bool(balance)
+
+
 def test_a_link_to_the_explanation(run):
     assert "explain.html" not in [value for _, value in page_of(run).attributes]
     (run.report_path / "explain.html").touch()
@@ -253,6 +266,7 @@ def test_a_page_that_cannot_be_written(run):
         ("bleu", 99.0, "better"),
         ("ter", 99.0, "missed"),
         ("ter", 97.0, "better"),
+        ("bits_per_byte", 99.0, "missed"),
     ],
 )
 def test_verdicts(metric, score, verdict):

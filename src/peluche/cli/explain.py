@@ -1,16 +1,13 @@
-"""`peluche explain`: one sentence's way through a model, as a page, as pictures or as JSON."""
+"""`peluche explain`: one text's way through a model, as a page, as pictures or as JSON."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
-
-if TYPE_CHECKING:
-    from peluche.tasks.word_vectors import WordVectors
 
 
 def register(app: typer.Typer) -> None:
@@ -18,37 +15,48 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    run: Annotated[str, Argument(help="A run directory, or the name of one in ./runs.")],
-    sentence: Annotated[str, Argument(help="The sentence to follow, in quotes.")],
+    model: Annotated[str, Argument(help="a run, a GGUF file, a Hugging Face folder, or a name")],
+    text: Annotated[str, Argument(help="the text to follow, in quotes; - for standard input")],
     output: Annotated[
-        Path | None, Option(help="The page to write; report/explain.html in the run unless given.")
+        Path | None,
+        Option(help="the page; report/explain.html of a run, else ./explain.html, if not given"),
     ] = None,
     as_json: Annotated[
-        bool, Option("--json", help="Print the numbers as one JSON object; no page.")
+        bool, Option("--json", help="print the numbers as one JSON object; no page")
     ] = False,
     pictures: Annotated[
-        Path | None, Option(help="Folder to write heat maps to as well, as PNG and SVG.")
+        Path | None, Option(help="folder to write pictures to as well, as PNG and SVG")
     ] = None,
-    beams: Annotated[
-        int | None, Option(help="Hypotheses that beam search follows; the run's unless given.")
-    ] = None,
-    weights: Annotated[str, Option(help="Which weights of the run: model, best, ...")] = "model",
+    candidates: Annotated[int, Option(min=1, help="most probable tokens at each place")] = 8,
+    beams: Annotated[int | None, Option(help="hypotheses of a translation's search")] = None,
+    layers: Annotated[str | None, Option(help="of a text: only these, such as 1,4-6")] = None,
+    heads: Annotated[str | None, Option(help="of a text: only these, such as 1,4-6")] = None,
+    tokens: Annotated[int | None, Option(min=1, help="of a text: so many at most (512)")] = None,
+    weights: Annotated[str, Option(help="which weights of a run: model, best, …")] = "model",
 ) -> None:
-    """Follow one sentence through a model, step by step, on one web page."""
+    """Follow one text through a model, step by step, on one web page."""
     from peluche.cli.terminal import say
-    from peluche.hub.resolve import resolve
-    from peluche.reporting.explain import PAGE
-    from peluche.reporting.explain import explain as follow
+    from peluche.data.readers import read_text
+    from peluche.hub.resolve import open_source
+    from peluche.hub.run import RunDirectory
+    from peluche.reporting.explain import PAGE, explain_task
+    from peluche.reporting.explain_text import View
     from peluche.reporting.page import write_page
-    from peluche.tasks.load import load_translator, load_vectors, task_of
+    from peluche.tasks.load import load_task, task_of
 
-    page = output or resolve(run).report_path / PAGE
-    if task_of(resolve(run)) == "word_vectors":
-        _explain_words(load_vectors(run, weights=weights), sentence, as_json, pictures, page)
-        return
-    translator = load_translator(run, weights=weights)
-    decoding = translator.options(beams=beams)
-    explanation = follow(translator.model, translator.tokenizer, sentence, decoding=decoding)
+    source = open_source(model)
+    options: dict[str, object] = {
+        "beams": beams,
+        "layers": layers,
+        "heads": heads,
+        "tokens": tokens,
+    }
+    _check(task_of(source), options)
+    view = View(_numbers(layers, "layers"), _numbers(heads, "heads"), tokens or 512, candidates)
+    loaded = load_task(model, weights=weights, **({} if beams is None else {"beams": beams}))
+    explanation = explain_task(loaded, read_text("-") if text == "-" else text, view)
+    for note in getattr(explanation, "notes", ()):
+        say(note)
     if pictures is not None:
         from peluche.reporting.pictures import write_pictures
 
@@ -57,28 +65,32 @@ def explain(
     if as_json:
         print(json.dumps(explanation.as_json(), ensure_ascii=False))
         return
+    page = output or (source.report_path / PAGE if isinstance(source, RunDirectory) else Path(PAGE))
     write_page(explanation, page)
-    say(f"'{explanation.target.text}': open this page in a browser")
+    translation = getattr(explanation, "target", None)
+    say(("" if translation is None else f"'{translation.text}': ") + "open this page in a browser")
     print(page)
 
 
-def _explain_words(
-    vectors: WordVectors, sentence: str, as_json: bool, pictures: Path | None, page: Path
-) -> None:
-    """The same for word2vec, whose pictures are of the words of the sentence."""
-    from peluche.cli.terminal import say
-    from peluche.reporting.explain_words import explain_words
-    from peluche.reporting.figures import save_figures
-    from peluche.reporting.word_page import write_word_page
-    from peluche.reporting.word_pictures import draw_word_pictures
+def _check(task: str, options: dict[str, object]) -> None:
+    """Refuse options that this kind of model makes no use of."""
+    from peluche.errors import ConfigError
 
-    explanation = explain_words(vectors, sentence)
-    if pictures is not None:
-        written = save_figures(draw_word_pictures(explanation), pictures)
-        say(f"{len(written)} pictures are in {pictures}")
-    if as_json:
-        print(json.dumps(explanation.as_json(), ensure_ascii=False))
-        return
-    write_word_page(explanation, page)
-    say("open this page in a browser")
-    print(page)
+    of_texts = {"layers", "heads", "tokens"}
+    known = {"translation": {"beams"}, "word_vectors": set()}.get(task, of_texts)
+    for name, value in options.items():
+        if value is not None and name not in known:
+            raise ConfigError(f"--{name} has no meaning for {task}", remedy=f"drop --{name}")
+
+
+def _numbers(text: str | None, name: str) -> list[int] | None:
+    """`1,4-6` as numbers."""
+    from peluche.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+        return [number for first, *rest in ends for number in range(first, [first, *rest][-1] + 1)]
+    except ValueError:
+        raise ConfigError(f"'{text}' are no numbers", remedy=f"--{name} 1,4-6") from None

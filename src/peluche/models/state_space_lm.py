@@ -108,6 +108,7 @@ class StateSpaceLM(LanguageModel):
         for layer, (block, before) in enumerate(zip(self._blocks(), carried, strict=True)):
             with scope(str(layer)):
                 hidden, remembered = block(hidden, documents, before)
+                record("output", hidden)
             after.append(remembered)
         return hidden, after
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from peluche.config import Config
 from peluche.nn.feedforward import ACTIVATIONS, GATED, ActivationKind
-from peluche.nn.trace import record
+from peluche.nn.trace import is_tracing, record
 
 
 class ExpertsConfig(Config):
@@ -150,7 +150,6 @@ class Experts(nn.Module):
     def forward(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         rows = hidden.flatten(0, -2)
         routing = self.route(rows)
-        record("router", routing.logits)
         if _collecting is not None:
             _collecting.append(routing)
         # Choices in order of experts; within one, in order of tokens.
@@ -159,6 +158,10 @@ class Experts(nn.Module):
         if self.config.capacity is not None:
             order, counts = self._within_capacity(order, counts, len(rows))
         token = order // self.config.active
+        if is_tracing():
+            gates = torch.zeros_like(routing.logits)
+            gates[token, routing.chosen.flatten()[order]] = routing.weights.flatten()[order]
+            record("gates", gates)
         weight = routing.weights.flatten()[order, None].to(rows.dtype)
         said = self._experts(rows[token], counts.cumsum(0).int()) * weight
         mixed = torch.zeros_like(rows).index_add(0, token, said)

@@ -6,18 +6,23 @@ both do nothing, so that training and generation pay one comparison for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor
 
 
 class Trace(dict[str, Tensor]):
-    """Tensors by dotted name, e.g. `encoder.0.self_attention.weights`, in the order recorded."""
+    """Tensors by dotted name, e.g. `encoder.0.self_attention.weights`, in the order recorded.
 
-    def __init__(self) -> None:
+    Args:
+        keep: says of a name whether to keep what goes by it; all if not given.
+    """
+
+    def __init__(self, keep: Callable[[str], bool] | None = None) -> None:
         super().__init__()
         self.path: list[str] = []
+        self.keep = keep
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -32,10 +37,10 @@ _active: Trace | None = None
 
 
 @contextmanager
-def tracing() -> Iterator[Trace]:
-    """Record the insides of every forward pass in this block."""
+def tracing(keep: Callable[[str], bool] | None = None) -> Iterator[Trace]:
+    """Record the insides of every forward pass in this block; see `Trace`."""
     global _active
-    before, _active = _active, Trace()
+    before, _active = _active, Trace(keep)
     try:
         yield _active
     finally:
@@ -50,7 +55,9 @@ def is_tracing() -> bool:
 def record(name: str, tensor: Tensor) -> None:
     """Keep a detached copy of `tensor` under the current scope."""
     if _active is not None:
-        _active[".".join([*_active.path, name])] = tensor.detach().clone()
+        whole = ".".join([*_active.path, name])
+        if _active.keep is None or _active.keep(whole):
+            _active[whole] = tensor.detach().clone()
 
 
 def scope(name: str) -> AbstractContextManager[None]:

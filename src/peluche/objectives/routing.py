@@ -17,7 +17,8 @@ BALANCE, Z = "balance", "router_z"
 class RoutingTerms:
     """Terms `balance` (over the whole step, a mean over layers) and `router_z` (per token).
 
-    Metric `busiest` is the load of the busiest expert over an even share, a mean over layers.
+    Metrics `busiest` and `idlest` are the loads of the busiest and of the least busy expert over an
+    even share, means over layers.
     """
 
     def __init__(self, config: ExpertsConfig) -> None:
@@ -47,8 +48,10 @@ class RoutingTerms:
             even = torch.stack([routing.balance_loss(load) for routing, load in pairs]).mean()
             terms[BALANCE] = Term(even * share, 1.0, self.config.balance_weight)
         self._loads.append(loads * tokens)
-        busiest = float(loads.amax(1).mean()) * self.config.count
-        return Losses(terms, {**losses.metrics, "busiest": Metric(busiest * tokens, tokens)})
+        over_even = loads.sort(1).values.mean(0) * float(tokens * self.config.count)
+        shares = {"busiest": over_even[-1], "idlest": over_even[0]}
+        metrics = {name: Metric(float(share), tokens) for name, share in shares.items()}
+        return Losses(terms, {**losses.metrics, **metrics})
 
     def stepped(self, model: nn.Module) -> None:
         """After a step: even out what was chosen in it, where the balance is a bias."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from peluche.errors import ConfigError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.run import RunDirectory
 from peluche.models.encoder_decoder import EncoderDecoder
@@ -16,6 +18,8 @@ from peluche.nn.blocks import Block
 from peluche.nn.rotary import Rotary
 from peluche.nn.trace import Trace, tracing
 from peluche.reporting.explain_recurrent import RecurrentExplanation, explain_recurrent
+from peluche.reporting.explain_text import View, explain_text
+from peluche.reporting.explain_words import explain_words
 from peluche.reporting.explanation import (
     Explanation,
     Head,
@@ -26,12 +30,42 @@ from peluche.reporting.explanation import (
     Token,
 )
 from peluche.reporting.following import as_matrix, decoding_steps, follow_search
-from peluche.reporting.page import write_page
+from peluche.reporting.page import AnyExplanation, write_page
 from peluche.reporting.words import align, beginning
+from peluche.tasks.complete import Completer
+from peluche.tasks.embed import Embedder
+from peluche.tasks.fill import Filler
 from peluche.tasks.translate import Translator
+from peluche.tasks.word_vectors import WordVectors
 from peluche.text.tokenizer import Tokenizer
 
 PAGE = "explain.html"
+
+
+def explain_task(task: Any, text: str, view: View = View()) -> AnyExplanation:
+    """Follow a text through whatever does a task, as `peluche.load` gives it.
+
+    Raises:
+        ConfigError: there is no explanation of such a task, or not of these layers and heads.
+        DataError: the text is empty, or too long where it is not cut.
+    """
+    if isinstance(task, Translator):
+        return explain(
+            task.model,
+            task.tokenizer,
+            text,
+            decoding=task.decoding,
+            candidates=view.candidates,
+        )
+    if isinstance(task, WordVectors):
+        return explain_words(task, text, candidates=view.candidates)
+    if isinstance(task, (Completer, Filler, Embedder)):
+        return explain_text(task, text, view)
+    raise ConfigError(
+        "this model classifies, tags or parses; only translators, word vectors, language models "
+        "and encoders can be explained",
+        remedy="use its own verb, which says how sure it is with --json",
+    )
 
 
 def explain(

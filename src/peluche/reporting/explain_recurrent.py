@@ -25,7 +25,8 @@ class Signal:
     """One quantity of a recurrent layer, token by token.
 
     Attributes:
-        name: hidden, cell, candidate, or a gate: input, reset, update, forget, output.
+        name: hidden, cell, candidate, or a gate: input, reset, update, forget, output; kept of a
+            state space.
         gate: whether values lie between 0, shut, and 1, open.
         values: (tokens, width).
     """
@@ -43,7 +44,8 @@ class CarriedLayer:
         layer: from 0.
         direction: forward or backward.
         change: per token, how much of the state is new: ‖h − h'‖ / (‖h‖ + ‖h'‖), where h' is the
-            state before; 0 if it stays, 1 if it turns round.
+            state before; 0 if it stays, 1 if it turns round. Empty if there is no state among the
+            signals.
     """
 
     layer: int
@@ -136,12 +138,12 @@ def explain_recurrent(
         target=target,
         written=(beginning(tokenizer), *target.tokens[:-1]),
         encoder=tuple(
-            _layer([encoder], "encoder", layer, direction, None)
+            carried_layer([encoder], "encoder", layer, direction, None)
             for layer in range(model.encoder.layers)
             for direction in ("forward", "backward")[: model.encoder.directions]
         ),
         decoder=tuple(
-            _layer(traces, "decoder", layer, "forward", starts[layer])
+            carried_layer(traces, "decoder", layer, "forward", starts[layer])
             for layer in range(model.decoder.recurrent.layers)
         ),
         attention=attention,
@@ -155,9 +157,10 @@ def explain_recurrent(
     )
 
 
-def _layer(
+def carried_layer(
     traces: Sequence[Trace], side: str, layer: int, direction: str, start: Matrix | None
 ) -> CarriedLayer:
+    """What a layer carried through one trace after another, from `start`, or from zeros."""
     prefix = f"{side}.{layer}.{direction}."
     names = [name.removeprefix(prefix) for name in traces[0] if name.startswith(prefix)]
     signals = [

@@ -209,9 +209,11 @@ class Explanation:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, tuples and arrays as plain values; see `Explanation.as_json`."""
+    """Dataclasses, named tuples, tuples and arrays as plain values; see `Explanation.as_json`."""
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-
-from markupsafe import Markup, escape
 
 import peluche
 from peluche import files
 from peluche.reporting.explain_recurrent import RecurrentExplanation
+from peluche.reporting.explain_words import WordExplanation
 from peluche.reporting.explanation import Explanation
-from peluche.reporting.rendering import assets, environment
+from peluche.reporting.rendering import assets, environment, inert_json
+from peluche.reporting.text_explanation import TextExplanation
+from peluche.reporting.text_page import render_text_page
+
+AnyExplanation = Explanation | RecurrentExplanation | WordExplanation | TextExplanation
 
 _SECTIONS = [
     ("tokens", "Tokens and ids"),
@@ -41,10 +43,16 @@ _RECURRENT_SECTIONS = [
 _CELLS = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 
 
-def render_page(explanation: Explanation | RecurrentExplanation) -> str:
+def render_page(explanation: AnyExplanation) -> str:
     """The page as HTML: styles, script and numbers inside, nothing fetched."""
+    if isinstance(explanation, TextExplanation):
+        return render_text_page(explanation)
+    if isinstance(explanation, WordExplanation):
+        # Drawing takes long to import, and the other pages draw themselves.
+        from peluche.reporting.word_page import render_word_page
+
+        return render_word_page(explanation)
     templates = environment()
-    templates.filters["piece"] = _piece
     if isinstance(explanation, RecurrentExplanation):
         alignment = [("alignment", "Which word came from where")] if explanation.alignment else []
         return templates.get_template("explain_recurrent.html.j2").render(
@@ -53,8 +61,8 @@ def render_page(explanation: Explanation | RecurrentExplanation) -> str:
             sections=[*_RECURRENT_SECTIONS, *alignment],
             version=peluche.__version__,
             style=assets("base.css", "explain.css"),
-            script=assets("figures.js", "explain_recurrent.js"),
-            data=_inert_json(explanation),
+            script=assets("figures.js", "carried.js", "explain_recurrent.js"),
+            data=inert_json(explanation.as_json()),
         )
     return templates.get_template("explain.html.j2").render(
         **vars(explanation),
@@ -64,22 +72,10 @@ def render_page(explanation: Explanation | RecurrentExplanation) -> str:
         style=assets("base.css", "explain.css"),
         script=assets("figures.js", "explain.js"),
         formulas=templates.get_template("formulas.html.j2").module,
-        data=_inert_json(explanation),
+        data=inert_json(explanation.as_json()),
     )
 
 
-def write_page(explanation: Explanation | RecurrentExplanation, path: Path) -> None:
+def write_page(explanation: AnyExplanation, path: Path) -> None:
     """Write the page, with its folder."""
     files.write_text(path, render_page(explanation))
-
-
-def _piece(text: str) -> Markup:
-    """A token with its space marks toned down."""
-    mark = Markup('<span class="space">▁</span>')
-    return mark.join(escape(part) for part in text.split("▁"))
-
-
-def _inert_json(explanation: Explanation | RecurrentExplanation) -> Markup:
-    """JSON that cannot end the script element it stands in, whatever the sentence says."""
-    text = json.dumps(explanation.as_json(), separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))

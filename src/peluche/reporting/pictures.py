@@ -6,29 +6,36 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
-from peluche.reporting.explain_recurrent import CarriedLayer, RecurrentExplanation
-from peluche.reporting.explanation import Explanation, Head, Matrix, Stack, Token
-from peluche.reporting.figures import SIGNED, WEIGHTS, save_figures
+from peluche.reporting.explain_recurrent import RecurrentExplanation
+from peluche.reporting.explain_words import WordExplanation
+from peluche.reporting.explanation import Head, Stack, Token
+from peluche.reporting.figures import SIGNED, save_figures
+from peluche.reporting.page import AnyExplanation
+from peluche.reporting.panels import draw_panels, draw_signals, name_rows
+from peluche.reporting.text_explanation import TextExplanation
+from peluche.reporting.text_pictures import draw_text_pictures
+from peluche.reporting.word_pictures import draw_word_pictures
 
-HEADS_ACROSS = 4
 
-
-def write_pictures(explanation: Explanation | RecurrentExplanation, folder: Path) -> list[Path]:
+def write_pictures(explanation: AnyExplanation, folder: Path) -> list[Path]:
     """Write every picture of `draw_pictures` as PNG and SVG; returns the files."""
     return save_figures(draw_pictures(explanation), folder)
 
 
-def draw_pictures(
-    explanation: Explanation | RecurrentExplanation,
-) -> Iterator[tuple[str, Figure]]:
+def draw_pictures(explanation: AnyExplanation) -> Iterator[tuple[str, Figure]]:
     """Name and figure of each: the encoder's input, attention per layer, and the alignment.
 
-    Of a recurrent model: what each layer carries, and the alignment if there is attention.
+    Of a recurrent model: what each layer carries, and the alignment if there is attention. Of
+    word vectors and of language models, see `draw_word_pictures` and `draw_text_pictures`.
     """
+    if isinstance(explanation, WordExplanation):
+        yield from draw_word_pictures(explanation)
+        return
+    if isinstance(explanation, TextExplanation):
+        yield from draw_text_pictures(explanation)
+        return
     if isinstance(explanation, RecurrentExplanation):
         yield from _draw_recurrent(explanation)
         return
@@ -49,7 +56,7 @@ def draw_pictures(
         yield f"decoder-layer-{number}-cross", figure
     yield (
         "alignment",
-        _draw_panels(
+        draw_panels(
             "Cross-attention between words, mean of heads",
             {f"layer {n}": matrix for n, matrix in enumerate(explanation.alignment, start=1)},
             explanation.target.words,
@@ -68,41 +75,18 @@ def _draw_recurrent(explanation: RecurrentExplanation) -> Iterator[tuple[str, Fi
             title = f"{side.capitalize()}, layer {layer.layer + 1}, {layer.direction}"
             yield (
                 f"{side}-layer-{layer.layer + 1}-{layer.direction}",
-                _draw_signals(title, layer, [token.text for token in tokens]),
+                draw_signals(title, layer, [token.text for token in tokens]),
             )
     if explanation.alignment:
         yield (
             "alignment",
-            _draw_panels(
+            draw_panels(
                 "Attention between words",
                 {explanation.model.attention: explanation.alignment[0]},
                 explanation.target.words,
                 explanation.source.words,
             ),
         )
-
-
-def _draw_signals(title: str, layer: CarriedLayer, names: Sequence[str]) -> Figure:
-    """State and gates of a layer, tokens down and units across."""
-    count = len(layer.signals)
-    figure = Figure((9, (0.7 + 0.2 * len(names)) * count), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(count, squeeze=False)
-    for axes, signal in zip(grid.flat, layer.signals, strict=True):
-        limit = 1.0 if signal.gate else max(float(np.abs(signal.values).max()), 1e-9)
-        image = axes.imshow(
-            signal.values,
-            cmap=WEIGHTS if signal.gate else SIGNED,
-            vmin=0 if signal.gate else -limit,
-            vmax=limit,
-            aspect="auto",
-            interpolation="nearest",
-        )
-        axes.set_title(signal.name + " gate" * signal.gate, loc="left", fontsize=10)
-        _name_rows(axes, names)
-        figure.colorbar(image, ax=axes)
-    axes.set_xlabel("unit")
-    return figure
 
 
 def _draw_input(stack: Stack) -> Figure:
@@ -121,7 +105,7 @@ def _draw_input(stack: Stack) -> Figure:
             matrix, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
         )
         axes.set_title(title, loc="left", fontsize=10)
-        _name_rows(axes, [token.text for token in stack.tokens])
+        name_rows(axes, [token.text for token in stack.tokens])
     axes.set_xlabel("feature")
     figure.colorbar(image, ax=grid, shrink=0.5, aspect=30)
     return figure
@@ -130,42 +114,9 @@ def _draw_input(stack: Stack) -> Figure:
 def _draw_heads(
     title: str, heads: Sequence[Head], rows: Sequence[Token], columns: Sequence[Token]
 ) -> Figure:
-    return _draw_panels(
+    return draw_panels(
         title,
         {f"head {number}": head.weights for number, head in enumerate(heads, start=1)},
         [token.text for token in rows],
         [token.text for token in columns],
     )
-
-
-def _draw_panels(
-    title: str, panels: dict[str, Matrix], rows: Sequence[str], columns: Sequence[str]
-) -> Figure:
-    """Matrices of weights with the same rows and columns, side by side."""
-    across = min(HEADS_ACROSS, len(panels))
-    down = -(-len(panels) // across)
-    width, height = 1.0 + 0.2 * len(columns), 1.4 + 0.2 * len(rows)
-    figure = Figure((width * across + 1.2, height * down + 0.4), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(down, across, squeeze=False)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for number, (name, weights) in enumerate(panels.items()):
-        axes = grid.flat[number]
-        image = _draw_weights(axes, weights, columns)
-        _name_rows(axes, rows if number % across == 0 else [])
-        axes.set_title(name, fontsize=9)
-    figure.colorbar(image, ax=grid, shrink=0.7, label="weight")
-    return figure
-
-
-def _draw_weights(axes: Axes, weights: Matrix, columns: Sequence[str]) -> AxesImage:
-    axes.set_xticks(range(len(columns)), columns, rotation="vertical", fontsize=8, parse_math=False)
-    axes.tick_params(length=0)
-    return axes.imshow(weights, cmap=WEIGHTS, vmin=0, vmax=1, interpolation="nearest")
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    # A dollar sign in a token is a dollar sign, not a formula.
-    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
-    axes.tick_params(axis="y", length=0)

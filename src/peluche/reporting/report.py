@@ -165,6 +165,16 @@ def _charts(summary: RunSummary) -> list[Chart]:
             note="as unsure as a choice among so many tokens",
         ),
         line_chart(
+            "Load of experts",
+            [
+                Line("busiest", over(steps, "busiest")),
+                Line("least busy", over(steps, "idlest")),
+                Line("balance term", over(steps, "balance")),
+            ],
+            y_range=(0, 0),
+            note="1 is an even share, and an even balance; means over layers",
+        ),
+        line_chart(
             "Learning rate",
             [Line("rate", over(steps, "rate"))],
             y_range=(0, 0),

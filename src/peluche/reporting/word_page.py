@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import peluche
-from peluche import files
 from peluche.reporting.explain_words import WordExplanation
 from peluche.reporting.figures import SIGNED, as_data_address
 from peluche.reporting.rendering import assets, environment
@@ -27,11 +24,6 @@ def render_word_page(explanation: WordExplanation) -> str:
         version=peluche.__version__,
         style=assets("base.css", "explain_words.css"),
     )
-
-
-def write_word_page(explanation: WordExplanation, path: Path) -> None:
-    """Write the page, with its folder."""
-    files.write_text(path, render_word_page(explanation))
 
 
 def _colour(value: float) -> str:

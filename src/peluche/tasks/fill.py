@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from peluche.models.encoder import Encoder
 from peluche.tasks.evaluation import Evaluation
 from peluche.tasks.modes import evaluating
 from peluche.tasks.texts import TextTask
+from peluche.text.pieces import Piece
 from peluche.text.tokenizer import MASK, Tokenizer
 
 
@@ -50,8 +52,8 @@ class FillingTask(TextTask):
             DataError: a text has no [MASK].
         """
 
-    def encoded_parts(self, text: str) -> list[list[int]]:
-        """Ids of what stands before, between and after the [MASK]s of a text.
+    def parts(self, text: str) -> list[str]:
+        """What stands before, between and after the [MASK]s of a text.
 
         Raises:
             DataError: there is none.
@@ -62,7 +64,7 @@ class FillingTask(TextTask):
                 f"there is no {MASK} in the text", where=f"'{text[:40]}'", remedy=f"write {MASK}"
             )
         # The space before a word belongs to its first token, so to what is hidden.
-        return self.tokenizer.encode_batch([*(part.rstrip(" ") for part in parts[:-1]), parts[-1]])
+        return [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
 
 
 class Filler(FillingTask):
@@ -114,11 +116,23 @@ class Filler(FillingTask):
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    def pieces(self, text: str) -> list[Piece]:
+        """The tokens of a text with their places in it, [MASK] among them."""
+        found, start = [], 0
+        for place in [*(match.span() for match in re.finditer(re.escape(MASK), text)), None]:
+            part = text[start : None if place is None else place[0]]
+            # The space before a word belongs to its first token, so to what is hidden.
+            read = part if place is None else part.rstrip(" ")
+            for piece in self.tokenizer.pieces(read):
+                found.append(piece._replace(start=start + piece.start, end=start + piece.end))
+            if place is not None:
+                found.append(Piece(MASK, self.tokenizer.mask_id, *place, False))
+                start = place[1]
+        return found
+
     def _encode(self, text: str) -> list[int]:
-        ids = [
-            token for part in self.encoded_parts(text) for token in (*part, self.tokenizer.mask_id)
-        ][:-1]
-        ids = self.tokenizer.around(ids)
+        self.parts(text)  # refuses a text without any
+        ids = self.tokenizer.around([piece.id for piece in self.pieces(text)])
         longest = self.model.longest
         if longest is not None and len(ids) > longest:
             raise DataError(

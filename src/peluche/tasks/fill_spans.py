@@ -61,7 +61,7 @@ class SpanFiller(FillingTask):
             return [self._fill(text, config) for text in texts]
 
     def _fill(self, text: str, config: DecodingConfig) -> list[list[Candidate]]:
-        parts = self.encoded_parts(text)
+        parts = self.tokenizer.encode_batch(self.parts(text))
         sentinels = sentinel_ids(self.tokenizer, len(parts) - 1)
         after = [*sentinels, self.tokenizer.eos_id]
         request = Request(

@@ -26,11 +26,6 @@ function spotlight(askingSide, asking, offeringSide, weights) {
   };
   lit();
 }
-function shade(chip, weight) {
-  const rgb = colour(weight, "weight", 1);
-  chip.style.background = css(rgb);
-  chip.style.color = inkOn(rgb);
-}
 
 // ---- 2 embedding and position -------------------------------------------------------------
 
@@ -211,25 +206,18 @@ function attentionView(root, kinds, initial) {
 
   function drawOverview() {
     const { layers, title } = kind();
-    const label = (layer) => el("span", {}, `layer ${layer + 1}`);
     overview.replaceChildren(
       el("p", { class: "axes" }, `All heads at a glance (${title.toLowerCase()}, weights). Choose one.`),
-      el("div", { class: "grid", style: `grid-template-columns:auto repeat(${model.heads}, minmax(0, 4.25rem))` },
-        layers.flatMap((heads, layer) => [label(layer), ...heads.map((h, n) => el("button", {
-          type: "button", "aria-label": `layer ${layer + 1}, head ${n + 1}`, "data-layer": layer, "data-head": n,
-          onclick: () => {
-            Object.assign(state, { layer, head: n });
-            layerSlider.set(layer);
-            headSlider.set(n);
-            changed();
-          },
-        }, pixels(h.weights, "weight", 1, masked)))])));
+      headGrid(layers.map((heads, layer) => ({ layer, heads: heads.map((h, head) => ({ head, weights: h.weights })) })),
+        masked, (layer, head) => {
+          Object.assign(state, { layer, head });
+          layerSlider.set(layer);
+          headSlider.set(head);
+          changed();
+        }));
     markOverview();
   }
-  function markOverview() {
-    for (const button of overview.querySelectorAll("button"))
-      button.setAttribute("aria-pressed", Number(button.dataset.layer) === state.layer && Number(button.dataset.head) === state.head);
-  }
+  function markOverview() { markHead(overview, state.layer, state.head); }
   function draw() { drawStage(); drawOverview(); }
   views.push(draw);
   return {
@@ -303,10 +291,6 @@ function stepView(attention) {
       shade(chip, looks[j]);
       return chip;
     });
-    const bar = (candidate, place) => el("li", { class: candidate.id === chosen.id ? "said" : null },
-      el("b", { title: candidate.token }, ...piece(candidate.token)), el("i", { style: `width:${Math.max(0.1, 100 * candidate.probability)}%` }),
-      el("span", {}, percent(candidate.probability)));
-    const listed = candidates.some((candidate) => candidate.id === chosen.id);
     holder.replaceChildren(
       el("div", {},
         el("h4", {}, "Written so far, and the token chosen now"),
@@ -318,7 +302,7 @@ function stepView(attention) {
         el("p", {}, `${step ? `All ${step + 1} tokens so far together: probability` : "Probability"} ${number(Math.exp(log_probability), 3)}, log-probability ${number(log_probability)}.`)),
       el("div", {},
         el("h4", {}, "Most probable next tokens"),
-        el("ol", { class: "bars" }, candidates.map(bar), listed ? null : bar(chosen)),
+        bars(candidates, chosen),
         rank > 1 ? el("p", {}, `The chosen token is number ${rank} here: ` + (step < steps.length - 1
           ? "the sentence as a whole scores best this way."
           : "the sentence as a whole scores best if it ends now, or it has reached the longest length allowed.")) : null));
@@ -512,19 +496,7 @@ stepView(inDecoder);
 beamView();
 alignmentView();
 
-function drawAll() {
-  paint();
-  views.forEach((draw) => draw());
-  lit();
-}
-drawAll();
-darkMode.addEventListener("change", drawAll);
-let known = innerWidth;
-let waiting;
-addEventListener("resize", () => {
-  clearTimeout(waiting);
-  waiting = setTimeout(() => { if (innerWidth !== known) { known = innerWidth; drawAll(); } }, 120);
-});
+live(() => lit());
 
 const links = [...document.querySelectorAll("nav a")];
 const watcher = new IntersectionObserver((entries) => {

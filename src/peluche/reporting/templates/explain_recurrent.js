@@ -4,39 +4,6 @@ const { source, target, written, encoder, decoder, attention, steps, beam, align
 const barSource = [...byId("bar-source").children];
 const barTarget = [...byId("bar-target").children];
 
-function shade(chip, weight) {
-  const rgb = colour(weight, "weight", 1);
-  chip.style.background = css(rgb);
-  chip.style.color = inkOn(rgb);
-}
-
-// ---- state and gates ----------------------------------------------------------------------
-
-function carriedView(root, layers, tokens) {
-  let chosen = 0;
-  const holder = el("div", { class: "stage figures" });
-  const name = ({ layer, direction }) => `layer ${layer + 1}, ${direction}`;
-  function draw() {
-    const { signals, change } = layers[chosen];
-    holder.replaceChildren(...signals.map((signal) => strip({
-      title: signal.gate ? `${signal.name} gate` : signal.name,
-      names: tokens,
-      matrix: signal.values,
-      scale: signal.gate ? "weight" : "signed",
-      limit: signal.gate ? 1 : largest(signal.values),
-      bars: signal.name === "hidden" ? change : null,
-      describe: (i, j) => `${quoted(tokens[i])}, unit ${j + 1} of ${signal.values[i].length}\n` +
-        `${signal.name} ${number(signal.values[i][j])}\nnew in the state: ${percent(change[i])}`,
-    })));
-  }
-  const range = slider({
-    label: "Layer", max: layers.length - 1, value: 0, wide: true, say: (n) => name(layers[n]),
-    change: (n) => { chosen = n; draw(); },
-  });
-  root.append(el("div", { class: "controls" }, range.node), holder);
-  views.push(draw);
-}
-
 // ---- decoding -----------------------------------------------------------------------------
 
 function stepView() {
@@ -52,11 +19,6 @@ function stepView() {
   function goTo(to) { step = to; draw(); }
   function draw() {
     const { candidates, chosen, rank, log_probability } = steps[step];
-    const bar = (candidate) => el("li", { class: candidate.id === chosen.id ? "said" : null },
-      el("b", { title: candidate.token }, ...piece(candidate.token)),
-      el("i", { style: `width:${Math.max(0.1, 100 * candidate.probability)}%` }),
-      el("span", {}, percent(candidate.probability)));
-    const listed = candidates.some((candidate) => candidate.id === chosen.id);
     const looks = attention && source.tokens.map((token, j) => {
       const chip = el("li", { class: "chip", title: percent(attention[step][j]) }, ...piece(token.text));
       shade(chip, attention[step][j]);
@@ -76,7 +38,7 @@ function stepView() {
           `${number(Math.exp(log_probability), 3)}, log-probability ${number(log_probability)}.`)),
       el("div", {},
         el("h4", {}, "Most probable next tokens"),
-        el("ol", { class: "bars" }, candidates.map(bar), listed ? null : bar(chosen)),
+        bars(candidates, chosen),
         rank > 1 ? el("p", {}, `The chosen token is number ${rank} here: the sentence as a whole scores best this way.`) : null));
   }
   views.push(draw);
@@ -115,15 +77,4 @@ carriedView(byId("view-decoder"), decoder, written);
 beamView();
 alignmentView();
 
-function drawAll() {
-  paint();
-  views.forEach((draw) => draw());
-}
-drawAll();
-darkMode.addEventListener("change", drawAll);
-let known = innerWidth;
-let waiting;
-addEventListener("resize", () => {
-  clearTimeout(waiting);
-  waiting = setTimeout(() => { if (innerWidth !== known) { known = innerWidth; drawAll(); } }, 120);
-});
+live();

@@ -37,6 +37,8 @@ const factor = (value) => (value < 0 ? `(${number(value, 3)})` : number(value, 3
 // A token with its space marks toned down.
 const piece = (text, tag = "span") =>
   text.split(/(▁)/).filter(Boolean).map((part) => (part === "▁" ? el(tag, { class: "space" }, part) : part));
+// White space of byte-level tokens, which otherwise nobody sees.
+const visible = (text) => text.replace(/ /g, "▁").replace(/\n/g, "↵").replace(/\t/g, "⇥");
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const largest = (matrix) => Math.max(1e-9, ...matrix.map((row) => Math.max(...row.map(Math.abs))));
 const quoted = (token) => `“${token.text}”`;
@@ -85,6 +87,12 @@ function legend(scale, limit) {
   const ends = scale === "weight" ? ["0", number(limit, 3)] : [number(-limit, 3), number(limit, 3)];
   return el("span", { class: "legend" }, ends[0],
     el("i", { style: `background:linear-gradient(to right,${stops})` }), ends[1]);
+}
+
+function shade(chip, weight) {
+  const rgb = colour(weight, "weight", 1);
+  chip.style.background = css(rgb);
+  chip.style.color = inkOn(rgb);
 }
 
 // ---- tooltip ------------------------------------------------------------------------------
@@ -148,6 +156,16 @@ function stageSlider(names, value, change) {
   return range;
 }
 
+// Probabilities as bars; `chosen`, if there is one, is marked, and added where it is not listed.
+function bars(candidates, chosen = null) {
+  const bar = (candidate) => el("li", { class: candidate.id === chosen?.id ? "said" : null },
+    el("b", { title: candidate.token }, ...piece(visible(candidate.token))),
+    el("i", { style: `width:${Math.max(0.1, 100 * candidate.probability)}%` }),
+    el("span", {}, percent(candidate.probability)));
+  const listed = chosen === null || candidates.some((candidate) => candidate.id === chosen.id);
+  return el("ol", { class: "bars" }, candidates.map(bar), listed ? null : bar(chosen));
+}
+
 // ---- heat maps ----------------------------------------------------------------------------
 
 function pixels(matrix, scale, limit, hidden = () => false) {
@@ -172,9 +190,9 @@ function mini(values, limit) {
   return canvas;
 }
 // Tokens down, features across.
-function strip({ title, names, matrix, scale = "signed", limit = largest(matrix), row = -1, bars = null, describe, point = () => {} }) {
-  const height = names.length > 24 ? 13 : 19;
-  const canvas = pixels(matrix, scale, limit);
+// Rows too low for it have no names.
+function strip({ title, names, matrix, scale = "signed", limit = largest(matrix), row = -1, bars = null, describe, point = () => {}, height = names.length > 24 ? 13 : 19, hidden }) {
+  const canvas = pixels(matrix, scale, limit, hidden);
   const labels = names.map((token, i) => el("li", {
     style: `height:${height}px;line-height:${height}px`, class: i === row ? "on" : null, title: token.text,
   }, ...piece(token.text)));
@@ -222,7 +240,8 @@ function strip({ title, names, matrix, scale = "signed", limit = largest(matrix)
     `${title}: ${names.length} tokens, ${matrix[0].length} numbers each. Arrow keys read them.`);
   return el("figure", {},
     el("figcaption", { class: "caption-row" }, el("span", {}, title), legend(scale, limit)),
-    el("div", { class: bars ? "strip barred" : "strip" }, el("ol", { class: "names" }, labels), beside,
+    el("div", { class: bars ? "strip barred" : height < 10 ? "strip bare" : "strip" },
+      height < 10 ? null : el("ol", { class: "names" }, labels), beside,
       el("div", { class: "area", style: `height:${height * names.length}px` }, canvas, marker, cursor)));
 }
 // Tokens or words both ways. `width` is the room there is for it.
@@ -274,4 +293,33 @@ function table({ title, rows, columns, matrix, scale, limit, width, hidden = () 
       el("thead", {}, el("tr", {}, el("td", {}), heads)),
       el("tbody", {}, rows.map((_, i) => el("tr", { class: later(i) ? "later" : null }, sides[i], cells[i]))))),
     axes ? el("p", { class: "axes" }, ...axes) : null);
+}
+// The weights of all heads, small, as buttons. `layers` hold {layer, heads: [{head, weights}]}.
+function headGrid(layers, masked, choose) {
+  const most = Math.max(...layers.map(({ heads }) => heads.length));
+  const width = layers.length > 8 ? 2.4 : 4.25;
+  return el("div", { class: "grid", style: `grid-template-columns:auto repeat(${most}, minmax(0, ${width}rem))` },
+    layers.flatMap(({ layer, heads }) => [
+      el("span", { style: "grid-column:1" }, `layer ${layer + 1}`),
+      ...heads.map(({ head, weights }) => el("button", {
+        type: "button", "aria-label": `layer ${layer + 1}, head ${head + 1}`, "data-layer": layer, "data-head": head,
+        onclick: () => choose(layer, head),
+      }, pixels(weights, "weight", 1, masked)))]));
+}
+function markHead(grid, layer, head) {
+  for (const button of grid.querySelectorAll("button"))
+    button.setAttribute("aria-pressed", Number(button.dataset.layer) === layer && Number(button.dataset.head) === head);
+}
+
+// Draws all views, and again when colours or widths have changed.
+function live(after = () => {}) {
+  let known = innerWidth;
+  let waiting;
+  const draw = () => { paint(); views.forEach((view) => view()); after(); };
+  draw();
+  darkMode.addEventListener("change", draw);
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { if (innerWidth !== known) { known = innerWidth; draw(); } }, 120);
+  });
 }
