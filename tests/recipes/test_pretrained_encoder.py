@@ -99,7 +99,7 @@ def recipe(home, task="classification", data="texts.tsv", model="mlm", **changes
             "optimizer": {"lr": 2e-2},
             "schedule": {"kind": "constant", "warmup": 0},
             "training": {
-                "steps": 60, "evaluate_every": 60, "checkpoint_every": 60, "threads": 1
+                "steps": 40, "evaluate_every": 40, "checkpoint_every": 40, "threads": 1
             },
             **changes,
         }

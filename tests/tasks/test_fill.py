@@ -109,6 +109,31 @@ def test_the_command_line(run):
     assert "[MASK]" in peluche_("fill", str(run.path), "no mask here").stderr
 
 
+def test_what_follows_is_learnt_beside(corpus, tmp_path):
+    model = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32, "next_sentence": True}
+    training = {"steps": 6, "evaluate_every": 3, "log_every": 1, "threads": 1}
+    training["select"] = "next_sentence_accuracy"
+    config = recipe(corpus, model=model, training=training)
+    run, _ = train_recipe(config, tmp_path / "run")
+    steps = [event for event in run.events() if event["event"] == "step"]
+    assert all({"loss", "next_sentence"} <= step.keys() for step in steps)
+    evaluations = [event for event in run.events() if event["event"] == "evaluate"]
+    assert all(0 <= one["next_sentence_accuracy"] <= 100 for one in evaluations)
+    start = config.model.build(len(run.tokenizer())).state_dict()
+    learnt = run.load_weights()
+    assert not torch.equal(learnt["segments.weight"][1], start["segments.weight"][1])
+    assert learnt["relation.bias"].abs().sum() > 0
+    filler = peluche.load(run.path)
+    assert len(filler.fill(["the king has a [MASK]"])[0]) == 1
+    with pytest.raises(ConfigError, match=r"batching\.length 5 or more"):
+        recipe(corpus, model=model, batching={"length": 4})
+    one = tmp_path / "one.txt"
+    one.write_text("the king has a crown\n", encoding="utf-8")
+    data = {"train": {"path": str(one)}, "validation": {"path": str(one)}}
+    with pytest.raises(DataError, match="no two texts"):
+        train_recipe(recipe(corpus, model=model, data=data, training=training), tmp_path / "one")
+
+
 def test_what_does_not_go_together_is_refused(corpus, run):
     with pytest.raises(ConfigError, match=r"tokenizer\.special"):
         recipe(corpus, tokenizer={"kind": "wordpiece"})

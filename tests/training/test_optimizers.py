@@ -174,3 +174,20 @@ def test_what_is_no_optimizer_of_a_library(name, options, says):
 def test_a_name_belongs_to_a_library():
     with pytest.raises(ConfigError, match="name belongs to kind 'library'"):
         OptimizerConfig.parse({"kind": "adamw", "name": "torch.optim.NAdam"})
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "muon"])
+def test_parts_may_learn_slowly_or_not_at_all(kind):
+    model = make()
+    model.encoder.rate_share = 0.1
+    model.decoder.requires_grad_(False)
+    shared = {id(parameter) for parameter in model.encoder.parameters()}
+    optimizer = OptimizerConfig(kind=kind, lr=2.0).build(model)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert optimizer.param_groups[0]["lr"] == 2.0
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            assert id(parameter) not in rates
+        else:
+            assert rates[id(parameter)] == pytest.approx(0.2 if id(parameter) in shared else 2.0)
+    assert any(id(parameter) in rates for parameter in model.encoder.parameters())

@@ -140,10 +140,11 @@ class RunDirectory:
 
     def save_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Write tokenizer.json, and special.json if it was learnt elsewhere."""
-        self.save_part("tokenizer.json", tokenizer.save)
+        # The tokenizer comes last: where it is, all of it is.
         if tokenizer.special != OWN:
             text = json.dumps(tokenizer.special._asdict()) + "\n"
             self.save_part(SPECIAL, lambda path: _write_plain(path, text))
+        self.save_part("tokenizer.json", tokenizer.save)
 
     def tokenizer(self) -> Tokenizer:
         """Read tokenizer.json.

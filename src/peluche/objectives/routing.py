@@ -47,7 +47,8 @@ class RoutingTerms:
             pairs = zip(routings, everywhere, strict=True)
             even = torch.stack([routing.balance_loss(load) for routing, load in pairs]).mean()
             terms[BALANCE] = Term(even * share, 1.0, self.config.balance_weight)
-        self._loads.append(loads * tokens)
+        if torch.is_grad_enabled():  # what an evaluation chooses is not of the step
+            self._loads.append(loads * tokens)
         over_even = loads.sort(1).values.mean(0) * float(tokens * self.config.count)
         shares = {"busiest": over_even[-1], "idlest": over_even[0]}
         metrics = {name: Metric(float(share), tokens) for name, share in shares.items()}

@@ -14,6 +14,7 @@ from peluche.generation.search import never_said
 from peluche.metrics import perplexity
 from peluche.metrics.perplexity import BitsPerByte
 from peluche.models.encoder import Encoder
+from peluche.models.pretrained_encoder import PretrainedEncoder
 from peluche.nn.trace import tracing
 from peluche.reporting import model_insides as insides
 from peluche.reporting.explanation import Candidate, Token
@@ -63,11 +64,11 @@ def explain_text(
 
     Raises:
         CheckpointError: the model computes what is not a number.
-        ConfigError: there are no such layers or heads.
+        ConfigError: there are no such layers or heads; or the model cannot be looked into.
         DataError: the text is empty.
     """
-    model, tokenizer = task.model, task.tokenizer
-    tokens, left_out, size = _read(task, text, view.tokens)
+    model, tokenizer = _reader(task), task.tokenizer
+    tokens, left_out, size = _read(task, text, min(view.tokens, model.longest or view.tokens))
     ids = [token.id for token in tokens]
     says = not isinstance(model, Encoder) or (model.masked is not None and tokenizer.mask_id >= 0)
     shape = insides.shape(model)
@@ -113,11 +114,25 @@ def explain_text(
     )
 
 
+def _reader(task: Completer | Filler | Embedder) -> TextModel:
+    """What reads the text."""
+    if not isinstance(task, Embedder):
+        return task.model
+    encoder = task.model.encoder
+    if not isinstance(encoder, PretrainedEncoder):
+        raise ConfigError(
+            f"the encoder of these embeddings ({task.model.config.encoder.kind}) is not one that can "
+            "be looked into",
+            remedy="give an embedder that starts from a trained encoder (kind: pretrained)",
+        )
+    return encoder.model
+
+
 def _read(
     task: Completer | Filler | Embedder, text: str, most: int
 ) -> tuple[tuple[Token, ...], int, int]:
     """What the model reads of a text, how many tokens it does not, and the characters it reads."""
-    tokenizer, longest = task.tokenizer, task.model.longest
+    tokenizer = task.tokenizer
     found = (
         task.pieces(text)
         if isinstance(task, Filler) and tokenizer.mask_id >= 0
@@ -128,7 +143,7 @@ def _read(
             "the text to explain is empty", remedy='give one in quotes, e.g. "The teddy bear"'
         )
     frame = [-1] if isinstance(task, Completer) else tokenizer.around([-1])
-    room = min(most, longest or most) - len(frame) + 1
+    room = most - len(frame) + 1
     if room < 1:
         raise ConfigError(f"{most} tokens leave no room for a text", remedy="--tokens")
     read = [Token(piece.text, piece.id, piece.unknown, None) for piece in found[:room]]
