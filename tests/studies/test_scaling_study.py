@@ -86,7 +86,7 @@ def test_a_grid_is_trained_once(tmp_path, monkeypatch):
     assert [point.loss for point in fitted[0]] == [run["loss"] for run in found["runs"]]
     assert [point.parameters for point in fitted[0]] == [7_312] * 3 + [20_768] * 3
     for run, millions in zip(found["runs"], grid[1, 16] * 2, strict=True):
-        assert run["tokens"] == pytest.approx(millions * 1e6, rel=0.1)
+        assert run["tokens"] == pytest.approx(millions * 1e6, rel=0.2)
     assert found["law"]["fitted_on"] == str(tmp_path / "a.txt")
     again = []
     assert run_scaling(tmp_path / "study", "gpt", changes, again.append) == found
