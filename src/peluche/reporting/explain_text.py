@@ -121,8 +121,8 @@ def _reader(task: Completer | Filler | Embedder) -> TextModel:
     encoder = task.model.encoder
     if not isinstance(encoder, PretrainedEncoder):
         raise ConfigError(
-            f"the encoder of these embeddings ({task.model.config.encoder.kind}) is not one that can "
-            "be looked into",
+            f"the encoder of these embeddings ({task.model.config.encoder.kind}) is not one that "
+            "can be looked into",
             remedy="give an embedder that starts from a trained encoder (kind: pretrained)",
         )
     return encoder.model
