@@ -38,5 +38,11 @@ class TextEmbedder(nn.Module):
         self, tokens: Int[Tensor, "batch length"], valid: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch width"]:
         """One vector per text; `valid` is False at padding."""
-        pooled = self.pooling(self.encoder(tokens, valid), valid)
+        return self.pooled(self.encoder(tokens, valid), valid)
+
+    def pooled(
+        self, vectors: Float[Tensor, "batch length width"], valid: Bool[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch width"]:
+        """One vector per text, of its tokens' vectors."""
+        pooled = self.pooling(vectors, valid)
         return nn.functional.normalize(pooled, dim=-1) if self.config.normalize else pooled

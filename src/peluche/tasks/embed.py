@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from peluche.config import Config
 from peluche.data.classification import TextWindow, encode_texts
@@ -18,6 +19,7 @@ from peluche.data.labelled_from import texts_from
 from peluche.data.pairs import Pair
 from peluche.data.sources import Source, source_like
 from peluche.errors import DataError
+from peluche.inference.packed_encoder import PackedEncoder
 from peluche.metrics.correlation import Spearman
 from peluche.metrics.retrieval import measure_ranks
 from peluche.metrics.scoring import Measurement
@@ -42,15 +44,21 @@ class EmbeddingConfig(Config):
 
 
 class Embedder(Evaluable):
-    """Vectors of texts by a model and its tokenizer."""
+    """Vectors of texts by a model and its tokenizer.
+
+    Args:
+        reader: a faster copy of the model's encoder, where its weights no longer change.
+    """
 
     def __init__(
         self,
         model: TextEmbedder,
         tokenizer: Tokenizer,
         config: EmbeddingConfig = EmbeddingConfig(),
+        reader: PackedEncoder | None = None,
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.reader = reader
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
@@ -67,10 +75,18 @@ class Embedder(Evaluable):
         found = torch.empty(len(texts), self.model.encoder.width)
         with evaluating(self.model):
             for rows in window.plan(self.config.batch_tokens, None):
-                batch = window.batch(rows).to(device)
-                vectors = self.model.hidden(batch.tokens, batch.valid)
+                if self.reader is None:
+                    batch = window.batch(rows).to(device)
+                    vectors = self.model.hidden(batch.tokens, batch.valid)
+                else:
+                    vectors = self._read([ids[row] for row in rows.tolist()], self.reader)
                 found[torch.from_numpy(rows)] = vectors.float().cpu()
         return found
+
+    def _read(self, texts: list[list[int]], reader: PackedEncoder) -> Tensor:
+        vectors = pad_sequence(reader.hidden(texts), batch_first=True)
+        lengths = torch.tensor([len(text) for text in texts])
+        return self.model.pooled(vectors, torch.arange(vectors.shape[1]) < lengths[:, None])
 
     def source(self, names: Sequence[str], **options: object) -> Source | TextSource:
         """See `Evaluable.source`: pairs of texts that belong together, or, with three `columns`,

@@ -19,13 +19,18 @@ from peluche.generation.config import DecodingConfig
 from peluche.hub.pretrained import ModelSource
 from peluche.hub.run import RunDirectory
 from peluche.inference.decoding import fastest_decoder
+from peluche.inference.packed_encoder import PackedEncoder, packs
 from peluche.models.answerer import AnswererConfig
 from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.encoder import EncoderConfig
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.multi_token import AHEAD
-from peluche.models.pretrained_encoder import HEADS, PretrainedEncoderConfig
+from peluche.models.pretrained_encoder import (
+    HEADS,
+    PretrainedEncoder,
+    PretrainedEncoderConfig,
+)
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
@@ -181,7 +186,9 @@ def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedd
     found = EmbeddingConfig.parse(settings, where=str(run.path))
     found = found.model_copy(update={"max_length": min([found.max_length, *limits])})
     model = _filled(lambda: config.build(len(tokenizer)), run, weights, state)
-    return Embedder(model, tokenizer, found)
+    reads = model.encoder.model if isinstance(model.encoder, PretrainedEncoder) else None
+    packed = PackedEncoder(reads) if reads is not None and packs(reads) else None
+    return Embedder(model, tokenizer, found, packed)
 
 
 def embedding_rows(run: ModelSource, embedding: Tensor, tokenizer: Tokenizer) -> int:
