@@ -70,6 +70,12 @@ class MissingExtraError(PelucheError):
     exit_code = 7
 
 
+class ResourceError(PelucheError):
+    """Memory that is too small, whatever the batch is cut into."""
+
+    exit_code = 8
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The entry of `known` that is most like `word`, or None if nothing is alike."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

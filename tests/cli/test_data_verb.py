@@ -188,3 +188,27 @@ def test_get_says_the_size_first_and_uses_the_mirror():
     assert "22 files, 11.1 MB in all" in result.stderr
     assert isinstance(result.exception, DownloadError)
     assert result.exception.where == f"{mirror}/raw/train.en.gz"
+
+
+def test_clean(folder):
+    (folder / "a.jsonl").write_text('{"body": "a bear"}\n' * 3, encoding="utf-8")
+    result = run("clean", "a.jsonl", "out.jsonl", "--column", "body")
+    assert Path("out.jsonl").read_text(encoding="utf-8") == (
+        '{"text": "a bear", "where": "a.jsonl:1"}\n'
+    )
+    rows = {row.split("  ")[0]: row.split() for row in result.stdout.splitlines()}
+    assert rows["exact duplicate"][2:6] == ["2", "66.67%", "12", "bytes"]
+    assert "out.report.json" in result.stderr
+    (report,) = objects("clean", "a.jsonl", "out.jsonl", "--column", "body", "--no-exact")
+    assert report["kept"]["documents"] == 3
+    with pytest.raises(ConfigError, match="there is no rule 'x'"):
+        run("clean", "a.jsonl", "out.jsonl", "--rules", "x")
+
+
+def test_clean_keeps_evaluation_sets_out(folder):
+    question = "how many bears sleep in the cave when winter comes and goes again"
+    (folder / "test.jsonl").write_text(json.dumps({"question": question}), encoding="utf-8")
+    (folder / "a.txt").write_text(f"he asked: {question}?\nnothing of it\n", encoding="utf-8")
+    options = ("--kind", "lines", "--against", "test.jsonl", "--against-column", "question")
+    (report,) = objects("clean", "a.txt", "out.jsonl", *options)
+    assert report["dropped"]["contamination"]["documents"] == 1

@@ -44,7 +44,8 @@ def test_the_pieces_are_the_text(tokenizer):
 def test_where_texts_are_cut_does_not_depend_on_blocks(tokenizer):
     whole = Infilling(InfillingConfig(), tokenizer, seed=1)(TEXTS)
     parts = Infilling(InfillingConfig(), tokenizer, seed=1)
-    assert [row for start in range(0, 200, 7) for row in parts(TEXTS[start : start + 7])] == whole
+    blocks = [parts(TEXTS[start : start + 7], start) for start in range(0, 200, 7)]
+    assert [row for block in blocks for row in block] == whole
     assert Infilling(InfillingConfig(), tokenizer, seed=2)(TEXTS) != whole
 
 

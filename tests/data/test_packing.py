@@ -8,18 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peluche.data.packing import (
-    LARGE,
-    SMALL,
-    Packed,
-    PackedStream,
-    PackingConfig,
-    item_type,
-    open_packed,
-    pack,
-)
-from peluche.errors import DataError
-from peluche.text.tokenizer import TokenizerConfig
+from peluche.data.packing import PackedStream, PackingConfig
+from peluche.data.tokens import SMALL
 
 PAD, _, BOS, EOS = range(4)
 
@@ -91,31 +81,3 @@ def test_seeds_differ():
         next(stream(corpus(*[30] * 20), 8, 4, seed).batches())[0].tokens for seed in (0, 1)
     )
     assert not torch.equal(one, other)
-
-
-def test_what_is_written_is_read(tmp_path):
-    texts = ["to be", "or not", "élan"]
-    tokenizer = TokenizerConfig(kind="character").build(texts)
-    found = pack(tmp_path / "corpus", texts, tokenizer)
-    assert found == Packed(3, 5 + 6 + 4 + 6, 5 + 6 + 5)
-    config = PackingConfig(length=64, tokens=64)
-    (batch,) = PackedStream(open_packed(tmp_path / "corpus", len(tokenizer)), config).once()
-    row = batch.tokens[0][: found.tokens - 1].tolist()
-    starts = [place for place, token in enumerate(row) if token == BOS]
-    ends = [*starts[1:], len(row)]
-    assert [
-        tokenizer.decode(row[start:end]) for start, end in zip(starts, ends, strict=True)
-    ] == texts
-    assert batch.target_tokens == found.tokens - 3
-
-
-def test_two_bytes_where_they_are_enough():
-    assert item_type(65536) == SMALL
-    assert item_type(65537) == LARGE
-
-
-def test_nothing_to_read(tmp_path):
-    tokenizer = TokenizerConfig(kind="byte").build(["a"])
-    with pytest.raises(DataError, match="no text"):
-        pack(tmp_path / "corpus", [], tokenizer)
-    assert not (tmp_path / "corpus").exists()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from peluche.training.averaging import ExponentialConfig, LastConfig
+from peluche.training.averaging import ExponentialConfig, LastConfig, replaced
 
 
 def scalar_model(value: float) -> nn.Linear:
@@ -40,7 +40,7 @@ def test_applied_gives_the_model_its_own_weights_back(config):
     averaging = config.build(model)
     averaging.snapshot(model)
     nn.init.constant_(model.weight, 9.0)
-    with averaging.applied(model):
+    with replaced(model, averaging.weights()):
         assert model.weight.item() == 1.0
     assert model.weight.item() == 9.0
 

@@ -85,7 +85,7 @@ def test_gradient_does_not_depend_on_micro_batches(tiny_values, tmp_path, cuts):
     batch = next(trainer.stream.batches())[0]
 
     def gradients(parts: list[TranslationBatch]) -> tuple[dict, float, list[torch.Tensor]]:
-        totals, norm = trainer.gradients(parts)
+        totals, norm = trainer.gradient.of(parts)
         return totals.means(), norm, [p.grad.clone() for p in trainer.model.parameters()]
 
     values, norm, whole = gradients([batch])
@@ -361,11 +361,6 @@ def test_best_metric_that_rises_is_kept_by_its_highest(tmp_path, tiny_recipe):
 
     class Plain:
         model = torch.nn.Linear(1, 1)
-
-        def averaged_weights(self):
-            from contextlib import nullcontext
-
-            return nullcontext()
 
     hook.start(Plain())  # type: ignore[arg-type]
     for step, value in enumerate([10.0, 30.0, 20.0], start=1):

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from peluche.errors import PelucheError
+from peluche.errors import ConfigError, PelucheError
 
 VERBS = [
     "quickstart",
@@ -50,13 +50,21 @@ for _verb in VERBS:
 
 def main() -> None:
     """Run the command line; turn a `PelucheError` into one clear message and an exit code."""
+    rank = os.environ.get("RANK", "0")
     try:
         app()
     except PelucheError as error:
         if os.environ.get("PELUCHE_TRACEBACK"):
             raise
-        print(f"peluche: {error}", file=sys.stderr)
+        if rank == "0" or not isinstance(error, ConfigError):  # which all processes meet alike
+            print(f"peluche: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        lost = any(word in str(error) for word in ("Connection closed", "Connection reset"))
+        if rank == "0" or not lost or os.environ.get("PELUCHE_TRACEBACK"):
+            raise
+        print(f"peluche: process {rank} ends, since another one has", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of our output (head, less) went away; that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

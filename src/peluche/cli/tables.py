@@ -1,7 +1,8 @@
-"""Tables of scores, for people."""
+"""Tables of scores, for people; objects, for programs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,12 @@ def print_columns(table: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         print("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def print_json(*records: Any) -> None:
+    """Plain values, one object a line."""
+    for record in records:
+        print(json.dumps(record, ensure_ascii=False))
 
 
 def _interval(found: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ def train(
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option("--run", help="Run directory; without it runs/NAME."),
+        typer.Option("--run", "-o", help="Run directory; without it runs/NAME."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on with this run directory instead.")
@@ -58,6 +58,8 @@ def train(
         path = run or Path("runs") / settings.name
         finished, reason = train_recipe(settings, path, hooks=[Progress()], say=say)
     exit_if_stopped(finished, reason)
+    if finished.follows:
+        return
     say(f"{reason}: {finished.path}")
     if not no_test:
         scores, examples = evaluate_run(finished, load_task(str(finished.path)), say)
@@ -70,7 +72,8 @@ def exit_if_stopped(run: RunDirectory, reason: str) -> None:
     from peluche.cli.terminal import say
 
     if reason.startswith("stopped by"):
-        say(f"{reason}; the state is saved. Go on with:\n  peluche train --resume {run.path}")
+        if not run.follows:
+            say(f"{reason}; the state is saved. Go on with:\n  peluche train --resume {run.path}")
         raise typer.Exit(130 if "SIGINT" in reason else 143)
 
 

@@ -33,22 +33,29 @@ class Infilling:
     def __init__(self, config: InfillingConfig, tokenizer: Tokenizer, seed: int) -> None:
         self.config, self.tokenizer, self.seed = config, tokenizer, seed
         self.ids = infilling_ids(tokenizer)
-        self.number = 0
 
-    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids with [BOS] and [EOS]; call it with the texts in order."""
+    @property
+    def name(self) -> str:
+        """Tells it from encodings that cut other texts, or elsewhere."""
+        return f"infilling {self.config.model_dump_json()} {self.seed}"
+
+    def __call__(self, texts: Sequence[str], first: int = 0) -> list[list[int]]:
+        """Ids with [BOS] and [EOS].
+
+        Args:
+            first: the number of the first of these texts.
+        """
         pieces: list[str] = []
         moved = []
-        for text in texts:
-            random = np.random.default_rng([self.seed, self.number, 3])
-            self.number += 1
+        for number, text in enumerate(texts, first):
+            random = np.random.default_rng([self.seed, number, 3])
             moved.append(bool(random.random() < self.config.share))
-            first, last = sorted(random.integers(0, len(text) + 1, 2).tolist())
-            pieces += [text[:first], text[last:], text[first:last]] if moved[-1] else [text, "", ""]
+            low, high = sorted(random.integers(0, len(text) + 1, 2).tolist())
+            pieces += [text[:low], text[high:], text[low:high]] if moved[-1] else [text, "", ""]
         encoded = self.tokenizer.encode_batch(pieces)
         rows = []
-        for number, is_moved in enumerate(moved):
-            parts = encoded[3 * number : 3 * number + 3]
+        for place, is_moved in enumerate(moved):
+            parts = encoded[3 * place : 3 * place + 3]
             row = parts[0]
             if is_moved:
                 row = [

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from peluche.config import Config
 from peluche.data.packing import PackedRows, PackingConfig
+from peluche.data.tokens import Tokens
 from peluche.errors import ConfigError
 from peluche.text.pipelines import BYTE_CHARACTERS, CONTINUATION, MARK
 from peluche.text.tokenizer import Tokenizer
@@ -94,7 +95,7 @@ class MaskedStream(PackedRows[MaskedBatch]):
 
     def __init__(
         self,
-        tokens: NDArray[np.unsignedinteger],
+        tokens: NDArray[np.unsignedinteger] | Tokens,
         config: PackingConfig,
         seed: int,
         masking: MaskingConfig,

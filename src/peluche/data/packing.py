@@ -1,4 +1,4 @@
-"""Texts as one long row of tokens in a file, cut into rows for language models.
+"""Texts as one long row of tokens, cut into rows for language models.
 
 Each document is [BOS], its tokens, [EOS]; documents follow one another without padding. A row is
 `length` tokens of that, so it may hold the end of one document and the start of others.
@@ -7,12 +7,9 @@ Each document is [BOS], its tokens, [EOS]; documents follow one another without 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
-from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -21,16 +18,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from peluche import files
 from peluche.config import Config
 from peluche.data.batching import Position
-from peluche.errors import DataError
+from peluche.data.tokens import Tokens
 from peluche.text.tokenizer import Tokenizer
 
-# Documents that are encoded at a time, on all cores.
-BLOCK = 256
 B = TypeVar("B")
-SMALL, LARGE = np.dtype("<u2"), np.dtype("<u4")
 
 
 @dataclass(frozen=True)
@@ -89,89 +82,38 @@ class PackingConfig(Config):
         return max(1, self.tokens // self.length)
 
 
-class Packed(NamedTuple):
-    """What was written: how many documents, tokens with [BOS] and [EOS], and bytes of UTF-8."""
-
-    documents: int
-    tokens: int
-    bytes: int
-
-
-def pack(
-    path: Path,
-    texts: Iterable[str],
-    tokenizer: Tokenizer,
-    encode: Callable[[Sequence[str]], Sequence[Sequence[int]]] | None = None,
-) -> Packed:
-    """Write all texts as tokens: two bytes each if the vocabulary allows, else four.
-
-    Args:
-        encode: makes ids of some texts, in place of the tokenizer between [BOS] and [EOS].
-
-    Raises:
-        DataError: there is no text.
-    """
-    documents = tokens = size = 0
-    item = item_type(len(tokenizer))
-    encode = encode or partial(tokenizer.encode_batch, bos=True, eos=True)
-    waiting = iter(texts)
-    with files.replacing(path) as temporary:
-        with temporary.open("wb") as stream:
-            while block := list(islice(waiting, BLOCK)):
-                for encoded in encode(block):
-                    stream.write(np.asarray(encoded, dtype=item).tobytes())
-                    tokens += len(encoded)
-                documents += len(block)
-                size += sum(len(text.encode()) for text in block)
-        if not documents:
-            raise DataError("there is no text to learn from", remedy="check the files")
-    return Packed(documents, tokens, size)
-
-
-def open_packed(path: Path, vocabulary: int) -> NDArray[np.unsignedinteger]:
-    """The tokens of a file that `pack` wrote, mapped."""
-    return np.memmap(path, dtype=item_type(vocabulary), mode="r")
-
-
-def item_type(vocabulary: int) -> np.dtype:
-    """How a token is kept on disk."""
-    return SMALL if vocabulary <= np.iinfo(SMALL).max + 1 else LARGE
-
-
 class PackedRows(Generic[B]):
     """An endless, resumable stream of batches out of packed documents.
 
-    Rows begin at another place each epoch, so that no token is always the first of its row, and
-    come in another order; less than a row at the front is passed over.
-
     Args:
-        tokens: all of them, in memory or mapped from a file.
+        tokens: all of them, in memory or mapped from files; they decide where rows begin.
         seed: decides places and order.
     """
 
     def __init__(
-        self, tokens: NDArray[np.unsignedinteger], config: PackingConfig, seed: int = 0
+        self, tokens: NDArray[np.unsignedinteger] | Tokens, config: PackingConfig, seed: int = 0
     ) -> None:
-        self.tokens, self.config, self.seed = tokens, config, seed
+        self.tokens = tokens if isinstance(tokens, Tokens) else Tokens.of(tokens)
+        self.config, self.seed = config, seed
 
     def batches_per_epoch(self) -> int:
-        return -(-len(self._starts(self._offset(0))) // self.config.rows)
+        return -(-len(self._order(0)) // self.config.rows)
 
     def batches(self, position: Position = Position()) -> Iterator[tuple[B, Position]]:
         """Batches from `position` on, each with the position after it, epoch after epoch."""
         epoch, _, first = position
         while True:
-            random = np.random.default_rng([self.seed, epoch, 1])
-            order = random.permutation(self._starts(self._offset(epoch)))
-            batches = list(_cut(order, self.config.rows))
-            for number in range(first, len(batches)):
-                yield self.batch(batches[number], epoch), Position(epoch, 0, number + 1)
+            order, rows = self._order(epoch), self.config.rows
+            for number in range(first, -(-len(order) // rows)):
+                starts = order[number * rows : (number + 1) * rows]
+                yield self.batch(starts, epoch), Position(epoch, 0, number + 1)
             epoch, first = epoch + 1, 0
 
     def once(self) -> Iterator[B]:
         """Every token once, in order."""
-        for starts in _cut(self._starts(0), self.config.rows):
-            yield self.batch(starts)
+        every = np.arange(0, len(self.tokens) - 1, self.config.length)
+        for first in range(0, len(every), self.config.rows):
+            yield self.batch(every[first : first + self.config.rows])
 
     @abstractmethod
     def batch(self, starts: NDArray[np.int64], epoch: int = 0) -> B:
@@ -182,7 +124,7 @@ class PackedRows(Generic[B]):
         length = self.config.length
         rows = np.full((len(starts), length + 1), Tokenizer.pad_id, dtype=np.int64)
         for row, start in enumerate(starts.tolist()):
-            piece = self.tokens[start : start + length + 1]
+            piece = self.tokens.read(start, length + 1)
             rows[row, : len(piece)] = piece
         tokens, labels = torch.from_numpy(rows[:, :-1]), torch.from_numpy(rows[:, 1:])
         real = (tokens != Tokenizer.pad_id) & (labels != Tokenizer.pad_id)
@@ -192,15 +134,8 @@ class PackedRows(Generic[B]):
             tokens, labels, real & (labels != Tokenizer.bos_id), first.long().cumsum(1)
         )
 
-    def _offset(self, epoch: int) -> int:
-        spare = len(self.tokens) - 1 - self.config.length
-        if spare <= 0:
-            return 0
-        random = np.random.default_rng([self.seed, epoch, 0])
-        return int(random.integers(min(self.config.length, spare + 1)))
-
-    def _starts(self, offset: int) -> NDArray[np.int64]:
-        return np.arange(offset, len(self.tokens) - 1, self.config.length)
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return self.tokens.starts(epoch, self.config.length, self.seed)
 
 
 class PackedStream(PackedRows[LanguageBatch]):
@@ -227,8 +162,3 @@ class PrefixStream(PackedRows[LanguageBatch]):
         places = torch.arange(self.config.length)
         said = batch.valid & (places >= prefix[:, None] - 1)
         return replace(batch, valid=said, prefix=prefix)
-
-
-def _cut(starts: NDArray[np.int64], rows: int) -> Iterator[NDArray[np.int64]]:
-    for first in range(0, len(starts), rows):
-        yield starts[first : first + rows]

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from peluche.errors import DataError, nearest
 
@@ -29,11 +29,17 @@ USUAL_ENCODINGS = (
 )
 
 
-def read_lines(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
+def read_lines(
+    path: str | Path, encoding: str = "utf-8", stretch: tuple[int, int] | None = None
+) -> Iterator[str]:
     """The lines of a text file without their ends; ``"-"`` is standard input.
 
     Nothing but the current line and one block of bytes is held in memory. Gzip is recognised by
     the file's first bytes, not by its name. The file is opened when the first line is asked for.
+
+    Args:
+        stretch: only the lines that begin at these bytes, from the first up to the second; of a
+            plain file in which a line ends at the byte 10, see `can_be_cut`.
 
     Raises:
         DataError: if the file is missing, a directory, not readable, a damaged gzip, or holds
@@ -41,7 +47,22 @@ def read_lines(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
     """
     check_encoding(encoding)
     with _open_bytes(path) as stream:
-        yield from _decode_lines(stream, encoding, display_name(path))
+        name = display_name(path)
+        if stretch is None or stretch[0] == 0:
+            whole = stream if stretch is None else _Stretch(stream, *stretch)
+            yield from _decode_lines(whole, encoding, name)
+        else:
+            yield from _decode_lines(_Stretch(stream, *stretch), encoding, name, at_start=False)
+
+
+def can_be_cut(path: Path, encoding: str) -> bool:
+    """Whether stretches of a file can be read: it is not compressed, and its lines end in a byte.
+
+    Raises:
+        DataError: if the file is missing or not readable.
+    """
+    with _open_bytes(path) as stream:
+        return not isinstance(stream, gzip.GzipFile) and "\n".encode(encoding) == b"\n"
 
 
 def read_text(path: str | Path, encoding: str = "utf-8", limit: int | None = None) -> str:
@@ -128,12 +149,36 @@ def _decompressed(stream: IO[bytes]) -> IO[bytes]:
     return buffered
 
 
-def _decode_lines(stream: IO[bytes], encoding: str, name: str) -> Iterator[str]:
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Stretch:
+    """The lines of a file that begin at some of its bytes, to be read in chunks."""
+
+    def __init__(self, stream: IO[bytes], start: int, end: int) -> None:
+        if start:
+            stream.seek(start - 1)
+            stream.readline()
+        self.stream, self.left = stream, end - stream.tell()
+
+    def read(self, size: int, /) -> bytes:
+        if self.left <= 0:
+            return b""
+        data = self.stream.read(min(size, self.left))
+        self.left -= len(data)
+        if self.left <= 0 and not data.endswith(b"\n"):
+            data += self.stream.readline()
+        return data
+
+
+def _decode_lines(
+    stream: _Readable, encoding: str, name: str, at_start: bool = True
+) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
     finished = 0  # lines given so far
     offset = 0  # bytes given to the decoder so far
     unfinished: list[str] = []  # pieces of the line whose end has not been seen yet
-    at_start = True
     chunk = b"-"
     while chunk:
         chunk = _read_chunk(stream, f"{name}:{finished + 1}")
@@ -176,7 +221,7 @@ def _undecodable(error: UnicodeDecodeError, encoding: str, place: str, read: int
     )
 
 
-def _read_chunk(stream: IO[bytes], place: str) -> bytes:
+def _read_chunk(stream: _Readable, place: str) -> bytes:
     try:
         return stream.read(CHUNK)
     except EOFError:

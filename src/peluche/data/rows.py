@@ -77,7 +77,12 @@ def csv_rows(path: Path, columns: Sequence[int | str], encoding: str = "utf-8") 
 
 
 def jsonl_rows(
-    path: Path, fields: Sequence[str], encoding: str = "utf-8", *, numbers: Sequence[str] = ()
+    path: Path,
+    fields: Sequence[str],
+    encoding: str = "utf-8",
+    *,
+    numbers: Sequence[str] = (),
+    stretch: tuple[int, int] | None = None,
 ) -> Iterator[Row]:
     """Fields of a file with one JSON object a line.
 
@@ -86,13 +91,14 @@ def jsonl_rows(
         fields: a dot leads into an inner object (``translation.en``).
         encoding: of the file.
         numbers: the fields that may also be numbers, as labels often are.
+        stretch: of the file, as for `read_lines`; places count lines from there.
 
     Raises:
         DataError: if a line is not a JSON object, a field is missing or not text, and as
             `read_lines`.
     """
     name = display_name(path)
-    for number, line in enumerate(read_lines(path, encoding), start=1):
+    for number, line in enumerate(read_lines(path, encoding, stretch), start=1):
         where = f"{name}:{number}"
         if not line.strip():
             yield Row([""] * len(fields), where)

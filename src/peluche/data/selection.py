@@ -70,11 +70,14 @@ class Selection(Config):
             raise ValueError("slice must be [from, to] with 0 <= from < to <= 1, such as [0, 0.1]")
         return self
 
-    def select(self, examples: Iterable[E], skipped: SkipReport | None = None) -> Iterator[E]:
+    def select(
+        self, examples: Iterable[E], skipped: SkipReport | None = None, *, some: bool = True
+    ) -> Iterator[E]:
         """Those of the examples that are to be used, streaming.
 
         Args:
             skipped: counts the examples left out because a text is empty.
+            some: whether there has to be one at least.
 
         Raises:
             DataError: if nothing is left, or at an empty text if that is an error.
@@ -96,7 +99,7 @@ class Selection(Config):
             given += 1
             if given == self.limit:
                 return
-        if not given:
+        if some and not given:
             raise DataError(
                 "the corpus is empty" if not read else f"none of {read:,} examples is left to use",
                 where=skipped if skipped.empty else None,

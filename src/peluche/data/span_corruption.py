@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from peluche.config import Config
 from peluche.data.batching import PairWindow, Position, TranslationBatch, Window
 from peluche.data.packing import PackingConfig
+from peluche.data.tokens import Tokens
 from peluche.errors import ConfigError, DataError
 from peluche.text.tokenizer import Tokenizer
 
@@ -124,7 +125,7 @@ class SpanStream:
     cut at other places each epoch.
 
     Args:
-        tokens: documents one after the other, each [BOS], its tokens, [EOS]; see `pack`.
+        tokens: documents one after the other, each [BOS], its tokens, [EOS].
         config: `length` is that of inputs, [EOS] included.
         tokenizer: has the sentinels.
 
@@ -135,19 +136,20 @@ class SpanStream:
 
     def __init__(
         self,
-        tokens: NDArray[np.unsignedinteger],
+        tokens: NDArray[np.unsignedinteger] | Tokens,
         config: PackingConfig,
         seed: int,
         corruption: SpanCorruptionConfig,
         tokenizer: Tokenizer,
     ) -> None:
-        self.tokens, self.config, self.seed = tokens, config, seed
+        self.tokens = tokens if isinstance(tokens, Tokens) else Tokens.of(tokens)
+        self.config, self.seed = config, seed
         self.corruption, self.tokenizer = corruption, tokenizer
         self.raw = corruption.raw_length(config.length)
         self.sentinels = sentinel_ids(tokenizer, corruption.spans(self.raw)[1])
-        self.ends = np.flatnonzero(tokens == tokenizer.eos_id)
+        self.ends = self.tokens.places(tokenizer.eos_id)
         self.starts = np.concatenate([[0], self.ends[:-1] + 1])
-        self.starts += tokens[self.starts] == tokenizer.bos_id
+        self.starts += np.isin(self.starts, self.tokens.places(tokenizer.bos_id))
         if not (self.ends - self.starts >= SHORTEST).any():
             raise DataError(
                 f"no text has {SHORTEST} tokens, so that one could be hidden",
@@ -211,7 +213,7 @@ class _Pieces(Window):
         for begin, end in zip(self.begin[rows].tolist(), self.end[rows].tolist(), strict=True):
             random = np.random.default_rng([stream.seed, self.epoch, begin, 5])
             hidden = random_spans(end - begin, stream.corruption, random)
-            tokens = stream.tokens[begin:end].astype(np.int64)
+            tokens = stream.tokens.read(begin, end - begin).astype(np.int64)
             source, target = corrupt(tokens, hidden, stream.sentinels)
             sources.append([*source, stream.tokenizer.eos_id])
             targets.append([*target, stream.tokenizer.eos_id])

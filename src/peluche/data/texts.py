@@ -1,40 +1,37 @@
-"""Plain texts, one configuration per kind of source, each with `read`."""
+"""Plain texts out of text files and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from peluche.data.locate import found
-from peluche.data.readers import display_name, read_lines
-from peluche.data.rows import READERS, SUFFIXES
-from peluche.data.selection import Selection, SkipReport
+from peluche.data.readers import can_be_cut, display_name, read_lines
+from peluche.data.rows import READERS, SUFFIXES, jsonl_rows
 from peluche.data.sources import Encoding
+from peluche.data.text_parts import (
+    Part,
+    PlainText,
+    Texts,
+    file_size,
+    matching,
+    stretches,
+)
+from peluche.errors import DataError
+
+CAN_BE_CUT = ("lines", "jsonl")
 
 
-class PlainText(NamedTuple):
-    """A text, and where it stands, e.g. ``train.txt:17``."""
-
-    text: str
-    where: str
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The text."""
-        return (self.text,)
-
-
-class TextFile(Selection):
-    """The lines of a file, one column of a table, or a file as one text; plain or gzip.
+class TextFile(Texts):
+    """The lines of files, one column of tables, or each file as one text; plain or gzip.
 
     Attributes:
         kind: lines; tsv without quoting, csv with it, or jsonl, whose columns are fields; document
             for the whole file as one text.
-        path: a relative one that is not there is looked for where the catalogue's files are, in
-            PELUCHE_DATA and the cache.
+        path: of a file, or of many: ``shards/*.jsonl.gz``. A relative one that is not there is
+            looked for where the catalogue's files are, in PELUCHE_DATA and the cache.
         text: the column: a number from 0, a name in a header row, or a field.
         part: of a document's characters, from this share of them up to that one.
     """
@@ -54,31 +51,46 @@ class TextFile(Selection):
             raise ValueError(f"part belongs to kind 'document'; cut '{self.kind}' by slice")
         return self
 
-    def read(self, skipped: SkipReport | None = None) -> Iterator[PlainText]:
-        """The texts, streaming.
+    def _parts(self, size: int) -> list[Part]:
+        parts = []
+        for path in matching(self.path):
+            count = file_size(path)
+            if self.kind in CAN_BE_CUT and count > size and can_be_cut(path, self.encoding):
+                ends = stretches(count, size)
+                parts += [Part(str(path), end - start, start, end) for start, end in ends]
+            else:
+                parts.append(Part(str(path), count))
+        return parts
 
-        Args:
-            skipped: counts those left out because they are empty.
+    def _texts(self, part: Part) -> Iterator[PlainText]:
+        path = Path(part.path)
+        if part.end is None:
+            yield from self._all(path)
+            return
+        try:
+            yield from self._all(path, (part.start, part.end))
+        except DataError:
+            for _ in self._all(path):
+                pass  # raises the same with the number of the line in the file
+            raise
 
-        Raises:
-            DataError: at the first thing that is wrong, with its place; or if nothing is left.
-        """
-        return self.select(self._texts(), skipped)
-
-    def _texts(self) -> Iterator[PlainText]:
-        path = found(self.path)
+    def _all(self, path: Path, stretch: tuple[int, int] | None = None) -> Iterator[PlainText]:
         name = display_name(path)
         if self.kind == "document":
             text = "\n".join(read_lines(path, self.encoding)) + "\n"
             low, high = (int(len(text) * share) for share in self.part)
             yield PlainText(text[low:high], name)
-            return
-        if self.kind == "lines":
-            for number, line in enumerate(read_lines(path, self.encoding), start=1):
+        elif self.kind == "lines":
+            lines = read_lines(path, self.encoding, stretch)
+            for number, line in enumerate(lines, start=1):
                 yield PlainText(line, f"{name}:{number}")
-            return
-        for (text,), where in READERS[self.kind](path, [self.text], self.encoding):
-            yield PlainText(text, where)
+        elif self.kind == "jsonl":
+            fields = [str(self.text)]
+            for (text,), where in jsonl_rows(path, fields, self.encoding, stretch=stretch):
+                yield PlainText(text, where)
+        else:
+            for (text,), where in READERS[self.kind](path, [self.text], self.encoding):
+                yield PlainText(text, where)
 
 
 def text_file(path: str, like: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """States of training on disk: one folder a state, whole or not there at all.
 
     state/step-00000500/{group}.safetensors   tensors: model, optimizer, random, ...
+                        {group}/              those that processes have divided among them
                         state.json            everything else, as JSON
                         manifest.json         size and SHA-256 of each file above
 
@@ -15,28 +16,56 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from peluche.errors import CheckpointError
 from peluche.files import sha256, sync_directory, write_text
 from peluche.hub.failure import explain_failure
+from peluche.hub.sharded import Place, is_divided, placed, read_sharded, write_sharded
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
+from peluche.processes import Processes
 
+ALONE = Processes()
 _STATE_NAME = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
 _TEMPORARY = ".{}.tmp"
 
 
+def _whole(name: str, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype)
+
+
 @dataclass(frozen=True)
 class SavedState:
-    """A state of training: named groups of named tensors, and a JSON-able record."""
+    """A state of training: named groups of named tensors, and a JSON-able record.
+
+    Attributes:
+        tensors: the groups that one process wrote.
+        sharded: folders of those that several wrote together, see `peluche.hub.sharded`.
+    """
 
     step: int
     tensors: dict[str, dict[str, Tensor]]
     record: dict[str, Any]
+    sharded: dict[str, Path] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """The names of all groups."""
+        return [*self.tensors, *self.sharded]
+
+    def group(self, name: str, place: Place = _whole) -> dict[str, Tensor]:
+        """A group's tensors, each where `place` says, whole unless given.
+
+        Raises:
+            CheckpointError: its files do not belong together.
+        """
+        if name in self.sharded:
+            return read_sharded(self.sharded[name], place)
+        return placed(self.tensors[name], place)
 
 
 class _Entry(NamedTuple):
@@ -65,8 +94,12 @@ class StateFolder:
         tensors: Mapping[str, Mapping[str, Tensor]],
         record: Mapping[str, Any],
         keep: int = 2,
-    ) -> Path:
+        processes: Processes = ALONE,
+    ) -> Path | None:
         """Write one state and return its folder; then remove those that it makes superfluous.
+
+        All of several processes call this; the first writes, and the others what they have of
+        tensors that are divided among them.
 
         Kept are this state and the newest earlier ones, `keep` in all. States of later steps belong
         to a course that training has left (it went on from an earlier one) and are removed too.
@@ -77,22 +110,35 @@ class StateFolder:
         """
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least the state being saved must be kept")
+        divided = {name for name, group in tensors.items() if any(map(is_divided, group.values()))}
+        if not (processes.first or divided):
+            return None
         text = json.dumps(record)
         needed = len(text) + sum(bytes_needed(group) for group in tensors.values())
         revisions = [entry.revision for entry in self._entries() if entry.step == step]
         name = f"step-{step:08d}" + (f".{max(revisions) + 1}" if revisions else "")
         temporary = self.path / _TEMPORARY.format(name)
+        final = None
         with explain_failure(f"the state of step {step}", self.path, needed, self._reassurance):
             try:
-                self._remove_leftovers()
-                temporary.mkdir(parents=True)
-                _write(temporary, step, tensors, text)
-                final = temporary.rename(self.path / name)
-                sync_directory(self.path)
-                sync_directory(self.path.parent)
+                if processes.first:
+                    self._remove_leftovers()
+                    temporary.mkdir(parents=True)
+                if divided:
+                    temporary = processes.agree(temporary)
+                    for group in sorted(divided):
+                        write_sharded(temporary / group, tensors[group])
+                if processes.first:
+                    whole = {name: tensors[name] for name in tensors if name not in divided}
+                    _write(temporary, step, whole, text)
+                    final = temporary.rename(self.path / name)
+                    sync_directory(self.path)
+                    sync_directory(self.path.parent)
             finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-        self._prune(_Entry(step, max(revisions, default=-1) + 1, final), keep)
+                if processes.first:
+                    shutil.rmtree(temporary, ignore_errors=True)
+        if final is not None:
+            self._prune(_Entry(step, max(revisions, default=-1) + 1, final), keep)
         return final
 
     def latest(self, say: Callable[[str], None]) -> SavedState | None:
@@ -148,20 +194,24 @@ def _write(
         write_tensors(folder / f"{group}.safetensors", members)
     write_text(folder / "state.json", record)
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(folder.iterdir())
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
     write_text(folder / "manifest.json", json.dumps({"step": step, "files": files}, indent=1))
 
 
 def _read(entry: _Entry) -> SavedState:
-    names = _verified(entry)
+    names = [Path(name) for name in _verified(entry)]
     tensors = {
-        Path(name).stem: read_tensors(entry.path / name)
+        name.stem: read_tensors(entry.path / name)
         for name in names
-        if name.endswith(".safetensors")
+        if name.suffix == ".safetensors" and name.parent == Path()
     }
-    return SavedState(entry.step, tensors, json.loads((entry.path / "state.json").read_bytes()))
+    folders = {name.parent for name in names} - {Path()}
+    sharded = {folder.name: entry.path / folder for folder in folders}
+    record = json.loads((entry.path / "state.json").read_bytes())
+    return SavedState(entry.step, tensors, record, sharded)
 
 
 def _is_intact(entry: _Entry, *, contents: bool = True) -> bool:

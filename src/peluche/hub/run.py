@@ -25,12 +25,13 @@ import yaml
 from torch import Tensor
 
 from peluche.errors import CheckpointError, nearest
-from peluche.hub.checkpoint import SavedState, StateFolder
+from peluche.hub.checkpoint import ALONE, SavedState, StateFolder
 from peluche.hub.checksums import CHECKSUMS, CheckedFiles
 from peluche.hub.event_log import EventLog
 from peluche.hub.failure import explain_failure
 from peluche.hub.lock import locked
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
+from peluche.processes import Processes
 from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
 
 FORMAT_VERSION = 1
@@ -38,10 +39,14 @@ CONFIG, SPECIAL = "config.yaml", "special.json"
 
 
 class RunDirectory:
-    """One run on disk. Make one with `create`, open one with `open`."""
+    """One run on disk. Make one with `create`, open one with `open`.
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
-        self.path = path
+    Attributes:
+        follows: another process writes parts, weights and events; this one only reads them.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], *, follows: bool = False) -> None:
+        self.path, self.follows = path, follows
         self._config = config
         self._files = CheckedFiles(path)
         self._states = StateFolder(path / "state")
@@ -78,8 +83,8 @@ class RunDirectory:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> RunDirectory:
-        """Open an existing run.
+    def open(cls, path: Path, *, follows: bool = False) -> RunDirectory:
+        """Open an existing run; see the class for `follows`.
 
         Raises:
             CheckpointError: when there is none here, it was made by another format version, or its
@@ -92,7 +97,7 @@ class RunDirectory:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise _unreadable_config(file, str(error)) from None
-        run = cls(path, _parse_config(text, file))
+        run = cls(path, _parse_config(text, file), follows=follows)
         if not run._files.is_intact(CONFIG):
             raise CheckpointError(
                 "config.yaml is not the one this run was made with",
@@ -117,7 +122,8 @@ class RunDirectory:
         Raises:
             CheckpointError: when it cannot be written; the earlier file is then as it was.
         """
-        self._files.put(name, write)
+        if not self.follows:
+            self._files.put(name, write)
 
     def part(self, name: str) -> Path:
         """The path of such a file, verified.
@@ -162,6 +168,8 @@ class RunDirectory:
         Raises:
             CheckpointError: when it cannot be written; the weights of that name are then as before.
         """
+        if self.follows:
+            return
         self._files.put(
             f"{name}.safetensors",
             lambda temporary: write_tensors(temporary, tensors, metadata),
@@ -188,9 +196,10 @@ class RunDirectory:
         tensors: Mapping[str, Mapping[str, Tensor]],
         record: Mapping[str, Any],
         keep: int = 2,
-    ) -> Path:
+        processes: Processes = ALONE,
+    ) -> Path | None:
         """Save a state to resume from; see `StateFolder.save`."""
-        return self._states.save(step, tensors, record, keep)
+        return self._states.save(step, tensors, record, keep, processes)
 
     def latest_state(self, say: Callable[[str], None]) -> SavedState | None:
         """The newest intact state, or None; each damaged one on the way is reported to `say`."""
@@ -202,7 +211,8 @@ class RunDirectory:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append one event to log.jsonl, with "time" in seconds since the epoch."""
-        self._log.append(event)
+        if not self.follows:
+            self._log.append(event)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Events of the log in order, without those that a resume made void."""

@@ -31,9 +31,9 @@ LEAST_SLOTS = 16
 PACKED = ("head_width", "norm_epsilon")
 
 
-def can_pack(config: TransformerConfig) -> bool:
-    """Whether packed layers know all parts that a model is made of."""
-    needed = {key: values for key, values in PLAIN.items() if key not in PACKED}
+def can_pack(config: TransformerConfig, *further: str) -> bool:
+    """Whether packed layers, or what surrounds them (`further`), know all parts of a model."""
+    needed = {key: values for key, values in PLAIN.items() if key not in (*PACKED, *further)}
     return all(getattr(config, key) in values for key, values in needed.items())
 
 
@@ -207,6 +207,41 @@ class PackedStack:
                 hidden += self.positions(positions)
         return hidden.flatten(0, 1)
 
+    def read(
+        self,
+        rows: Float[Tensor, "rows d_model"],
+        sentences: int,
+        positions: Int[Tensor, "length"],
+        mask: Tensor | None,
+        places: Int[Tensor, "rows"] | None = None,
+    ) -> Float[Tensor, "rows d_model"]:
+        """All blocks with self-attention only, and the norm: what an encoder does.
+
+        Args:
+            rows: of sentences of `length` tokens each, or, with `places`, of real tokens only.
+            mask: what attention adds to scores, or True for what is seen; None for all.
+            places: where among the `sentences` · `length` padded rows each row stands. Nothing but
+                attention then computes at padding.
+        """
+        for block in self.blocks:
+            attention = block.self_attention
+
+            def look(rows: Tensor, attention: PackedAttention = attention) -> Tensor:
+                projected = attention.project(rows)
+                if places is not None:
+                    padded = projected.new_zeros(sentences * len(positions), projected.shape[1])
+                    projected = padded.index_copy_(0, places, projected)
+                heads = attention.split(projected, sentences, positions)
+                mixed = F.scaled_dot_product_attention(
+                    *heads, attn_mask=mask, enable_gqa=attention.kv_heads < attention.heads
+                )
+                mixed = mixed.transpose(1, 2).reshape(len(projected), -1)
+                return attention.out(mixed if places is None else mixed[places])
+
+            rows = block.self_residual(rows, look)
+            rows = block.feed_forward_residual(rows, block.feed_forward)
+        return self.norm(rows)
+
 
 class PackedEncoderDecoder:
     """Copies of all weights of an encoder-decoder at one moment."""
@@ -235,19 +270,7 @@ class PackedEncoderDecoder:
             if padding is not None:
                 mask = mask.masked_fill(~padding, -torch.inf)
         rows = self.encoder.embed(source, positions)
-        for block in self.encoder.blocks:
-            attention = block.self_attention
-
-            def look(rows: Tensor, attention: PackedAttention = attention) -> Tensor:
-                heads = attention.split(attention.project(rows), sentences, positions)
-                mixed = F.scaled_dot_product_attention(
-                    *heads, attn_mask=mask, enable_gqa=attention.kv_heads < attention.heads
-                )
-                return attention.out(mixed.transpose(1, 2).reshape(len(rows), -1))
-
-            rows = block.self_residual(rows, look)
-            rows = block.feed_forward_residual(rows, block.feed_forward)
-        rows = self.encoder.norm(rows)
+        rows = self.encoder.read(rows, sentences, positions, mask)
         pairs = []
         for block in self.decoder.blocks:
             attention = block.cross_attention

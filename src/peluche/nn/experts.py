@@ -76,10 +76,15 @@ class Routing(NamedTuple):
         counts = torch.bincount(self.chosen.flatten(), minlength=self.logits.shape[1])
         return counts / self.chosen.numel()
 
-    def balance_loss(self) -> Float[Tensor, ""]:
-        """E · Σ load · mean probability, 1 when even (Fedus et al. 2022, eq. 4)."""
+    def balance_loss(self, load: Float[Tensor, "experts"] | None = None) -> Float[Tensor, ""]:
+        """E · Σ load · mean probability, 1 when even (Fedus et al. 2022, eq. 4).
+
+        Args:
+            load: of all tokens that count, if these are not all; theirs unless given.
+        """
         probability = self.logits.softmax(-1).mean(0)
-        return len(probability) * (self.load().to(probability.dtype) * probability).sum()
+        load = self.load() if load is None else load
+        return len(probability) * (load.to(probability.dtype) * probability).sum()
 
     def z_loss(self) -> Float[Tensor, ""]:
         """Σ over tokens of (log Σ exp logits)² (Zoph et al. 2022, eq. 5)."""

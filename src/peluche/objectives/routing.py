@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from peluche.nn.experts import Experts, ExpertsConfig, Routing
 from peluche.objectives.base import Losses, Metric, Term
+from peluche.processes import joined
 
 BALANCE, Z = "balance", "router_z"
 
@@ -39,10 +40,12 @@ class RoutingTerms:
         tokens = float(len(routings[0].logits))
         z = sum((routing.z_loss() for routing in routings), torch.zeros(())) / layers
         terms = {**losses.terms, Z: Term(z, tokens, self.config.z_weight)}
-        if self.whole_step:
-            even = torch.stack([routing.balance_loss() for routing in routings]).mean()
-            terms[BALANCE] = Term(even, 1.0, self.config.balance_weight)
         loads = torch.stack([routing.load() for routing in routings])
+        if self.whole_step:
+            everywhere, share = _of_all_processes(loads, tokens)
+            pairs = zip(routings, everywhere, strict=True)
+            even = torch.stack([routing.balance_loss(load) for routing, load in pairs]).mean()
+            terms[BALANCE] = Term(even * share, 1.0, self.config.balance_weight)
         self._loads.append(loads * tokens)
         busiest = float(loads.amax(1).mean()) * self.config.count
         return Losses(terms, {**losses.metrics, "busiest": Metric(busiest * tokens, tokens)})
@@ -53,5 +56,23 @@ class RoutingTerms:
         if self.config.balance != "bias" or not loads:
             return
         layers = [module for module in model.modules() if isinstance(module, Experts)]
-        for layer, load in zip(layers, torch.stack(loads).sum(0), strict=True):
+        everywhere, _ = _of_all_processes(torch.stack(loads).sum(0), 1.0)
+        for layer, load in zip(layers, everywhere, strict=True):
             layer.even_out(load)
+
+
+def _of_all_processes(loads: Tensor, tokens: float) -> tuple[Tensor, float]:
+    """The mean of loads over the tokens of all processes, and this one's share of those tokens
+    over an even share; where one computes alone, as when it evaluates, its own.
+
+    Balance has no gradient by the load, so with that of all a process's share of the loss has the
+    share of the gradient.
+    """
+    processes = joined()
+    if processes.count == 1 or not torch.is_grad_enabled():
+        return loads, 1.0
+    own = {str(number): load * tokens for number, load in enumerate(loads.flatten().tolist())}
+    total = processes.total({"tokens": tokens, **own})
+    of_all = total.pop("tokens")
+    together = torch.tensor(list(total.values()), dtype=loads.dtype, device=loads.device)
+    return together.view_as(loads) / of_all, processes.count * tokens / of_all

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import abstractmethod
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from peluche.config import Config
+from peluche.data.encoding import Encoding, PlainEncoding
 from peluche.data.infilling import INFILLING, Infilling
 from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
 from peluche.data.packing import (
     LanguageBatch,
-    Packed,
     PackedRows,
     PackedStream,
     PackingConfig,
     PrefixStream,
-    open_packed,
-    pack,
 )
-from peluche.data.texts import TextFile
+from peluche.data.text_sources import CorpusSource, PlainTextSource, sample
+from peluche.data.token_store import Packed, pack
+from peluche.data.tokens import Tokens
 from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score, perplexity
@@ -46,7 +45,7 @@ from peluche.training.evaluators import mean_losses
 from peluche.training.events import EvaluateEvent
 from peluche.training.loop import Evaluator
 
-TRAIN, VALIDATION = "train.bin", "validation.bin"
+TOKENS = "tokens"
 
 
 def _with_kind(values: Any) -> Any:
@@ -61,11 +60,22 @@ LanguageObjective = Annotated[
 
 
 class LanguageData(Config):
-    """Plain texts; `test` is scored once, at the end."""
+    """Plain texts; `test` is scored once, at the end.
 
-    train: TextFile
-    validation: TextFile
-    test: TextFile | None = None
+    Attributes:
+        tokens: a folder where texts are kept as tokens, for other runs too; without one they are
+            kept in the run until it has ended.
+        workers: processes that tokenise.
+        vocabulary_from: characters of the training texts that the tokenizer is learnt from, about,
+            taken from all of their parts; without it, all are.
+    """
+
+    train: CorpusSource
+    validation: PlainTextSource
+    test: PlainTextSource | None = None
+    tokens: Path | None = None
+    workers: int = Field(1, gt=0)
+    vocabulary_from: int | None = Field(None, gt=0)
 
 
 class LanguageEvaluation(Config):
@@ -94,24 +104,23 @@ class PackedRecipe(Recipe):
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "tokenizer.json").exists():
-                run.save_tokenizer(self.learnt_tokenizer().build(_texts(self.data.train)))
+                texts = sample(self.data.train, self.data.vocabulary_from)
+                run.save_tokenizer(self.learnt_tokenizer().build(texts))
             tokenizer = run.tokenizer()
-        streams, packed = {}, {}
         with phase(run, "encode the corpus", say):
-            for name, source in ((TRAIN, self.data.train), (VALIDATION, self.data.validation)):
-                packed[name] = pack(
-                    run.path / name, _texts(source), tokenizer, self._encoding(tokenizer)
-                )
-                streams[name] = self._stream(
-                    open_packed(run.path / name, len(tokenizer)), tokenizer
-                )
+            folder, encoding = self.data.tokens or run.path / TOKENS, self._encoding(tokenizer)
+            train, validation = (
+                pack(source, folder, encoding, self.data.workers, say)
+                for source in (self.data.train, self.data.validation)
+            )
         torch.manual_seed(self.training.seed)
         model = self._model(len(tokenizer)).to(device)
         objective = self._objective()
-        batches = list(streams[VALIDATION].once())
-        evaluator = self._evaluator(model, tokenizer, objective, batches, packed[VALIDATION])
-        facts = {"vocabulary": len(tokenizer), "tokens": packed[TRAIN].tokens}
-        return Assembly(model, objective, streams[TRAIN], evaluator, facts)
+        batches = list(self._stream(validation.tokens, tokenizer).once())
+        evaluator = self._evaluator(model, tokenizer, objective, batches, validation)
+        facts = {"vocabulary": len(tokenizer), "tokens": len(train.tokens)}
+        stream = self._stream(train.tokens, tokenizer)
+        return Assembly(model, objective, stream, evaluator, facts)
 
     def learnt_tokenizer(self) -> TokenizerConfig:
         """What is learnt from the training texts."""
@@ -126,13 +135,13 @@ class PackedRecipe(Recipe):
         objective: Objective = self.objective.build(experts)  # type: ignore[attr-defined]
         return objective
 
-    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> Any:
+    def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> Any:
         """Batches for ever, and the whole once."""
         return PackedStream(tokens, self.batching, self.training.seed)
 
-    def _encoding(self, tokenizer: Tokenizer) -> Infilling | None:
-        """What makes ids of texts, where it is not the tokenizer alone."""
-        return None
+    def _encoding(self, tokenizer: Tokenizer) -> Encoding:
+        """What makes ids of texts."""
+        return PlainEncoding(tokenizer)
 
     @abstractmethod
     def _evaluator(
@@ -141,9 +150,8 @@ class PackedRecipe(Recipe):
         """What measures a model on the batches of the validation set."""
 
     def finish(self, run: RunDirectory, parts: Assembly) -> None:
-        """The encoded corpus is only of use for training."""
-        for name in (TRAIN, VALIDATION):
-            (run.path / name).unlink(missing_ok=True)
+        """Tokens that are the run's own are only of use for training."""
+        shutil.rmtree(run.path / TOKENS, ignore_errors=True)
 
     def evaluate(
         self, run: RunDirectory, task: Evaluable, say: Say
@@ -198,12 +206,12 @@ class LanguageRecipe(PackedRecipe):
             model.ahead = MultiTokenHeads(model.config, self.objective.ahead)
         return model
 
-    def _encoding(self, tokenizer: Tokenizer) -> Infilling | None:
+    def _encoding(self, tokenizer: Tokenizer) -> Encoding:
         if not isinstance(self.objective, InfillingObjectiveConfig):
-            return None
+            return PlainEncoding(tokenizer)
         return Infilling(self.objective.infilling, tokenizer, self.training.seed)
 
-    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
+    def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
         kind = PrefixStream if isinstance(self.objective, PrefixConfig) else PackedStream
         return kind(tokens, self.batching, self.training.seed)
 
@@ -243,7 +251,7 @@ class MaskedRecipe(PackedRecipe):
     def measured(self) -> set[str]:
         return {"loss", "nll", "perplexity", "accuracy"}
 
-    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> PackedRows[Any]:
+    def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
         return MaskedStream(tokens, self.batching, self.training.seed, self.masking, tokenizer)
 
     def _evaluator(
@@ -251,10 +259,6 @@ class MaskedRecipe(PackedRecipe):
     ) -> MaskedEvaluator:
         filler = Filler(model, tokenizer, self.batching, self.masking)
         return MaskedEvaluator(objective, batches, filler, self.evaluation.sample)
-
-
-def _texts(source: TextFile) -> Iterator[str]:
-    return (example.text for example in source.read())
 
 
 class LanguageEvaluator:

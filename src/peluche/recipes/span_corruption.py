@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import model_validator
 
 from peluche.data.batching import TranslationBatch
-from peluche.data.packing import Packed
 from peluche.data.span_corruption import SpanCorruptionConfig, SpanStream
+from peluche.data.text_sources import Mixture
+from peluche.data.token_store import Packed
+from peluche.data.tokens import Tokens
 from peluche.metrics import perplexity
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.objectives.base import Objective
@@ -40,6 +40,11 @@ class SpanCorruptionRecipe(PackedRecipe):
                 f"a row of {self.batching.length} tokens has {spans} spans; "
                 f"set corruption.sentinels to {spans} or more"
             )
+        if isinstance(self.data.train, Mixture):
+            raise ValueError(
+                "span corruption reads documents whole, not by the weights of a mixture: give one "
+                "source as data.train"
+            )
         longest = self.model.max_length if self.model.positions == "learned" else None
         if longest is not None and self.batching.length > longest:
             raise ValueError(
@@ -58,7 +63,7 @@ class SpanCorruptionRecipe(PackedRecipe):
     def _objective(self) -> Objective:
         return self.objective.build()
 
-    def _stream(self, tokens: NDArray[np.unsignedinteger], tokenizer: Tokenizer) -> SpanStream:
+    def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> SpanStream:
         return SpanStream(tokens, self.batching, self.training.seed, self.corruption, tokenizer)
 
     def _evaluator(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import torch
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.nn.machine import describe_machine, tune_allocator
+from peluche.processes import Processes, in_turn, joined
 from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
 from peluche.training.events import Hook
 from peluche.training.hooks import EpochMeans, KeepBest, Log
+from peluche.training.layers import compile_layers, forget_activations
 from peluche.training.loop import Trainer
+from peluche.training.states import seed_process
 
 
 def train_recipe(
@@ -33,9 +37,13 @@ def train_recipe(
         DataError: the corpus cannot be read.
     """
     recipe = recipe.completed()
-    run = RunDirectory.create(path, recipe.model_dump(mode="json"))
-    with run.lock():
-        return run, _train(recipe, run, hooks, say, resume=False)
+    processes = _processes_for(recipe)
+    if processes.first:
+        run = RunDirectory.create(path, recipe.model_dump(mode="json"))
+    processes.wait()
+    if not processes.first:
+        run = RunDirectory.open(path, follows=True)
+    return run, _train(recipe, run, hooks, say, processes, resume=False)
 
 
 def resume_run(
@@ -46,52 +54,95 @@ def resume_run(
     Raises:
         CheckpointError: `path` is not a run.
     """
-    run = RunDirectory.open(path)
+    run = RunDirectory.open(path, follows=not joined().first)
     recipe = parse_recipe(run.config, where=str(path / "config.yaml"))
-    with run.lock():
-        return run, _train(recipe, run, hooks, say, resume=True)
+    processes = _processes_for(recipe)
+    return run, _train(recipe, run, hooks, say, processes, resume=True)
+
+
+def _processes_for(recipe: Recipe) -> Processes:
+    """Those that torchrun started, once they can share the recipe's steps.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    processes = joined().in_teams(recipe.training.parallel.tensor)
+    processes.share(range(recipe.training.accumulate))
+    return processes
 
 
 def _train(
-    recipe: Recipe, run: RunDirectory, hooks: Sequence[Hook], say: Say, *, resume: bool
+    recipe: Recipe,
+    run: RunDirectory,
+    hooks: Sequence[Hook],
+    say: Say,
+    processes: Processes,
+    *,
+    resume: bool,
+) -> str:
+    if not processes.first:
+        hooks, say = (), silent
+    with run.lock() if processes.first else nullcontext():
+        return _train_locked(recipe, run, hooks, say, processes, resume=resume)
+
+
+def _train_locked(
+    recipe: Recipe,
+    run: RunDirectory,
+    hooks: Sequence[Hook],
+    say: Say,
+    processes: Processes,
+    *,
+    resume: bool,
 ) -> str:
     config = recipe.training
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     tune_allocator()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run.log({"event": "machine", "machine": describe_machine()})
-    parts = recipe.assemble(run, device, say)
-    hooks = [Log(run, config.log_every), EpochMeans(run), *hooks]
-    if config.select != "last":
-        hooks.append(KeepBest(run, config.select, config.patience))
+    run.log({"event": "machine", "machine": describe_machine(), "processes": processes.count})
+    parts = in_turn(processes, lambda: recipe.assemble(run, device, say))
+    replica = config.parallel.build(parts.model, parts.objective, processes)
+    if config.checkpointing:
+        forget_activations(replica.trained)
+    if config.compile:
+        compile_layers(replica.trained)
+    if team := processes.rank // processes.team:
+        seed_process(config.seed, team)
+    if processes.first:
+        hooks = [Log(run, config.log_every), EpochMeans(run), *hooks]
+        if config.select != "last":
+            hooks = [*hooks, KeepBest(run, config.select, config.patience)]
+    parameters = sum(parameter.numel() for parameter in replica.trained.parameters())
     trainer = Trainer(
         run,
-        parts.model,
-        parts.objective,
+        replica,
         parts.stream,
-        recipe.optimizer.build(parts.model),
+        recipe.optimizer.build(replica.trained),
         recipe.schedule,
         config,
         parts.evaluator,
         hooks,
         say,
+        processes,
     )
-    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
     facts = [f"{name} {number:,}" for name, number in parts.facts.items()]
     say(", ".join([f"model: {parameters:,} parameters", *facts]))
     run.log({"event": "model", "parameters": parameters, **parts.facts})
     with phase(run, "train", say):
         reason = trainer.fit(resume)
     if config.select != "last" and "best" in run.weights():
-        best = run.load_weights("best")
-        run.save_weights(best, "model", {"weights": "best"})
-        parts.model.load_state_dict(best)
-        recipe.finish(run, parts)
-    else:
-        with trainer.averaged_weights():
-            run.save_weights(parts.model.state_dict(), "model", {"weights": "last"})
+        if processes.first:
+            best = run.load_weights("best")
+            run.save_weights(best, "model", {"weights": "best"})
+            parts.model.load_state_dict(best)
             recipe.finish(run, parts)
+    else:
+        with trainer.weights_shown():
+            if processes.first:
+                run.save_weights(parts.model.state_dict(), "model", {"weights": "last"})
+                recipe.finish(run, parts)
+    processes.wait()
     return reason
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from peluche.config import Config
 from peluche.data.cooccurrence import CooccurrenceConfig, CooccurrenceStream, count_cooccurrences
-from peluche.data.texts import TextFile
+from peluche.data.text_sources import PlainTextSource
 from peluche.data.token_stream import TokenStream, encode_corpus
 from peluche.data.windows import WindowConfig
 from peluche.data.word_tests import WordTests
@@ -36,7 +36,7 @@ VOCABULARY, CORPUS, COUNTS = "vocabulary.json", "corpus.bin", "cooccurrence.bin"
 class WordData(Config):
     """Plain texts; windows do not cross from one to the next."""
 
-    train: TextFile
+    train: PlainTextSource
 
 
 class WordBatching(Config):

@@ -30,6 +30,7 @@ from peluche.training.evaluators import mean_losses
 from peluche.training.events import EvaluateEvent
 from peluche.training.loop import Trainer
 from peluche.training.optimizers import OptimizerConfig
+from peluche.training.replica import Replica
 from peluche.training.schedules import Constant
 
 NETS = ("rnn", "gru", "lstm", "attention")
@@ -119,7 +120,8 @@ def practise(config: MemoryConfig, net: str, length: int, seed: int) -> tuple[Cl
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create(Path(folder) / "run", {"model": model.config.model_dump()})
         schedule = Constant(warmup=min(20, config.steps))
-        Trainer(run, model, objective, recall, optimizer, schedule, training, evaluate).fit()
+        replica = Replica(model, objective)
+        Trainer(run, replica, recall, optimizer, schedule, training, evaluate).fit()
     model.eval()
     with torch.no_grad():
         return model, evaluate(config.steps).metrics["accuracy"]

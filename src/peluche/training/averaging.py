@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Literal
 
@@ -39,7 +39,7 @@ AveragingConfig = Annotated[ExponentialConfig | LastConfig, Field(discriminator=
 
 
 class Averaging:
-    """Keeps an average; `applied` puts it into the model for a while."""
+    """Keeps an average of a model's weights."""
 
     def update(self, model: nn.Module, step: int) -> None:
         """After every optimizer step."""
@@ -63,16 +63,6 @@ class Averaging:
     def load_state(self, groups: dict[str, Weights]) -> None:
         """Take back what `state` gave."""
         raise NotImplementedError
-
-    @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
-        """The model with averaged weights; its own come back at the end."""
-        own = _copy(model)
-        _put(model, self.weights())
-        try:
-            yield
-        finally:
-            _put(model, own)
 
 
 class Exponential(Averaging):
@@ -129,11 +119,22 @@ class Last(Averaging):
         self.snapshots = [dict(groups[name]) for name in names]
 
 
+@contextmanager
+def replaced(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """A model with other weights for a while; its own come back at the end."""
+    own = _copy(model)
+    _put(model, weights)
+    try:
+        yield
+    finally:
+        _put(model, own)
+
+
 def _copy(model: nn.Module) -> Weights:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 @torch.no_grad()
-def _put(model: nn.Module, weights: Weights) -> None:
+def _put(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])

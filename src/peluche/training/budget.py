@@ -24,7 +24,7 @@ def total_steps(trainer: Trainer) -> int:
         return max(1, round(config.epochs * per_epoch))
     assert config.minutes is not None, "the recipe gives steps, epochs or minutes"
     seconds = seconds_per_step(trainer)
-    total = max(1, int(config.minutes * 60 / seconds))
+    total = trainer.processes.agree(max(1, int(config.minutes * 60 / seconds)))
     trainer.say(f"{seconds:.3f} s a step: {total:,} steps in {config.minutes:g} minutes")
     return total
 
@@ -38,7 +38,7 @@ def seconds_per_step(trainer: Trainer) -> float:
         times = []
         for _ in range(WARM + TIMED):
             started = time.perf_counter()
-            step = [next(batches)[0].to(trainer.device) for _ in range(trainer.config.accumulate)]
+            step = [next(batches)[0] for _ in range(trainer.config.accumulate)]
             for group in optimizer.param_groups:
                 group["lr"] = 0.0
             trainer.learn(step, rate=0.0)

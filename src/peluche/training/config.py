@@ -8,6 +8,7 @@ from pydantic import Field
 
 from peluche.config import Config
 from peluche.training.averaging import AveragingConfig
+from peluche.training.replica import ParallelConfig, ReplicatedConfig
 
 
 class TrainingConfig(Config):
@@ -27,6 +28,13 @@ class TrainingConfig(Config):
     seed: int = Field(0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int | None = Field(None, gt=0, description="CPU threads; all cores if not given")
+    parallel: ParallelConfig = Field(
+        ReplicatedConfig(), description="among the processes that torchrun starts"
+    )
+    checkpointing: bool = Field(
+        False, description="compute layers again in the backward pass instead of keeping them"
+    )
+    compile: bool = Field(False, description="compile layers with torch.compile")
     averaging: AveragingConfig | None = None
     select: str = Field("last", description="'last', or a validation metric: the best by it")
     patience: int | None = Field(

@@ -53,7 +53,7 @@ class Hook:
         """After each optimizer step."""
 
     def evaluate(self, event: EvaluateEvent) -> None:
-        """After each evaluation."""
+        """After each evaluation; the trainer's model still has the weights that were evaluated."""
 
     def checkpoint(self, step: int) -> None:
         """After a state has been saved."""

@@ -129,8 +129,7 @@ class KeepBest(Hook):
         sign = -1.0 if self.metric in LOWER_IS_BETTER else 1.0
         if self.best is None or sign * value > sign * self.best:
             self.best, self.best_step, self.waited = value, event.step, 0
-            with self.trainer.averaged_weights():
-                self.run.save_weights(self.trainer.model.state_dict(), "best")
+            self.run.save_weights(self.trainer.model.state_dict(), "best")
             return
         self.waited += 1
         if self.patience is not None and self.waited >= self.patience:

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from peluche.data.batching import Position
 from peluche.errors import CheckpointError, NumericsError
 from peluche.hub.checkpoint import SavedState
 from peluche.hub.run import RunDirectory
-from peluche.objectives.base import Objective, SteppedObjective, UpdatingObjective
+from peluche.objectives.base import SteppedObjective, UpdatingObjective
+from peluche.processes import Processes
 from peluche.training.averaging import Averaging
 from peluche.training.budget import total_steps
 from peluche.training.config import TrainingConfig
 from peluche.training.events import EvaluateEvent, Hook, StepEvent
+from peluche.training.gradient import Gradient
 from peluche.training.optimizers import Combined
+from peluche.training.replica import Replica
 from peluche.training.schedules import Schedule
 from peluche.training.signals import StopSignals
 from peluche.training.states import (
     kept_random_state,
     load_optimizer_tensors,
     optimizer_tensors,
-    random_state,
+    parameter_names,
+    random_states,
     set_random_state,
 )
 from peluche.training.totals import Diverged, Totals
 
 MAX_ROLLBACKS = 3
+ALONE = Processes()
 
 
 class Stream(Protocol):
@@ -53,19 +56,19 @@ class Trainer:
     """Trains a model in a run directory; can be stopped and resumed at any step.
 
     Args:
-        model: what is trained, on the device it is to be trained on.
-        objective: what a batch is worth, or one that changes the weights itself.
+        replica: the model as this process trains it, with what a batch is worth.
+        optimizer: over what `replica` trains.
         stream: where batches come from.
         evaluator: scores the model every `evaluate_every` steps and at the end.
-        hooks: hear of every event.
+        hooks: hear of every event; of the first process only.
         say: one-line messages for people.
+        processes: those that train the same model.
     """
 
     def __init__(
         self,
         run: RunDirectory,
-        model: nn.Module,
-        objective: Objective | UpdatingObjective,
+        replica: Replica,
         stream: Stream,
         optimizer: torch.optim.Optimizer | Combined,
         schedule: Schedule,
@@ -73,15 +76,18 @@ class Trainer:
         evaluator: Evaluator,
         hooks: Sequence[Hook] = (),
         say: Callable[[str], None] = lambda message: None,
+        processes: Processes = ALONE,
     ) -> None:
-        self.run, self.model, self.objective, self.stream = run, model, objective, stream
+        self.run, self.replica, self.stream, self.processes = run, replica, stream, processes
+        self.model, self.objective = replica.model, replica.objective
         self.optimizer, self.schedule, self.config = optimizer, schedule, config
         self.evaluator, self.hooks, self.say = evaluator, list(hooks), say
         self.averaging: Averaging | None = (
-            config.averaging.build(model) if config.averaging is not None else None
+            config.averaging.build(replica.trained) if config.averaging is not None else None
         )
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
-        self.device = next(model.parameters()).device
+        self.device = next(replica.trained.parameters()).device
+        self.gradient = Gradient(replica, config, processes, say)
         self.step = 0
         self.saved_step: int | None = None
         self.total = 0
@@ -134,18 +140,19 @@ class Trainer:
                 self._save()
             if signals.received is not None:
                 self.request_stop(f"stopped by {signals.received}")
+            self.stop_reason = self.processes.any(self.stop_reason)
 
     def _train_step(self, batches: Iterator[tuple[Any, Position]]) -> None:
         started = time.perf_counter()
         micro_batches = []
         for _ in range(self.config.accumulate):
             batch, self.position = next(batches)
-            micro_batches.append(batch.to(self.device))
+            micro_batches.append(batch)
         rate = self.set_rate(self.step + 1)
         totals, norm = self.learn(micro_batches, rate)
         self.step += 1
         if self.averaging is not None:
-            self.averaging.update(self.model, self.step)
+            self.averaging.update(self.replica.trained, self.step)
         seconds = time.perf_counter() - started
         self.seconds += seconds
         event = StepEvent(
@@ -169,68 +176,44 @@ class Trainer:
         return self.base_rates[0] * factor
 
     def learn(self, micro_batches: Sequence[Any], rate: float) -> tuple[Totals, float | None]:
-        """Change the weights by one step; the gradient's norm is None where no one knows it."""
+        """Change the weights by one step; the gradient's norm is None where no one knows it.
+
+        Args:
+            micro_batches: those of all processes, on any device.
+        """
+        own = [batch.to(self.device) for batch in self.processes.share(micro_batches)]
         if isinstance(self.objective, UpdatingObjective):
             self.model.train()
             totals = Totals()
-            for batch in micro_batches:
+            for batch in own:
                 totals.add(self.objective.update(self.model, batch, rate))
             totals.check()
             return totals, None
-        totals, norm = self.gradients(micro_batches)
+        totals, norm = self.gradient.of(own)
         self.optimizer.step()
         if isinstance(self.objective, SteppedObjective):
-            self.objective.stepped(self.model)
+            self.objective.stepped(self.replica.trained)
         return totals, norm
-
-    def gradients(self, micro_batches: Sequence[Any]) -> tuple[Totals, float]:
-        """Gradients of the step's loss, clipped; returns what was measured, and the norm before.
-
-        Every term's total is divided by its count over the whole step, so the result does not
-        depend on how the step is cut into micro-batches.
-        """
-        assert not isinstance(self.objective, UpdatingObjective)
-        if getattr(self.objective, "whole_step", False) and len(micro_batches) > 1:
-            micro_batches = [type(micro_batches[0]).join(micro_batches)]
-        self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        counts: dict[str, float] = {}
-        for batch in micro_batches:
-            for name, count in self.objective.counts(batch).items():
-                counts[name] = counts.get(name, 0.0) + count
-        totals = Totals()
-        for batch in micro_batches:
-            with self._autocast():
-                losses = self.objective(self.model, batch)
-            loss = torch.zeros((), device=self.device)
-            for name, term in losses.terms.items():
-                loss = loss + term.total * (term.weight / counts[name])
-            loss.backward()
-            totals.add(losses)
-        limit = math.inf if self.config.clip is None else self.config.clip
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True))
-        totals.check(gradient=norm)
-        return totals, norm
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.config.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def _evaluate(self) -> None:
         if self.averaging is not None:
-            self.averaging.snapshot(self.model)
-        with self.averaged_weights(), torch.no_grad(), kept_random_state():
-            self.model.eval()
-            event = self.evaluator(self.step)
-        for hook in self.hooks:
-            hook.evaluate(event)
+            self.averaging.snapshot(self.replica.trained)
+        with self.weights_shown(), torch.no_grad(), kept_random_state():
+            if self.processes.first:
+                self.model.eval()
+                event = self.evaluator(self.step)
+                for hook in self.hooks:
+                    hook.evaluate(event)
+        self.stop_reason = self.processes.any(self.stop_reason)
 
-    def averaged_weights(self) -> AbstractContextManager[None]:
-        """The model with the weights that are evaluated and kept: averaged ones, if configured."""
+    def weights_shown(self) -> AbstractContextManager[None]:
+        """`model` with the weights that are evaluated and kept: averaged ones, if configured.
+
+        All processes call this together; `model` is the first one's to use.
+        """
         if self.averaging is None or not self.averaging.ready:
-            return nullcontext()
-        return self.averaging.applied(self.model)
+            return self.replica.shown(None)
+        return self.replica.shown(self.averaging.weights())
 
     def _roll_back(self, found: str) -> None:
         """Return to the last state with half the learning rate."""
@@ -254,9 +237,9 @@ class Trainer:
 
     def _save(self) -> None:
         groups = {
-            "model": dict(self.model.state_dict()),
+            "model": self.replica.tensors(),
             "optimizer": optimizer_tensors(self.optimizer),
-            "random": random_state(),
+            "random": random_states(self.processes),
         }
         if self.averaging is not None:
             groups |= self.averaging.state()
@@ -266,16 +249,17 @@ class Trainer:
             "rate_scale": self.rate_scale,
             "rollbacks": self.rollbacks,
             "seconds": self.seconds,
+            "pieces": self.gradient.pieces,
             "hooks": {type(hook).__name__: hook.state() for hook in self.hooks},
         }
-        self.run.save_state(self.step, groups, record, keep=self.config.keep)
+        self.run.save_state(self.step, groups, record, self.config.keep, self.processes)
         self.saved_step = self.step
         self.run.log({"event": "checkpoint", "step": self.step})
         for hook in self.hooks:
             hook.checkpoint(self.step)
 
     def _restore(self) -> None:
-        """Return to the newest intact state.
+        """Return to the newest intact state, whatever number of processes saved it.
 
         Raises:
             CheckpointError: there is none.
@@ -288,17 +272,23 @@ class Trainer:
                 remedy="train anew in another run directory; finished weights, if there are any, "
                 "can still be used",
             )
-        self.model.load_state_dict(dict(state.tensors["model"]))
-        load_optimizer_tensors(self.optimizer, state.tensors["optimizer"])
+        place = self.replica.place
+
+        def by_number(key: str, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+            return place(names[int(key.split(".")[0])], shape, dtype)
+
+        self.replica.load(state.group("model", place))
+        names = parameter_names(self.replica.trained, self.optimizer)
+        load_optimizer_tensors(self.optimizer, state.group("optimizer", by_number))
         if self.averaging is not None:
-            self.averaging.load_state({k: dict(v) for k, v in state.tensors.items()})
+            self.averaging.load_state({name: state.group(name, place) for name in state.names()})
         record = state.record
         self.step, self.total = state.step, record["total"]
         self.position = Position(*record["position"])
         self.rate_scale, self.rollbacks = record["rate_scale"], record["rollbacks"]
-        self.seconds = record["seconds"]
+        self.seconds, self.gradient.pieces = record["seconds"], record.get("pieces", 1)
         for hook in self.hooks:
             hook.load_state(record["hooks"].get(type(hook).__name__, {}))
-        set_random_state(state.tensors["random"])
+        set_random_state(state.group("random"), self.processes.rank)
         self.saved_step = self.step
         self.run.log({"event": "resume", "step": self.step})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from peluche.objectives.base import Losses
+from peluche.processes import Processes
 
 
 class Diverged(Exception):
@@ -48,6 +49,14 @@ class Totals:
         }
         loss = sum(weight * means[name] for name, weight in self._weights.items())
         return {"loss": loss, **means}
+
+    def over(self, processes: Processes) -> Totals:
+        """The sums over all processes."""
+        together = Totals()
+        together._weights = self._weights
+        together._totals = processes.total(self._totals)
+        together.counts = processes.total(self.counts)
+        return together
 
     def check(self, **others: float) -> None:
         """Refuse means, and other numbers, that are not finite.
