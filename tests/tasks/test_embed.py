@@ -74,7 +74,7 @@ def test_the_first_token_may_stand_for_the_text(folder):
     embedder = load_embedder(folder, pooling="first", normalize=False)
     ids = torch.tensor([embedder.tokenizer.encode(TEXTS[0], bos=True, eos=True)])
     with torch.no_grad():
-        expected = embedder.model.hidden(ids)[:, 0]
+        expected = embedder.model.encoder.model.hidden(ids)[:, 0]
     torch.testing.assert_close(embedder.embed(TEXTS[:1]), expected, atol=1e-5, rtol=1e-5)
 
 

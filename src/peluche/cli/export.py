@@ -77,10 +77,14 @@ def _export_decoder(source: Any, to: str, output: Path, weights: str, format: st
 
 def _export_encoder(source: Any, to: str, output: Path, weights: str, format: str) -> str:
     from peluche.models.encoder import Encoder
+    from peluche.models.pretrained_encoder import PretrainedEncoder
     from peluche.tasks.load import KINDS, task_of
 
     task = KINDS[task_of(source)].restore(source, weights, {})
     found = getattr(task, "model", None)
+    encoder = getattr(found, "encoder", None)
+    if isinstance(encoder, PretrainedEncoder):  # what is made of its vectors is left out
+        found = encoder.model
     if to != "onnx" or not isinstance(found, Encoder):
         raise _no_form(source, found, to)
     from peluche.hub.onnx import export_onnx

@@ -18,6 +18,7 @@ VERBS = [
     "complete",
     "perplexity",
     "fill",
+    "answer",
     "classify",
     "tag",
     "parse",

@@ -17,6 +17,7 @@ from peluche.data.sentences import CHAIN, Sentence
 from peluche.errors import DataError
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon
+from peluche.text.subwords import Subwords
 
 NO_CONSTITUENT = 0
 
@@ -35,6 +36,9 @@ class SentenceBatch:
         relations: (B, T).
         spans: (B, T, T) what the tokens from the second index to the third, both included, form;
             0 where they form nothing.
+        pieces: (B, P) the sentences in the pieces of words that a pretrained encoder reads.
+        pieces_valid: (B, P), False at padding.
+        firsts: (B, T) where each token's first piece stands.
     """
 
     words: Int[Tensor, "batch length"]
@@ -45,6 +49,9 @@ class SentenceBatch:
     heads: Int[Tensor, "batch length"] | None = None
     relations: Int[Tensor, "batch length"] | None = None
     spans: Int[Tensor, "batch length length"] | None = None
+    pieces: Int[Tensor, "batch pieces"] | None = None
+    pieces_valid: Bool[Tensor, "batch pieces"] | None = None
+    firsts: Int[Tensor, "batch length"] | None = None
 
     @property
     def target_tokens(self) -> int:
@@ -70,12 +77,14 @@ class Coding:
         tags: names of tags.
         relations: names of relations between a token and its head.
         constituents: names of constituents; number 0 says that there is none.
+        subwords: what cuts words into the pieces that a pretrained encoder reads.
     """
 
     lexicon: Lexicon
     tags: Labels | None = None
     relations: Labels | None = None
     constituents: Labels | None = None
+    subwords: Subwords | None = None
 
     def known(self, kind: Literal["tags", "relations", "constituents"]) -> Labels:
         """The names of a kind, which have to be there."""
@@ -93,6 +102,7 @@ class Coding:
         return SentenceWindow(
             self.lexicon,
             [sentence.tokens for sentence in sentences],
+            subwords=self.subwords,
             tags=self._numbers(self.tags, "tags", sentences),
             heads=None if self.relations is None else [s.heads for s in sentences],
             relations=self._numbers(self.relations, "relations", sentences),
@@ -141,6 +151,7 @@ class SentenceWindow(Window):
         lexicon: Lexicon,
         sentences: Sequence[Sequence[str]],
         *,
+        subwords: Subwords | None = None,
         tags: Sequence[Sequence[int]] | None = None,
         heads: Sequence[Sequence[int]] | None = None,
         relations: Sequence[Sequence[int]] | None = None,
@@ -156,10 +167,15 @@ class SentenceWindow(Window):
             name: Ragged(values) for name, values in given.items() if values is not None
         }
         self.spans = spans
+        self.pieces: Ragged | None = None
+        if subwords is not None:
+            cut = subwords.encode(sentences)
+            self.pieces = Ragged([one.ids for one in cut])
+            self.annotations["firsts"] = Ragged([one.firsts for one in cut])
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return self.forms.lengths
+        return self.forms.lengths if self.pieces is None else self.pieces.lengths
 
     def batch(self, rows: NDArray[np.int64]) -> SentenceBatch:
         padded, valid = self.forms.padded(rows)
@@ -173,6 +189,9 @@ class SentenceWindow(Window):
             name: torch.from_numpy(values.padded(rows)[0])
             for name, values in self.annotations.items()
         }
+        if self.pieces is not None:
+            ids, real = self.pieces.padded(rows)
+            annotations |= {"pieces": torch.from_numpy(ids), "pieces_valid": torch.from_numpy(real)}
         return SentenceBatch(
             words=torch.from_numpy(words),
             forms=torch.from_numpy(forms),

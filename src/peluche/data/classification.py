@@ -22,7 +22,8 @@ class ClassificationBatch:
     """Texts as token ids, padded on the right, and what they are called.
 
     Attributes:
-        tokens: (B, T), each text ends with [EOS]; of a pair, the second follows the first.
+        tokens: (B, T), each text ends with [EOS]; of a pair, the second follows the first. For
+            encoders that have learnt it so, [BOS] stands before.
         valid: (B, T), True for tokens, False for padding.
         segments: (B, T), 0 in the first text and 1 in the second; None where there are no pairs.
         labels: (B,).
@@ -78,24 +79,39 @@ class TextWindow(Window):
 
 
 def encode_texts(
-    texts: Sequence[str], seconds: Sequence[str | None], tokenizer: Tokenizer, limit: int
+    texts: Sequence[str],
+    seconds: Sequence[str | None],
+    tokenizer: Tokenizer,
+    limit: int,
+    *,
+    begins: bool = False,
 ) -> tuple[list[list[int]], list[int] | None, int]:
     """Token ids, tokens of the first text of each pair, and how many texts were cut.
 
     A text over `limit` tokens loses its end. Of a pair each text has half of the limit, and what
     the other leaves of its half.
+
+    Args:
+        begins: put [BOS] before the text, and keep the last [EOS] where the end is cut, as
+            pretrained encoders know texts.
     """
-    encoded = tokenizer.encode_batch(texts, eos=True)
+    encoded = tokenizer.encode_batch(texts, bos=begins, eos=True)
+
+    def head(ids: list[int], length: int) -> list[int]:
+        if begins and 0 < length < len(ids):
+            return [*ids[: length - 1], ids[-1]]
+        return ids[:length]
+
     if all(second is None for second in seconds):
         cut = sum(len(ids) > limit for ids in encoded)
-        return [ids[:limit] for ids in encoded], None, cut
+        return [head(ids, limit) for ids in encoded], None, cut
     others = tokenizer.encode_batch([second or "" for second in seconds], eos=True)
     joined, firsts, cut = [], [], 0
     for one, other in zip(encoded, others, strict=True):
         half = limit // 2
         # What one text leaves of its half goes to the other.
         first = min(len(one), max(half, limit - len(other)))
-        pair = one[:first] + other[: limit - first]
+        pair = head(one, first) + head(other, limit - first)
         cut += len(pair) < len(one) + len(other)
         joined.append(pair)
         firsts.append(first)
@@ -104,6 +120,9 @@ def encode_texts(
 
 class ClassificationStream(BatchStream):
     """Batches of labelled texts; the end of texts that are too long is left out.
+
+    Args:
+        begins: see `encode_texts`.
 
     Raises:
         DataError: while encoding, for a label that `labels` does not hold.
@@ -117,9 +136,11 @@ class ClassificationStream(BatchStream):
         config: BatchingConfig,
         seed: int = 0,
         say: Callable[[str], None] = lambda message: None,
+        *,
+        begins: bool = False,
     ) -> None:
         super().__init__(read, config, seed, say)
-        self.tokenizer, self.labels = tokenizer, labels
+        self.tokenizer, self.labels, self.begins = tokenizer, labels, begins
 
     def encode(self, examples: list[LabelledText]) -> TextWindow:
         numbers = [self.labels.number(example.label, example.where) for example in examples]
@@ -129,6 +150,7 @@ class ClassificationStream(BatchStream):
             [example.second for example in examples],
             self.tokenizer,
             limit,
+            begins=self.begins,
         )
         if cut and not self._told:
             self._told = True

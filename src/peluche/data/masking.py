@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,6 +57,8 @@ class MaskedBatch:
         hidden: (B, T), True where it is to be said.
         present: (B, T), False at padding.
         document_ids: (B, T): documents of a row, numbered from 0.
+        segments: (B, T), 0 in the first and 1 in the second text of a row of two; None for others.
+        relations: (B,), of rows of two texts: 0 if the second follows the first, 1 if not.
     """
 
     tokens: Int[Tensor, "batch length"]
@@ -64,6 +66,8 @@ class MaskedBatch:
     hidden: Bool[Tensor, "batch length"]
     present: Bool[Tensor, "batch length"]
     document_ids: Int[Tensor, "batch length"]
+    segments: Int[Tensor, "batch length"] | None = None
+    relations: Int[Tensor, "batch"] | None = None
 
     @property
     def target_tokens(self) -> int:
@@ -74,13 +78,17 @@ class MaskedBatch:
     def join(cls, batches: Sequence[MaskedBatch]) -> MaskedBatch:
         """The rows of all."""
         columns = zip(*(vars(batch).values() for batch in batches), strict=True)
-        return cls(*(torch.cat(column) for column in columns))
+        parts = [None if column[0] is None else torch.cat(column) for column in columns]
+        return cls(*parts)  # type: ignore[arg-type]
 
     def to(self, device: torch.device) -> MaskedBatch:
         """The same batch on a device."""
-        return MaskedBatch(
-            *(tensor.to(device, non_blocking=True) for tensor in vars(self).values())
-        )
+        moved = {
+            name: tensor.to(device, non_blocking=True)
+            for name, tensor in vars(self).items()
+            if tensor is not None
+        }
+        return replace(self, **moved)
 
 
 class MaskedStream(PackedRows[MaskedBatch]):
@@ -113,7 +121,17 @@ class MaskedStream(PackedRows[MaskedBatch]):
     def batch(self, starts: NDArray[np.int64], epoch: int = 0) -> MaskedBatch:
         """The rows that begin at these places."""
         plain = self.plain(starts)
-        rows, clean = plain.tokens.numpy().copy(), plain.tokens
+        return self.masked(plain.tokens, plain.document_ids, starts, epoch)
+
+    def masked(
+        self,
+        clean: Int[Tensor, "rows length"],
+        document_ids: Int[Tensor, "rows length"],
+        starts: NDArray[np.int64],
+        epoch: int,
+    ) -> MaskedBatch:
+        """Rows that begin at these places, with some tokens hidden."""
+        rows = clean.numpy().copy()
         hidden = np.zeros(rows.shape, dtype=bool)
         for number, start in enumerate(starts.tolist()):
             random = np.random.default_rng([self.seed, epoch, start, 2])
@@ -130,7 +148,7 @@ class MaskedStream(PackedRows[MaskedBatch]):
             clean,
             torch.from_numpy(hidden),
             clean != Tokenizer.pad_id,
-            plain.document_ids,
+            document_ids,
         )
 
     def _places(self, row: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:

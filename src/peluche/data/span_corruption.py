@@ -147,9 +147,9 @@ class SpanStream:
         self.corruption, self.tokenizer = corruption, tokenizer
         self.raw = corruption.raw_length(config.length)
         self.sentinels = sentinel_ids(tokenizer, corruption.spans(self.raw)[1])
-        self.ends = self.tokens.places(tokenizer.eos_id)
+        self.ends = self.tokens.find(tokenizer.eos_id)
         self.starts = np.concatenate([[0], self.ends[:-1] + 1])
-        self.starts += np.isin(self.starts, self.tokens.places(tokenizer.bos_id))
+        self.starts += np.isin(self.starts, self.tokens.find(tokenizer.bos_id))
         if not (self.ends - self.starts >= SHORTEST).any():
             raise DataError(
                 f"no text has {SHORTEST} tokens, so that one could be hidden",

@@ -52,14 +52,13 @@ class Tokens:
             number += 1
         return np.concatenate(pieces) if pieces else np.empty(0, dtype=LARGE)
 
-    def places(self, token: int) -> NDArray[np.int64]:
+    def find(self, token: int) -> NDArray[np.int64]:
         """(N,) where a token stands, in order."""
-        arrays = map(self.array, range(len(self.bounds) - 1))
-        found = [
-            int(first) + np.flatnonzero(array == token)
-            for first, array in zip(self.bounds[:-1], arrays, strict=True)
+        places = [
+            first + np.flatnonzero(self.array(number) == token)
+            for number, first in enumerate(self.bounds[:-1].tolist())
         ]
-        return np.concatenate([*found, np.empty(0, dtype=np.int64)])
+        return np.concatenate([np.empty(0, dtype=np.int64), *places])
 
     def starts(self, epoch: int, length: int, seed: int) -> NDArray[np.int64]:
         """(N,) where the rows of `length` tokens of an epoch begin, in the order to read them.

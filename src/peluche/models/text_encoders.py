@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from peluche.config import Config
+from peluche.models.pretrained_encoder import PretrainedEncoderConfig
 from peluche.models.transformer import TransformerConfig, build_stack
 from peluche.nn.dropout import Dropout
 from peluche.nn.readers import (
@@ -34,7 +35,12 @@ class TextEncoder(nn.Module):
     Args:
         embeddings: of tokens (`[PAD]` is number 0) and of segments.
         reader: reads the embeddings, followed by any further features of the tokens.
+
+    Attributes:
+        begins: whether texts begin with [BOS].
     """
+
+    begins = False
 
     def __init__(
         self,
@@ -185,6 +191,7 @@ TextEncoderConfig = Annotated[
     RecurrentEncoderConfig
     | ConvolutionalEncoderConfig
     | TransformerEncoderConfig
-    | BagEncoderConfig,
+    | BagEncoderConfig
+    | PretrainedEncoderConfig,
     Field(discriminator="kind"),
 ]

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from peluche.nn.trace import record
 
-PoolingKind = Literal["last", "mean", "max", "attention"]
+PoolingKind = Literal["first", "last", "mean", "max", "attention"]
 
 
 class Pooling(nn.Module):
-    """The last token's vector, the mean or the largest value over tokens, or a learned mean.
+    """The first or last token's vector, the mean or largest value over tokens, or a learned mean.
 
     "attention" weighs tokens by softmax(u · tanh(W h)) (Yang et al. 2016, eq. 5-7). "last" of a
     bidirectional layer takes each direction where it has read everything.
@@ -37,6 +37,8 @@ class Pooling(nn.Module):
         self, hidden: Float[Tensor, "batch length width"], valid: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch width"]:
         """`valid` is False at padding, which is last; each row has a token."""
+        if self.kind == "first":
+            return hidden[:, 0]
         if self.kind == "last":
             return self._last(hidden, valid)
         if self.kind == "max":

@@ -1,4 +1,4 @@
-"""Masked language modelling: what stood where tokens are hidden."""
+"""Masked language modelling: what stood where tokens are hidden; and what follows what."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 from torch import nn
+from torch.nn import functional as F
 
 from peluche.config import Config
 from peluche.data.masking import MaskedBatch
@@ -31,6 +32,10 @@ class MaskedObjective:
 
     Metrics: `nll`, the same without smoothing, and `accuracy`, the share that is said right. For a
     mixture of experts, see `RoutingTerms`.
+
+    Of rows of two texts, term `next_sentence` is the cross-entropy of whether the second follows
+    the first, in nats per row (Devlin et al. 2019, §3.1, task 2); metric
+    `next_sentence_accuracy`.
     """
 
     def __init__(self, config: MaskedConfig, routing: RoutingTerms | None = None) -> None:
@@ -43,6 +48,8 @@ class MaskedObjective:
 
     def counts(self, batch: MaskedBatch) -> dict[str, float]:
         counts = {"loss": float(batch.hidden.sum())}
+        if batch.relations is not None:
+            counts["next_sentence"] = float(len(batch.relations))
         return (
             counts if self.routing is None else counts | self.routing.counts(batch.tokens.numel())
         )
@@ -52,7 +59,8 @@ class MaskedObjective:
             hidden = model.hidden(
                 batch.tokens,
                 valid=None if bool(batch.present.all()) else batch.present,
-                document_ids=batch.document_ids,
+                document_ids=None if batch.segments is not None else batch.document_ids,
+                segments=batch.segments,
             )
         said, labels = hidden[batch.hidden], batch.labels[batch.hidden]
         loss, nll = model.token_loss(said, labels, self.config.label_smoothing)
@@ -61,7 +69,14 @@ class MaskedObjective:
         if not model.training:  # it takes all logits
             right = (model.logits(said).argmax(-1) == labels).sum()
             metrics["accuracy"] = Metric(100 * float(right), count)
-        losses = Losses({"loss": Term(loss, count)}, metrics)
+        terms = {"loss": Term(loss, count)}
+        if batch.relations is not None:
+            scores, rows = model.relation_logits(hidden).float(), float(len(batch.relations))
+            relation = F.cross_entropy(scores, batch.relations, reduction="sum")
+            terms["next_sentence"] = Term(relation, rows)
+            follows = 100 * float((scores.argmax(-1) == batch.relations).sum())
+            metrics["next_sentence_accuracy"] = Metric(follows, rows)
+        losses = Losses(terms, metrics)
         return losses if self.routing is None else self.routing.added(losses, routings)
 
     def stepped(self, model: nn.Module) -> None:

@@ -21,7 +21,7 @@ from peluche.models.classifier import Classifier, ClassifierConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import start_from_vectors, words_of
+from peluche.recipes.pretrained import start_encoder, tokenizer_of, words_of
 from peluche.tasks.classify import TextClassifier, fit_temperature
 from peluche.tasks.evaluation import read_examples
 from peluche.text.labels import Labels
@@ -60,16 +60,15 @@ class ClassificationRecipe(Recipe):
         with phase(run, "learn the vocabulary", say):
             if not (run.path / LABELS).exists():
                 texts = (text for example in train for text in example.texts)
-                run.save_tokenizer(self.tokenizer.build(texts))
+                run.save_tokenizer(tokenizer_of(self.model.encoder, self.tokenizer, texts))
                 run.save_part(LABELS, _labels(train).save)
             tokenizer, labels = run.tokenizer(), Labels.load(run.part(LABELS))
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer), len(labels))
-        start_from_vectors(
-            model.encoder.embedding, words_of(tokenizer), self.model.encoder.pretrained, say
-        )
+        start_encoder(run, model.encoder, self.model.encoder, words_of(tokenizer), say)
+        begins = model.encoder.begins
         stream = ClassificationStream(
-            lambda: train, tokenizer, labels, self.batching, self.training.seed, say
+            lambda: train, tokenizer, labels, self.batching, self.training.seed, say, begins=begins
         )
         with phase(run, "encode the texts", say):
             stream.warm()
@@ -79,7 +78,9 @@ class ClassificationRecipe(Recipe):
         evaluator = ClassificationEvaluator(
             model,
             objective,
-            ClassificationStream(lambda: validation, tokenizer, labels, self.batching),
+            ClassificationStream(
+                lambda: validation, tokenizer, labels, self.batching, begins=begins
+            ),
             validation,
             self.classifier(model, tokenizer, labels),
         )

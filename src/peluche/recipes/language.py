@@ -14,6 +14,7 @@ from peluche.config import Config
 from peluche.data.encoding import Encoding, PlainEncoding
 from peluche.data.infilling import INFILLING, Infilling
 from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
+from peluche.data.next_sentence import AROUND, SentencePairStream
 from peluche.data.packing import (
     LanguageBatch,
     PackedRows,
@@ -226,7 +227,7 @@ class LanguageRecipe(PackedRecipe):
 
 
 class MaskedRecipe(PackedRecipe):
-    """An encoder that says what is hidden (BERT)."""
+    """An encoder that says what is hidden, and, with `model.next_sentence`, what follows (BERT)."""
 
     task: Literal["masked_language_modelling"] = "masked_language_modelling"
     tokenizer: TokenizerConfig = TokenizerConfig(kind="wordpiece", special=(MASK,))
@@ -244,15 +245,22 @@ class MaskedRecipe(PackedRecipe):
                 f"rows of {self.batching.length} tokens are longer than model.max_length "
                 f"{longest}; set batching.length to {longest} or less"
             )
+        if self.model.next_sentence and self.batching.length < AROUND + 2:
+            raise ValueError(
+                f"rows of two texts need batching.length {AROUND + 2} or more, not "
+                f"{self.batching.length}"
+            )
         if not self.model.masked:
             raise ValueError("the model has to say what is hidden: set model.masked=true")
         return self
 
     def measured(self) -> set[str]:
-        return {"loss", "nll", "perplexity", "accuracy"}
+        relation = {"next_sentence", "next_sentence_accuracy"} if self.model.next_sentence else {}
+        return {"loss", "nll", "perplexity", "accuracy", *relation}
 
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
-        return MaskedStream(tokens, self.batching, self.training.seed, self.masking, tokenizer)
+        kind = SentencePairStream if self.model.next_sentence else MaskedStream
+        return kind(tokens, self.batching, self.training.seed, self.masking, tokenizer)
 
     def _evaluator(
         self, model: Any, tokenizer: Tokenizer, objective: Objective, batches: list[Any], of: Packed

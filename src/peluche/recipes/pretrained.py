@@ -1,19 +1,136 @@
-"""Models that start from word vectors."""
+"""Models that start from word vectors, or from a whole encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from peluche.config import Config
 from peluche.errors import CheckpointError, ConfigError
-from peluche.recipes.base import Say
+from peluche.hub.resolve import open_source
+from peluche.hub.run import RunDirectory
+from peluche.models.encoder import EncoderConfig
+from peluche.models.pretrained_encoder import PretrainedEncoder, PretrainedEncoderConfig
+from peluche.models.pretrained_translation import PretrainedTranslationConfig
+from peluche.recipes.base import Recipe, Say
+from peluche.recipes.pretrained_translation import described
 from peluche.recipes.shipped import shipped
 from peluche.tasks.load import load_vectors
+from peluche.tasks.restore import embedding_rows
 from peluche.text.pipelines import MARK, SPECIAL
-from peluche.text.tokenizer import Tokenizer
+from peluche.text.tokenizer import Tokenizer, TokenizerConfig
+
+EMBEDDING = "encoder.embedding.weight"
+R = TypeVar("R", bound=Recipe)
+
+
+class TrainedEncoder(NamedTuple):
+    """What is taken of a model: its encoder, weights by the encoder's names, its tokenizer."""
+
+    config: EncoderConfig
+    weights: dict[str, Tensor]
+    tokenizer: Tokenizer
+
+
+def open_encoder(model: str) -> TrainedEncoder:
+    """The encoder in a model: one that says what is hidden or embeds, or was tuned from such a one.
+
+    Args:
+        model: see `peluche.hub.resolve.open_source`.
+
+    Raises:
+        ConfigError: the model has no such encoder.
+        CheckpointError: it is not there, or damaged, or its tokenizer is not its own.
+    """
+    source = open_source(model)
+    values: Any = source.config.get("model") or {}
+    if isinstance(values.get("encoder"), Mapping):
+        values = values["encoder"].get("architecture") or {}
+    if values.get("kind") != "encoder":
+        raise ConfigError(
+            "this model has no encoder to start from",
+            where=source.path,
+            remedy="give a run of masked_language_modelling, one that was tuned from an encoder, "
+            "a BERT of transformers, or all-minilm-l6-v2",
+        )
+    found = source.load_weights()
+    prefix = next(name for name in found if name.endswith(EMBEDDING)).removesuffix(EMBEDDING)
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in found.items()
+        if name.startswith(prefix)
+    }
+    tokenizer = source.tokenizer()
+    embedding_rows(source, weights[EMBEDDING], tokenizer)
+    config = EncoderConfig.parse(values, where=str(source.path))
+    return TrainedEncoder(config, weights, tokenizer)
+
+
+def completed(recipe: R) -> R:
+    """A recipe with what the model, or the encoder, that it starts from is like, if there is one.
+
+    Raises:
+        ConfigError: texts may be longer than the encoder reads; or as `open_encoder`, `described`.
+    """
+    values: Any = recipe  # of tasks that may start from one
+    model: Any = getattr(values, "model", None)
+    if isinstance(model, PretrainedTranslationConfig):
+        return recipe.model_copy(update={"model": described(model)})
+    encoder = getattr(model, "encoder", None)
+    if not isinstance(encoder, PretrainedEncoderConfig) or encoder.architecture is not None:
+        return recipe
+    found = open_encoder(encoder.model)
+    known = {"architecture": found.config, "vocabulary": len(found.weights[EMBEDDING])}
+    encoder = encoder.model_copy(update=known)
+    longest, given = encoder.longest, values.batching.max_length
+    if longest is not None and given > longest:
+        raise ConfigError(
+            f"batching.max_length is {given}, and {encoder.model} reads {longest} tokens",
+            remedy=f"set batching.max_length={longest}",
+        )
+    return recipe.model_copy(update={"model": model.model_copy(update={"encoder": encoder})})
+
+
+def tokenizer_of(encoder: Config, config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
+    """The tokenizer of the encoder that a model starts from; learnt from texts if it has none."""
+    if isinstance(encoder, PretrainedEncoderConfig):
+        return open_encoder(encoder.model).tokenizer
+    return config.build(texts)
+
+
+def start_encoder(
+    run: RunDirectory, encoder: nn.Module, config: Any, words: Mapping[int, str], say: Say
+) -> None:
+    """Give an encoder the weights, or its embedding the vectors, that it starts from, if any.
+
+    A run that is gone on with needs no source: everything is in its state.
+
+    Raises:
+        CheckpointError: the weights are not those of the architecture; or as `open_encoder` and
+            `start_from_vectors`.
+    """
+    if run.states():
+        return
+    if not isinstance(encoder, PretrainedEncoder):
+        start_from_vectors(encoder.embedding, words, config.pretrained, say)  # type: ignore[arg-type]
+        return
+    own = encoder.model.state_dict()
+    weights = open_encoder(config.model).weights
+    unlike = [
+        name for name, to in own.items() if getattr(weights.get(name), "shape", 0) != to.shape
+    ]
+    if unlike:
+        raise CheckpointError(
+            f"'{unlike[0]}' is not the one that the run's config speaks of",
+            where=config.model,
+            remedy="start a new run from it",
+        )
+    encoder.model.load_state_dict({name: weights[name] for name in own})
+    say(f"the encoder starts from {config.model}")
 
 
 def words_of(tokenizer: Tokenizer) -> dict[int, str]:

@@ -11,8 +11,10 @@ import yaml
 
 from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.models.registry import DEFAULT_KIND, KINDS
+from peluche.recipes.answering import AnsweringRecipe
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
+from peluche.recipes.embedding import EmbeddingRecipe
 from peluche.recipes.language import LanguageRecipe, MaskedRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.shipped import shipped
@@ -31,6 +33,8 @@ RECIPES: dict[str, type[Recipe]] = {
     "language_modelling": LanguageRecipe,
     "masked_language_modelling": MaskedRecipe,
     "span_corruption": SpanCorruptionRecipe,
+    "embedding": EmbeddingRecipe,
+    "question_answering": AnsweringRecipe,
 }
 DEFAULT_TASK = "translation"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +21,7 @@ from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.metrics.entities import may_follow
 from peluche.models.dependency_parser import DependencyParser, DependencyParserConfig
+from peluche.models.pretrained_encoder import PretrainedEncoderConfig
 from peluche.models.span_parser import SpanParser, SpanParserConfig
 from peluche.models.tagger import Tagger, TaggerConfig
 from peluche.models.word_reader import WordReaderConfig
@@ -27,7 +29,7 @@ from peluche.objectives.base import Objective
 from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import start_from_vectors
+from peluche.recipes.pretrained import open_encoder, start_encoder
 from peluche.tasks.evaluation import read_examples
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.restore import load_coding, save_coding
@@ -35,6 +37,7 @@ from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon, LexiconConfig
+from peluche.text.subwords import Subwords
 from peluche.training.evaluators import mean_losses
 from peluche.training.events import EvaluateEvent
 
@@ -82,14 +85,12 @@ class SentenceRecipe(Recipe):
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "lexicon.json").exists():
                 lexicon = self.lexicon.build(sentence.tokens for sentence in train)
-                save_coding(run, self.coding(lexicon, train))
+                save_coding(run, replace(self.coding(lexicon, train), subwords=self._subwords()))
             coding = load_coding(run)
         torch.manual_seed(self.training.seed)
         model = self.model_of(coding)
-        encoder = model.reader.encoder
-        start_from_vectors(
-            encoder.embedding, coding.lexicon.by_number(), self.model.encoder.pretrained, say
-        )
+        words = coding.lexicon.by_number()
+        start_encoder(run, model.reader.encoder, self.model.encoder, words, say)
         model = model.to(device)
         objective: Objective = self.objective.build()
         stream = SentenceStream(lambda: train, coding, self.batching, self.training.seed, say)
@@ -106,6 +107,12 @@ class SentenceRecipe(Recipe):
         )
         facts = {"vocabulary": coding.lexicon.words, "characters": coding.lexicon.characters}
         return Assembly(model, objective, stream, evaluator, facts)
+
+    def _subwords(self) -> Subwords | None:
+        encoder = self.model.encoder
+        if not isinstance(encoder, PretrainedEncoderConfig):
+            return None
+        return Subwords(open_encoder(encoder.model).tokenizer, encoder.longest)
 
     def evaluate(
         self, run: RunDirectory, task: Any, say: Say

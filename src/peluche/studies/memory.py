@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from peluche.config import Config
 from peluche.data.batching import Position
@@ -140,7 +140,9 @@ def gradient_norms(model: Classifier, batch: ClassificationBatch) -> list[float]
         output.retain_grad()
         read.append(output)
 
-    handle = model.encoder.embedding.register_forward_hook(keep)
+    embedding = model.encoder.embedding
+    assert isinstance(embedding, nn.Module)
+    handle = embedding.register_forward_hook(keep)
     try:
         state = model.hidden(batch.tokens, batch.valid)
     finally:

@@ -81,7 +81,8 @@ class TextClassifier(Evaluable):
     def logits(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> torch.Tensor:
         """(texts, labels): scores before softmax and temperature, on the CPU."""
         others: Sequence[str | None] = [None] * len(texts) if seconds is None else seconds
-        ids, firsts, _ = encode_texts(texts, others, self.tokenizer, self.max_length)
+        begins = self.model.encoder.begins
+        ids, firsts, _ = encode_texts(texts, others, self.tokenizer, self.max_length, begins=begins)
         window = TextWindow(ids, firsts, [0] * len(ids))
         device = self.model.head.weight.device
         found = torch.empty(len(texts), len(self.labels), dtype=torch.float64)

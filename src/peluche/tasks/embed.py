@@ -2,67 +2,152 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from peluche.config import Config
-from peluche.generation.batching import batches
-from peluche.models.encoder import Encoder
-from peluche.nn.pooling import Pooling
+from peluche.data.classification import TextWindow, encode_texts
+from peluche.data.labelled import LabelledText, TextSource
+from peluche.data.labelled_from import texts_from
+from peluche.data.pairs import Pair
+from peluche.data.sources import Source, source_like
+from peluche.errors import DataError
+from peluche.metrics.correlation import Spearman
+from peluche.metrics.retrieval import measure_ranks
+from peluche.metrics.scoring import Measurement
+from peluche.models.text_embedder import TextEmbedder
+from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
 
+BLOCK = 512
+
 
 class EmbeddingConfig(Config):
-    """From the vectors of tokens to that of a text.
+    """How texts are read.
 
     Attributes:
-        pooling: the mean of all tokens, or the first one's vector.
-        normalize: to length one, so that products are cosines.
         max_length: longer texts are read up to here, in tokens.
         batch_tokens: padded tokens that are read at a time.
     """
 
-    pooling: Literal["mean", "first"] = "mean"
-    normalize: bool = True
-    max_length: int = 512
-    batch_tokens: int = 8192
+    max_length: int = Field(512, gt=1)
+    batch_tokens: int = Field(8192, gt=0)
 
 
-class Embedder:
-    """Vectors of texts by an encoder and its tokenizer."""
+class Embedder(Evaluable):
+    """Vectors of texts by a model and its tokenizer."""
 
     def __init__(
-        self, model: Encoder, tokenizer: Tokenizer, config: EmbeddingConfig = EmbeddingConfig()
+        self,
+        model: TextEmbedder,
+        tokenizer: Tokenizer,
+        config: EmbeddingConfig = EmbeddingConfig(),
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        self._mean = Pooling("mean", model.config.d_model)
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
         """A vector for each text, in order."""
-        longest = min(self.config.max_length, self.model.longest or self.config.max_length)
-        encoded = [
-            ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
-            for ids in self.tokenizer.encode_batch(texts, bos=True, eos=True)
-        ]
-        found = torch.empty(len(texts), self.model.config.d_model)
+        ids, _, _ = encode_texts(
+            texts,
+            [None] * len(texts),
+            self.tokenizer,
+            self.config.max_length,
+            begins=self.model.encoder.begins,
+        )
+        window = TextWindow(ids, None, [0] * len(ids))
+        device = next(self.model.parameters()).device
+        found = torch.empty(len(texts), self.model.encoder.width)
         with evaluating(self.model):
-            for rows in batches([len(ids) for ids in encoded], self.config.batch_tokens):
-                found[rows] = self._embed([encoded[row] for row in rows]).float().cpu()
+            for rows in window.plan(self.config.batch_tokens, None):
+                batch = window.batch(rows).to(device)
+                vectors = self.model.hidden(batch.tokens, batch.valid)
+                found[torch.from_numpy(rows)] = vectors.float().cpu()
         return found
 
-    def _embed(self, encoded: list[list[int]]) -> Tensor:
-        device = next(self.model.parameters()).device
-        width = max(map(len, encoded))
-        pad = max(self.tokenizer.pad_id, 0)
-        tokens = torch.tensor([ids + [pad] * (width - len(ids)) for ids in encoded], device=device)
-        lengths = torch.tensor([len(ids) for ids in encoded], device=device)
-        valid = torch.arange(width, device=device) < lengths[:, None]
-        hidden = self.model.hidden(tokens, valid=None if bool(valid.all()) else valid)
-        pooled = self._mean(hidden, valid) if self.config.pooling == "mean" else hidden[:, 0]
-        return torch.nn.functional.normalize(pooled, dim=-1) if self.config.normalize else pooled
+    def source(self, names: Sequence[str], **options: object) -> Source | TextSource:
+        """See `Evaluable.source`: pairs of texts that belong together, or, with three `columns`,
+        pairs of texts and how alike people find them."""
+        columns = options.get("columns")
+        if isinstance(columns, str) and columns.count(",") == 2:
+            return texts_from(names, {}, **options)
+        return source_like(names, self.like(names), **options)
+
+    def measure(self, examples: Sequence[Pair | LabelledText]) -> Evaluation:
+        """How well vectors tell which texts belong together, or how alike they are.
+
+        Of pairs: how far up a source's own target stands among all targets. Of pairs with a number:
+        rank correlation with the cosines.
+
+        Raises:
+            DataError: what stands for a number is none.
+        """
+        ones, others = ([example.texts[side] for example in examples] for side in (0, 1))
+        started = time.perf_counter()
+        both = [torch.nn.functional.normalize(self.embed(side), dim=-1) for side in (ones, others)]
+        seconds = time.perf_counter() - started
+        alike = [example for example in examples if isinstance(example, LabelledText)]
+        if alike:
+            said = (both[0] * both[1]).sum(-1).tolist()
+            gold = [_number(example) for example in alike]
+            measured = [Measurement(Spearman(), Spearman().statistics(said, gold))]
+            answers = [
+                (example.label, f"{one:.4f}") for example, one in zip(alike, said, strict=True)
+            ]
+        else:
+            ranks, nearest = _ranks(both[0], both[1], others)
+            measured = measure_ranks(ranks)
+            answers = [(own, others[best]) for own, best in zip(others, nearest, strict=True)]
+        return Evaluation(
+            measured,
+            [
+                {"source": text, "reference": reference, "output": output}
+                for text, (reference, output) in zip(ones, answers, strict=True)
+            ],
+            seconds,
+        )
+
+
+def _ranks(
+    sources: Float[Tensor, "texts width"],
+    targets: Float[Tensor, "texts width"],
+    texts: Sequence[str],
+) -> tuple[list[int], list[int]]:
+    """The rank of each source's own target, and which target is nearest.
+
+    Targets of the same text count once: they are equally right.
+    """
+    first: dict[str, int] = {}
+    for number, text in enumerate(texts):
+        first.setdefault(text, number)
+    places = {text: place for place, text in enumerate(first)}
+    own = torch.tensor([places[text] for text in texts])
+    kept = torch.tensor(list(first.values()))
+    ranks, nearest = [], []
+    for start in range(0, len(sources), BLOCK):
+        cosines = sources[start : start + BLOCK] @ targets[kept].T
+        right = cosines.gather(1, own[start : start + BLOCK, None])
+        ranks += (1 + (cosines > right).sum(1)).tolist()
+        nearest += kept[cosines.argmax(1)].tolist()
+    return ranks, nearest
+
+
+def _number(example: LabelledText) -> float:
+    try:
+        value = float(example.label)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"'{example.label}' does not say how alike the texts are",
+            where=example.where,
+            remedy="name the columns of both texts and of a number: --columns 0,1,2",
+        )
+    return value

@@ -10,6 +10,7 @@ from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.pretrained import ModelSource
 from peluche.hub.resolve import open_source
 from peluche.tasks import restore
+from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder
@@ -30,6 +31,7 @@ Task = (
     | Completer
     | FillingTask
     | Embedder
+    | QuestionAnswerer
 )
 
 
@@ -52,6 +54,7 @@ KINDS = {
     "masked_language_modelling": Kind("fill", restore.restore_filler),
     "span_corruption": Kind("fill", restore.restore_span_filler),
     "embedding": Kind("embed", restore.restore_embedder),
+    "question_answering": Kind("answer", restore.restore_answerer),
 }
 
 
@@ -142,6 +145,15 @@ def load_embedder(model: str | Path, *, weights: str = "model", **options: Any) 
         ConfigError: it does something else.
     """
     return _load_as(Embedder, "embed", model, weights, options)
+
+
+def load_answerer(model: str | Path, *, weights: str = "model", **options: Any) -> QuestionAnswerer:
+    """`load_task` for a model that answers questions.
+
+    Raises:
+        ConfigError: it does something else.
+    """
+    return _load_as(QuestionAnswerer, "answer", model, weights, options)
 
 
 def load_vectors(model: str | Path, *, weights: str = "model") -> WordVectors:

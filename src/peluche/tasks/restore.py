@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from peluche.config import parse_as
 from peluche.data.annotation import Coding
+from peluche.data.answering import AnsweringConfig
 from peluche.data.masking import MaskingConfig
 from peluche.data.packing import PackingConfig
 from peluche.data.span_corruption import SpanCorruptionConfig
@@ -18,17 +19,21 @@ from peluche.generation.config import DecodingConfig
 from peluche.hub.pretrained import ModelSource
 from peluche.hub.run import RunDirectory
 from peluche.inference.decoding import fastest_decoder
+from peluche.models.answerer import AnswererConfig
 from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.encoder import EncoderConfig
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.multi_token import AHEAD
+from peluche.models.pretrained_encoder import HEADS, PretrainedEncoderConfig
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
+from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.models.translation import TranslationModel
 from peluche.models.word_vectors import WordVectorsConfig
 from peluche.nn.starting import undrawn
+from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder, EmbeddingConfig
@@ -42,6 +47,7 @@ from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon
+from peluche.text.subwords import Subwords
 from peluche.text.tokenizer import Tokenizer
 from peluche.text.vocabulary import Vocabulary
 
@@ -81,7 +87,9 @@ def restore_model(
     """
     config = parse_model(_model_values(run), where=str(run.path / "config.yaml"))
     state = run.load_weights(weights)
-    return _filled(lambda: config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
+    return _filled(
+        lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
+    )
 
 
 def restore_classifier(run: ModelSource, weights: str, options: Options) -> TextClassifier:
@@ -96,6 +104,15 @@ def restore_classifier(run: ModelSource, weights: str, options: Options) -> Text
         **options,
     }
     return TextClassifier(model, tokenizer, labels, **settings)
+
+
+def restore_answerer(run: ModelSource, weights: str, options: Options) -> QuestionAnswerer:
+    tokenizer, config = run.tokenizer(), _model_config(run, AnswererConfig)
+    model = _filled(lambda: config.build(len(tokenizer)), run, weights)
+    batching = run.config.get("batching") or {}
+    answering = AnsweringConfig.parse(run.config.get("answering") or {}, where=str(run.path))
+    length = min(batching.get("max_length", 384), batching.get("tokens", 384))
+    return QuestionAnswerer(model, tokenizer, answering, **{"max_length": length, **options})
 
 
 def _temperature(run: ModelSource) -> float:
@@ -119,7 +136,9 @@ def restore_completer(run: ModelSource, weights: str, options: Options) -> Compl
     found = run.load_weights(weights).items()
     # Heads that look further ahead are for training alone.
     state = {name: tensor for name, tensor in found if not name.startswith(AHEAD)}
-    model = _filled(lambda: config.build(_rows(run, state[HEAD], tokenizer)), run, weights, state)
+    model = _filled(
+        lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
+    )
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
     return Completer(model, tokenizer, packing, **options)
 
@@ -141,17 +160,36 @@ def restore_span_filler(run: ModelSource, weights: str, options: Options) -> Spa
 
 
 def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:
-    tokenizer, config = run.tokenizer(), _model_config(run, EncoderConfig)
-    state = run.load_weights(weights)
-    model = _filled(
-        lambda: config.build(_rows(run, state[EMBEDDING], tokenizer)), run, weights, state
-    )
+    tokenizer, values, state = run.tokenizer(), _model_values(run), run.load_weights(weights)
+    batching = run.config.get("batching") or {}
+    limits = [batching[key] for key in ("max_length", "tokens") if key in batching]
     settings = {**(run.config.get("embedding") or {}), **options}
-    return Embedder(model, tokenizer, EmbeddingConfig.parse(settings, where=str(run.path)))
+    if values.get("kind") == "encoder":
+        # Another library's: the encoder, and settings of what is done with its vectors.
+        rows = embedding_rows(run, state[EMBEDDING], tokenizer)
+        encoder = {"kind": "pretrained", "model": str(run.path), "architecture": values}
+        values = {"encoder": {**encoder, "vocabulary": rows}}
+        state = {
+            f"encoder.model.{name}": tensor
+            for name, tensor in state.items()
+            if not name.startswith(HEADS)
+        }
+    chosen = {key: settings.pop(key) for key in ("pooling", "normalize") if key in settings}
+    config = TextEmbedderConfig.parse({**values, **chosen}, where=str(run.path))
+    if isinstance(config.encoder, PretrainedEncoderConfig) and config.encoder.longest is not None:
+        limits.append(config.encoder.longest)
+    found = EmbeddingConfig.parse(settings, where=str(run.path))
+    found = found.model_copy(update={"max_length": min([found.max_length, *limits])})
+    model = _filled(lambda: config.build(len(tokenizer)), run, weights, state)
+    return Embedder(model, tokenizer, found)
 
 
-def _rows(run: ModelSource, embedding: Tensor, tokenizer: Tokenizer) -> int:
-    """Rows of an embedding: pretrained models may have more than tokens, for round numbers."""
+def embedding_rows(run: ModelSource, embedding: Tensor, tokenizer: Tokenizer) -> int:
+    """Rows of an embedding: pretrained models may have more than tokens, for round numbers.
+
+    Raises:
+        CheckpointError: there are fewer.
+    """
     if len(embedding) < len(tokenizer):
         raise CheckpointError(
             f"the tokenizer has {len(tokenizer):,} tokens, the model only {len(embedding):,}",
@@ -185,7 +223,12 @@ def _sentence_task(
 
 
 def save_coding(run: RunDirectory, coding: Coding) -> None:
-    """Keep the words and labels that a tagger or parser knows in its run directory."""
+    """Keep the words and labels that a tagger or parser knows in its run directory.
+
+    With the tokenizer of the pretrained encoder that it reads with, if it does.
+    """
+    if coding.subwords is not None:
+        run.save_tokenizer(coding.subwords.tokenizer)
     for kind in CODING:
         labels: Labels | None = getattr(coding, kind)
         if labels is not None:
@@ -202,7 +245,12 @@ def load_coding(run: ModelSource) -> Coding:
     labels = {
         kind: Labels.load(run.part(f"{kind}.json")) for kind in CODING if run.has(f"{kind}.json")
     }
-    return Coding(Lexicon.load(run.part("lexicon.json")), **labels)
+    encoder = _model_values(run).get("encoder") or {}
+    subwords = None
+    if encoder.get("kind") == "pretrained":
+        longest = PretrainedEncoderConfig.parse(encoder, where=str(run.path)).longest
+        subwords = Subwords(run.tokenizer(), longest)
+    return Coding(Lexicon.load(run.part("lexicon.json")), **labels, subwords=subwords)
 
 
 def _model_config(run: ModelSource, kind: Any) -> Any:

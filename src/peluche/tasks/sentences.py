@@ -55,7 +55,7 @@ class SentenceTask(Evaluable, Generic[M, A]):
                     where=f"sentence {number}",
                     remedy="part the text into sentences, one a line",
                 )
-        window = SentenceWindow(self.coding.lexicon, sentences)
+        window = SentenceWindow(self.coding.lexicon, sentences, subwords=self.coding.subwords)
         device = next(self.model.parameters()).device
         found: dict[int, A] = {}
         with evaluating(self.model), torch.no_grad():

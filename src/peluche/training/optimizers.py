@@ -21,6 +21,9 @@ class OptimizerConfig(Config):
     Weight decay goes to matrices only: not to biases, norms or embeddings. Muon moves hidden
     matrices, AdamW the rest, with one learning rate for both: Muon's update is scaled to the size
     of AdamW's (Liu et al. 2025, "Muon is Scalable for LLM Training", eq. 4).
+
+    Modules with an attribute `rate_share` learn at that share of the rate. Parameters that need no
+    gradient are left out.
     """
 
     kind: Literal["adam", "adamw", "muon", "sgd", "adagrad"] = "adamw"
@@ -42,6 +45,8 @@ class OptimizerConfig(Config):
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
             matrix = parameter.dim() >= 2 and id(parameter) not in embeddings
             if (
                 matrix
@@ -52,9 +57,10 @@ class OptimizerConfig(Config):
                 hidden.append(parameter)
             else:
                 (decayed if matrix else plain).append(parameter)
-        groups: list[dict[str, Any]] = [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
+        groups = [
+            {**group, "weight_decay": decay}
+            for parameters, decay in ((decayed, self.weight_decay), (plain, 0.0))
+            for group in self._by_rate(parameters, model)
         ]
         if self.kind == "sgd":
             return torch.optim.SGD(groups, lr=self.lr)
@@ -65,13 +71,28 @@ class OptimizerConfig(Config):
         if not hidden:
             return adam
         muon = torch.optim.Muon(
-            hidden,
+            self._by_rate(hidden, model),
             lr=self.lr,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
             adjust_lr_fn="match_rms_adamw",
         )
         return Combined([muon, adam])
+
+    def _by_rate(
+        self, parameters: Sequence[nn.Parameter], model: nn.Module
+    ) -> list[dict[str, Any]]:
+        """Groups of one learning rate each, the full one first."""
+        shares = {
+            id(parameter): float(share)
+            for module in model.modules()
+            if (share := getattr(module, "rate_share", None)) is not None
+            for parameter in module.parameters()
+        }
+        groups: dict[float, list[nn.Parameter]] = {1.0: []}
+        for parameter in parameters:
+            groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
+        return [{"params": found, "lr": self.lr * share} for share, found in groups.items()]
 
 
 class Combined:

@@ -1,0 +1,76 @@
+"""Contrast: of all texts of a step, which one belongs to which."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from peluche.config import Config
+from peluche.data.contrastive import ContrastiveBatch
+from peluche.models.text_embedder import TextEmbedder
+from peluche.objectives.base import Losses, Metric, Term
+
+
+class ContrastiveConfig(Config):
+    """InfoNCE (van den Oord et al. 2018, eq. 4) with the other pairs of the step as negatives.
+
+    Also known as multiple negatives ranking (Henderson et al. 2017, §4.4).
+
+    Attributes:
+        temperature: cosines are divided by it.
+        symmetric: also ask which source belongs to a target, and take the mean of both (Radford et
+            al. 2021, fig. 3).
+    """
+
+    kind: Literal["contrastive"] = "contrastive"
+    temperature: float = Field(0.05, gt=0)
+    symmetric: bool = True
+
+    def build(self) -> ContrastiveObjective:
+        return ContrastiveObjective(self)
+
+
+class ContrastiveObjective:
+    """Term `loss` in nats per pair; metric `accuracy`: whose own target is the nearest one.
+
+    A target that is the same text as a source's own is no negative of it. What is contrasted
+    with is the whole optimizer step, so it does not depend on how the step is read.
+    """
+
+    whole_step = True
+
+    def __init__(self, config: ContrastiveConfig) -> None:
+        self.config = config
+
+    def counts(self, batch: ContrastiveBatch) -> dict[str, float]:
+        return {"loss": float(len(batch.source))}
+
+    def __call__(self, model: TextEmbedder, batch: ContrastiveBatch) -> Losses:
+        source, target = (
+            F.normalize(model.hidden(tokens, valid).float(), dim=-1)
+            for tokens, valid in (
+                (batch.source, batch.source_valid),
+                (batch.target, batch.target_valid),
+            )
+        )
+        scores = source @ target.T / self.config.temperature
+        own = torch.arange(len(scores), device=scores.device)
+        forward = scores.masked_fill(_repeated(batch.target), -torch.inf)
+        loss = F.cross_entropy(forward, own, reduction="sum")
+        if self.config.symmetric:
+            backward = scores.T.masked_fill(_repeated(batch.source), -torch.inf)
+            loss = (loss + F.cross_entropy(backward, own, reduction="sum")) / 2
+        count = float(len(scores))
+        right = 100 * float((forward.argmax(-1) == own).sum())
+        return Losses({"loss": Term(loss, count)}, {"accuracy": Metric(right, count)})
+
+
+def _repeated(texts: Int[Tensor, "rows length"]) -> Bool[Tensor, "rows rows"]:
+    """Which other rows are the same text."""
+    same = (texts[:, None] == texts).all(-1)
+    return same.fill_diagonal_(False)

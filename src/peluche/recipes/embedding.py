@@ -1,0 +1,104 @@
+"""The recipe of sentence embeddings: vectors that tell which texts belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from peluche.config import Config
+from peluche.data.batching import BatchingConfig
+from peluche.data.contrastive import ContrastiveStream
+from peluche.data.pairs import Pair
+from peluche.data.sources import Source
+from peluche.hub.run import RunDirectory
+from peluche.metrics import Score
+from peluche.models.text_embedder import TextEmbedderConfig
+from peluche.objectives.base import Objective
+from peluche.objectives.contrastive import ContrastiveConfig
+from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.pretrained import start_encoder, tokenizer_of, words_of
+from peluche.tasks.embed import Embedder, EmbeddingConfig
+from peluche.tasks.evaluation import read_examples
+from peluche.text.tokenizer import TokenizerConfig
+from peluche.training.evaluators import mean_losses
+from peluche.training.events import EvaluateEvent
+
+
+class EmbeddingData(Config):
+    """Pairs of texts that belong together; `test` is scored once, at the end."""
+
+    train: Source
+    validation: Source
+    test: Source | None = None
+
+
+class EmbeddingRecipe(Recipe):
+    """From pairs of texts to a model that embeds texts (Reimers & Gurevych 2019)."""
+
+    task: Literal["embedding"] = "embedding"
+    data: EmbeddingData
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: TextEmbedderConfig = TextEmbedderConfig()
+    objective: ContrastiveConfig = ContrastiveConfig()
+    batching: BatchingConfig = BatchingConfig()
+
+    def measured(self) -> set[str]:
+        return {"loss", "accuracy", "recall_at_1", "recall_at_5", "recall_at_10", "mrr"}
+
+    def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        with phase(run, "read the texts", say):
+            train = read_examples(self.data.train, say)
+            validation = read_examples(self.data.validation, say)
+        with phase(run, "learn the vocabulary", say):
+            if not (run.path / "tokenizer.json").exists():
+                texts = (text for pair in train for text in (pair.source, pair.target))
+                run.save_tokenizer(tokenizer_of(self.model.encoder, self.tokenizer, texts))
+            tokenizer = run.tokenizer()
+        torch.manual_seed(self.training.seed)
+        model = self.model.build(len(tokenizer))
+        start_encoder(run, model.encoder, self.model.encoder, words_of(tokenizer), say)
+        model = model.to(device)
+        begins = model.encoder.begins
+        stream = ContrastiveStream(
+            lambda: train, tokenizer, self.batching, self.training.seed, say, begins=begins
+        )
+        with phase(run, "encode the texts", say):
+            stream.warm()
+        limit = min(self.batching.max_length, self.batching.tokens)
+        evaluator = EmbeddingEvaluator(
+            self.objective.build(),
+            ContrastiveStream(lambda: validation, tokenizer, self.batching, begins=begins),
+            validation,
+            Embedder(model, tokenizer, EmbeddingConfig(max_length=limit)),
+        )
+        facts = {"vocabulary": len(tokenizer), "pairs": len(train)}
+        return Assembly(model, self.objective.build(), stream, evaluator, facts)
+
+    def evaluate(
+        self, run: RunDirectory, task: Embedder, say: Say
+    ) -> tuple[list[Score], list[dict[str, Any]]]:
+        """How far up the right text stands among those of the test set."""
+        return log_test(run, self.data.test or self.data.validation, task, say)
+
+
+class EmbeddingEvaluator:
+    """The loss in batches, and how far up the right texts stand among all of the validation set."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        stream: ContrastiveStream,
+        pairs: Sequence[Pair],
+        embedder: Embedder,
+    ) -> None:
+        self.objective, self.pairs, self.embedder = objective, pairs, embedder
+        self.batches = list(stream.once())
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> EvaluateEvent:
+        metrics = mean_losses(self.embedder.model, self.objective, self.batches)
+        scores = self.embedder.measure(self.pairs).scores(bootstrap=0)
+        metrics |= {item.metric: item.score for item in scores}
+        return EvaluateEvent(step, metrics, ())
