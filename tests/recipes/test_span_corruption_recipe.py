@@ -195,10 +195,6 @@ def test_what_cannot_be_is_refused(folder, run, tmp_path):
         spans(folder, batching={"length": 128})
     with pytest.raises(ConfigError, match=r"model\.max_length"):
         spans(folder, model={**SIZES, "positions": "learned", "max_length": 8})
-    source = {"kind": "lines", "path": str(folder / "text.txt")}
-    mixture = {"kind": "mixture", "sources": [{"weight": 1, "source": source}]}
-    with pytest.raises(ConfigError, match="mixture"):
-        spans(folder, data={"train": mixture, "validation": source})
     with pytest.raises(CheckpointError, match="there is no model"):
         train_recipe(headlines(folder, {"kind": "pretrained", "model": "nowhere"}), tmp_path / "a")
     assert not (tmp_path / "a").exists()

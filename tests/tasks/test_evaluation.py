@@ -262,4 +262,4 @@ def test_baselines_are_for_classifiers(translator, folder):
     pairs.write_text("un ours\ta bear\n", encoding="utf-8")
     result = peluche_evaluate(translator.path, pairs, "--baselines")
     assert result.returncode == 2
-    assert "baselines for classifiers alone" in result.stderr
+    assert "baselines for classifiers and summarisers alone" in result.stderr

@@ -85,7 +85,8 @@ class ContrastiveStream(BatchStream):
 
     def encode(self, examples: list[Pair]) -> _Window:
         limit = min(self.config.max_length, self.config.tokens)
-        sides, cut = [], 0
+        sides: list[list[list[int]]] = []
+        cut = 0
         for texts in zip(*((pair.source, pair.target) for pair in examples), strict=True):
             none = [None] * len(texts)
             ids, _, over = encode_texts(texts, none, self.tokenizer, limit, begins=self.begins)
@@ -97,4 +98,5 @@ class ContrastiveStream(BatchStream):
                 f"read only the first {limit} tokens of {cut} of {2 * len(examples)} texts "
                 "(batching.max_length sets the limit)"
             )
-        return _Window(sides[0], sides[1])
+        source, target = sides
+        return _Window(source, target)

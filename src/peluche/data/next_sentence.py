@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
 from peluche.data.packing import PackingConfig
-from peluche.data.tokens import OFFSET, ORDER, MixedTokens, Tokens
-from peluche.errors import ConfigError, DataError
+from peluche.data.tokens import OFFSET, ORDER, Tokens, of_one_corpus
+from peluche.errors import DataError
 from peluche.text.tokenizer import Tokenizer
 
 AROUND = 3  # [BOS] and two [EOS]
@@ -39,13 +39,8 @@ class SentencePairStream(MaskedStream):
         masking: MaskingConfig,
         tokenizer: Tokenizer,
     ) -> None:
+        tokens = of_one_corpus(tokens, "pairs of sentences")
         super().__init__(tokens, config, seed, masking, tokenizer)
-        if isinstance(self.tokens, MixedTokens):
-            raise ConfigError(
-                "pairs are drawn from the documents of one corpus, not by weight from several",
-                where="data.train",
-                remedy="put the texts into one source, or set model.next_sentence=false",
-            )
         begins = self.tokens.find(tokenizer.bos_id)
         ends = np.append(begins[1:], len(self.tokens)) - 1
         long = ends - begins > 2

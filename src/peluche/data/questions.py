@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from peluche.data.locate import found
 from peluche.data.readers import display_name, read_text
 from peluche.data.selection import Selection, SkipReport
 from peluche.data.sources import Encoding
-from peluche.data.text_parts import found
 from peluche.errors import DataError
 
 

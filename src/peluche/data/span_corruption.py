@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from peluche.config import Config
 from peluche.data.batching import PairWindow, Position, TranslationBatch, Window
 from peluche.data.packing import PackingConfig
-from peluche.data.tokens import Tokens
+from peluche.data.tokens import Tokens, of_one_corpus
 from peluche.errors import ConfigError, DataError
 from peluche.text.tokenizer import Tokenizer
 
@@ -125,12 +125,12 @@ class SpanStream:
     cut at other places each epoch.
 
     Args:
-        tokens: documents one after the other, each [BOS], its tokens, [EOS].
+        tokens: documents one after the other, each [BOS], its tokens, [EOS]; see `pack`.
         config: `length` is that of inputs, [EOS] included.
         tokenizer: has the sentinels.
 
     Raises:
-        ConfigError: it has not as many as a row needs.
+        ConfigError: it has not as many as a row needs; or the tokens are a mixture.
         DataError: no document has two tokens.
     """
 
@@ -142,7 +142,7 @@ class SpanStream:
         corruption: SpanCorruptionConfig,
         tokenizer: Tokenizer,
     ) -> None:
-        self.tokens = tokens if isinstance(tokens, Tokens) else Tokens.of(tokens)
+        self.tokens = of_one_corpus(tokens, "spans")
         self.config, self.seed = config, seed
         self.corruption, self.tokenizer = corruption, tokenizer
         self.raw = corruption.raw_length(config.length)

@@ -12,9 +12,10 @@ from pydantic import BeforeValidator, Field
 from peluche.config import Config, parse_as
 from peluche.data.code_files import CodeFolder
 from peluche.data.huggingface_texts import HuggingFaceTexts
+from peluche.data.locate import found
 from peluche.data.parquet import ParquetTexts
 from peluche.data.selection import SkipReport
-from peluche.data.text_parts import PlainText, Texts, found
+from peluche.data.text_parts import PlainText, Texts
 from peluche.data.texts import TextFile, text_file
 
 

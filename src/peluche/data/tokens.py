@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from peluche.errors import ConfigError
+
 SMALL, LARGE = np.dtype("<u2"), np.dtype("<u4")
 # Orders are drawn from (seed, epoch, one of these), so that none follows another.
 OFFSET, ORDER, MIXED = 0, 1, 5
@@ -112,6 +114,24 @@ class MixedTokens(Tokens):
             first += len(source)
         order = np.random.default_rng([seed, epoch, MIXED])
         return order.permutation(np.concatenate(chosen))
+
+
+def of_one_corpus(tokens: NDArray[np.unsignedinteger] | Tokens, what: str) -> Tokens:
+    """Tokens whose documents are all looked for, rather than rows by weight.
+
+    Args:
+        what: are made of them, for the message.
+
+    Raises:
+        ConfigError: they are a mixture.
+    """
+    if isinstance(tokens, MixedTokens):
+        raise ConfigError(
+            f"{what} are made of the documents of one corpus, not by weight of several",
+            where="data.train",
+            remedy="put the texts into one source",
+        )
+    return tokens if isinstance(tokens, Tokens) else Tokens.of(tokens)
 
 
 def apportion(total: int, shares: NDArray[np.float64]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
@@ -18,7 +18,7 @@ from peluche.models.answerer import AnswererConfig
 from peluche.objectives.answering import AnswerSpanConfig
 from peluche.objectives.base import Objective
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import start_encoder, tokenizer_of, words_of
+from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
@@ -44,6 +44,10 @@ class AnsweringRecipe(Recipe):
     objective: AnswerSpanConfig = AnswerSpanConfig()
     batching: BatchingConfig = BatchingConfig(max_length=384)
     answering: AnsweringConfig = AnsweringConfig()
+
+    def completed(self) -> Self:
+        """See `Recipe.completed`."""
+        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return {"loss", "accuracy", "exact_match", "f1"}

@@ -116,6 +116,15 @@ class Recipe(Config):
             )
         return self
 
+    def completed(self) -> Self:
+        """The recipe with what is known only once a model is opened that it starts from.
+
+        Raises:
+            ConfigError: a model to start from is none that the recipe can start from.
+            CheckpointError: it is not there, or damaged.
+        """
+        return self
+
     @abstractmethod
     def measured(self) -> set[str]:
         """The validation metrics that weights may be selected by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
@@ -21,7 +21,7 @@ from peluche.models.classifier import Classifier, ClassifierConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import start_encoder, tokenizer_of, words_of
+from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.classify import TextClassifier, fit_temperature
 from peluche.tasks.evaluation import read_examples
 from peluche.text.labels import Labels
@@ -49,6 +49,10 @@ class ClassificationRecipe(Recipe):
     model: ClassifierConfig = ClassifierConfig()
     objective: ClassificationConfig = ClassificationConfig()
     batching: BatchingConfig = BatchingConfig()
+
+    def completed(self) -> Self:
+        """See `Recipe.completed`."""
+        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return {"loss", "nll", "accuracy", "f1_macro"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
@@ -18,7 +18,7 @@ from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.contrastive import ContrastiveConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import start_encoder, tokenizer_of, words_of
+from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
@@ -43,6 +43,10 @@ class EmbeddingRecipe(Recipe):
     model: TextEmbedderConfig = TextEmbedderConfig()
     objective: ContrastiveConfig = ContrastiveConfig()
     batching: BatchingConfig = BatchingConfig()
+
+    def completed(self) -> Self:
+        """See `Recipe.completed`."""
+        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return {"loss", "accuracy", "recall_at_1", "recall_at_5", "recall_at_10", "mrr"}

@@ -15,9 +15,7 @@ from peluche.hub.resolve import open_source
 from peluche.hub.run import RunDirectory
 from peluche.models.encoder import EncoderConfig
 from peluche.models.pretrained_encoder import PretrainedEncoder, PretrainedEncoderConfig
-from peluche.models.pretrained_translation import PretrainedTranslationConfig
 from peluche.recipes.base import Recipe, Say
-from peluche.recipes.pretrained_translation import described
 from peluche.recipes.shipped import shipped
 from peluche.tasks.load import load_vectors
 from peluche.tasks.restore import embedding_rows
@@ -70,16 +68,14 @@ def open_encoder(model: str) -> TrainedEncoder:
     return TrainedEncoder(config, weights, tokenizer)
 
 
-def completed(recipe: R) -> R:
-    """A recipe with what the model, or the encoder, that it starts from is like, if there is one.
+def encoder_described(recipe: R) -> R:
+    """A recipe with what the encoder that it starts from is like, if it starts from one.
 
     Raises:
-        ConfigError: texts may be longer than the encoder reads; or as `open_encoder`, `described`.
+        ConfigError: texts may be longer than the encoder reads; or as `open_encoder`.
     """
     values: Any = recipe  # of tasks that may start from one
     model: Any = getattr(values, "model", None)
-    if isinstance(model, PretrainedTranslationConfig):
-        return recipe.model_copy(update={"model": described(model)})
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, PretrainedEncoderConfig) or encoder.architecture is not None:
         return recipe

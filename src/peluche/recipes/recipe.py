@@ -32,9 +32,9 @@ RECIPES: dict[str, type[Recipe]] = {
     "word_vectors": WordVectorsRecipe,
     "language_modelling": LanguageRecipe,
     "masked_language_modelling": MaskedRecipe,
-    "span_corruption": SpanCorruptionRecipe,
     "embedding": EmbeddingRecipe,
     "question_answering": AnsweringRecipe,
+    "span_corruption": SpanCorruptionRecipe,
 }
 DEFAULT_TASK = "translation"
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ from peluche.objectives.base import Objective
 from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import open_encoder, start_encoder
+from peluche.recipes.pretrained import encoder_described, open_encoder, start_encoder
 from peluche.tasks.evaluation import read_examples
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
 from peluche.tasks.restore import load_coding, save_coding
@@ -62,6 +62,10 @@ class SentenceRecipe(Recipe):
     objective: Any
     # What the validation measures beside the losses.
     figures: ClassVar[tuple[str, ...]]
+
+    def completed(self) -> Self:
+        """See `Recipe.completed`."""
+        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return set(self.figures)

@@ -9,7 +9,6 @@ from pydantic import model_validator
 
 from peluche.data.batching import TranslationBatch
 from peluche.data.span_corruption import SpanCorruptionConfig, SpanStream
-from peluche.data.text_sources import Mixture
 from peluche.data.token_store import Packed
 from peluche.data.tokens import Tokens
 from peluche.metrics import perplexity
@@ -39,11 +38,6 @@ class SpanCorruptionRecipe(PackedRecipe):
             raise ValueError(
                 f"a row of {self.batching.length} tokens has {spans} spans; "
                 f"set corruption.sentinels to {spans} or more"
-            )
-        if isinstance(self.data.train, Mixture):
-            raise ValueError(
-                "span corruption reads documents whole, not by the weights of a mixture: give one "
-                "source as data.train"
             )
         longest = self.model.max_length if self.model.positions == "learned" else None
         if longest is not None and self.batching.length > longest:

@@ -14,7 +14,6 @@ from peluche.metrics import Score
 from peluche.nn.machine import describe_machine, tune_allocator
 from peluche.processes import Processes, in_turn, joined
 from peluche.recipes.base import Recipe, Say, phase, silent
-from peluche.recipes.pretrained import completed
 from peluche.recipes.recipe import parse_recipe
 from peluche.training.events import Hook
 from peluche.training.hooks import EpochMeans, KeepBest, Log
@@ -37,7 +36,7 @@ def train_recipe(
         ConfigError: a model to start from is none that the recipe can start from.
         DataError: the corpus cannot be read.
     """
-    recipe = completed(recipe)
+    recipe = recipe.completed()
     processes = _processes_for(recipe)
     if processes.first:
         run = RunDirectory.create(path, recipe.model_dump(mode="json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
@@ -20,7 +20,7 @@ from peluche.models.pretrained_translation import PretrainedTranslationConfig
 from peluche.models.registry import ModelConfig
 from peluche.objectives.translation import TranslationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase, silent
-from peluche.recipes.pretrained_translation import start_from
+from peluche.recipes.pretrained_translation import described, start_from
 from peluche.tasks.summarise import Summariser
 from peluche.tasks.translate import Translator
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
@@ -46,6 +46,12 @@ class TranslationRecipe(Recipe):
     batching: BatchingConfig = BatchingConfig()
     decoding: DecodingConfig = DecodingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    def completed(self) -> Self:
+        """See `Recipe.completed`."""
+        if not isinstance(self.model, PretrainedTranslationConfig):
+            return self
+        return self.model_copy(update={"model": described(self.model)})
 
     def measured(self) -> set[str]:
         return {"loss", "nll", "perplexity", *self.evaluation.metrics}

@@ -133,8 +133,8 @@ def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVec
 def restore_completer(run: ModelSource, weights: str, options: Options) -> Completer:
     tokenizer = run.tokenizer()
     config = _model_config(run, LanguageModelConfig)
-    found = run.load_weights(weights).items()
     # Heads that look further ahead are for training alone.
+    found = run.load_weights(weights).items()
     state = {name: tensor for name, tensor in found if not name.startswith(AHEAD)}
     model = _filled(
         lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
