@@ -16,6 +16,7 @@ from peluche.data.span_corruption import (
     corrupt,
     random_spans,
 )
+from peluche.data.tokens import MixedTokens, Tokens
 from peluche.errors import ConfigError, DataError
 from peluche.text.tokenizer import TokenizerConfig
 
@@ -176,6 +177,9 @@ def test_what_cannot_be_is_refused(tokenizer):
         SpanCorruptionConfig.parse({"density": 0.6, "mean_span": 1})
     with pytest.raises(ConfigError, match="needs 28 sentinels and the tokenizer has 12"):
         stream(tokenizer, length=512, tokens=512)
+    mixture = MixedTokens([Tokens.of(np.array([2, 5, 6, 3], dtype=np.uint16))], [1.0])
+    with pytest.raises(ConfigError, match="spans are made of the documents of one corpus"):
+        SpanStream(mixture, PackingConfig(length=32, tokens=64), 0, CONFIG, tokenizer)
     empty = np.array([2, 3] * 4 + [2, 5, 3], dtype=np.uint16)
     config = PackingConfig(length=32, tokens=64)
     with pytest.raises(DataError, match="2 tokens"):
