@@ -2,9 +2,9 @@
 
 python benchmarks/large_text.py --gigabytes 1
 
-The text is drawn word by word, with frequencies as in English: they fall with the rank by a power of
-1.01, and from rank 6,000 on by one of 1.92 (Ferrer i Cancho & Solé 2001). The vocabulary grows with
-the text's length as a real one's does; in a gigabyte some 170,000 words occur five times.
+The text is drawn word by word, with frequencies as in English: they fall with the rank by a power
+of 1.01, and from rank 6,000 on by one of 1.92 (Ferrer i Cancho & Solé 2001). The vocabulary grows
+with the text's length as a real one's does; in a gigabyte some 170,000 words occur five times.
 """
 
 from __future__ import annotations
