@@ -206,6 +206,8 @@ def test_what_cannot_be_is_refused(tmp_path):
     twice = {**STUDY, "variants": [STUDY["variants"][0]] * 2}
     with pytest.raises(ConfigError, match="same name"):
         ComparisonConfig.parse(twice)
+    with pytest.raises(ConfigError, match=r"'variants\.0\.name' is '\.\./up' now"):
+        ComparisonConfig.parse({**STUDY, "variants": [{"name": "../up", "title": "up"}] * 2})
     translation = {**STUDY, "recipe": "quickstart", "changes": []}
     translation["variants"] = [{"name": name, "title": name} for name in "ab"]
     with pytest.raises(ConfigError, match="flops, memory, writing can be measured of language"):

@@ -23,12 +23,13 @@ class Variant(Config):
     """One of the things that are compared.
 
     Attributes:
+        name: begins those of its run directories.
         recipe: where it is not the study's.
         changes: `key=value`, made to the recipe.
         rates: learning rates that are tried with the first seed; the best is kept.
     """
 
-    name: str
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     title: str
     about: str = ""
     recipe: str | None = None
