@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import peluche
-from peluche.data.texts import found
+from peluche.data.locate import found
 from peluche.errors import CheckpointError, ConfigError, DataError, DownloadError
 from peluche.hub import model_catalogue
 from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder

@@ -8,7 +8,9 @@ from peluche.errors import ConfigError
 from peluche.models.decoder import DecoderConfig
 from peluche.nn.attention import watching_scores
 from peluche.nn.latent_attention import LatentConfig
+from peluche.objectives.base import Losses
 from peluche.objectives.causal import CausalConfig
+from peluche.objectives.clipping import ScoreClip
 from peluche.recipes.language import LanguageRecipe
 
 TEXT = {"kind": "document", "path": "a.txt"}
@@ -64,6 +66,24 @@ def test_scores_of_the_first_layer_come_down_to_the_limit(changes):
     assert (before > limit).any()
     assert (before < limit).any()
     torch.testing.assert_close(after, before.clamp(max=limit))
+
+
+def test_heads_with_negative_scores_stay():
+    class Layer:
+        def rescale_heads(self, factors):
+            self.factors = factors
+
+    clip, layer = ScoreClip(10.0), Layer()
+    clip.added(Losses({}), [(layer, torch.tensor([50.0, -2.0, 8.0]))])
+    clip.stepped()
+    assert layer.factors.tolist() == pytest.approx([0.2, 1.0, 1.0])
+
+
+def test_a_step_that_failed_leaves_nothing():
+    clip, layer = ScoreClip(10.0), object()  # which cannot be rescaled
+    clip.added(Losses({}), [(layer, torch.tensor([torch.inf]))])
+    clip.begin()
+    clip.stepped()
 
 
 def test_the_largest_score_is_that_of_the_formula():

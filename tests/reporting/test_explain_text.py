@@ -15,6 +15,7 @@ from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.models.encoder import Encoder
 from peluche.models.recurrent_lm import RecurrentLM
 from peluche.models.state_space_lm import StateSpaceLM
+from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.nn.attention import attention
 from peluche.nn.experts import Experts
 from peluche.nn.masks import causal, prepare
@@ -262,10 +263,18 @@ def test_one_token_has_candidates_and_no_score():
 def test_an_encoder_that_says_nothing_shows_attention_alone():
     filler = make_reader("encoder")
     assert isinstance(filler.model, Encoder)
-    model = filler.model.config.model_copy(update={"masked": False}).build(80)
+    silent = filler.model.config.model_copy(update={"masked": False})
+    encoder = {"kind": "pretrained", "model": "x", "architecture": silent, "vocabulary": 80}
+    model = TextEmbedderConfig(encoder=encoder).build(80)
     found = explain_task(Embedder(model, filler.tokenizer), TEXT)
     assert (found.predictions, found.lens, found.score) == ((), (), None)
     assert len(found.attention) == 2
+
+
+def test_encoders_of_other_kinds_are_refused():
+    model = TextEmbedderConfig().build(80)
+    with pytest.raises(ConfigError, match="transformer"):
+        explain_task(Embedder(model, make_reader("encoder").tokenizer), TEXT)
 
 
 def test_other_tasks_are_refused():

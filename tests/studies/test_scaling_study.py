@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from peluche.errors import DataError
+from peluche.hub.run import RunDirectory
 from peluche.recipes.scaling_law import ScalingLaw
 from peluche.studies import scaling
 from peluche.studies.scaling import Point, fit_law, run_scaling
@@ -55,6 +57,14 @@ def test_the_replication_of_chinchilla():
     assert law.irreducible == pytest.approx(1.8172, abs=2e-3)
     assert law.alpha == pytest.approx(0.3478, abs=2e-3)
     assert law.beta == pytest.approx(0.3658, abs=2e-3)
+
+
+def test_a_run_that_was_stopped_is_not_an_end(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", {})
+    run.save_weights({"w": torch.zeros(1)})
+    for reason, ended in (("stopped by SIGINT", False), ("finished", True)):
+        run.log({"event": "stop", "reason": reason})
+        assert scaling._ended(run.path) is ended
 
 
 def test_a_grid_is_trained_once(tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ def test_how_likely_texts_are(completer):
     texts = [TEXT, "a", "log on the dog"]
     examples = [PlainText(text, "here") for text in texts]
     evaluation = completer.measure(examples)
-    bits, perplexity = evaluation.scores(bootstrap=100)
+    bits, perplexity, nll = evaluation.scores(bootstrap=100)
     total, count = 0.0, 0
     with torch.no_grad():
         completer.model.eval()
@@ -107,6 +107,7 @@ def test_how_likely_texts_are(completer):
                 if after < len(packed) and packed[after] != 2:
                     total += float(losses[place, packed[after]])
                     count += 1
+    assert nll.score == pytest.approx(total / count, rel=1e-4)
     assert perplexity.score == pytest.approx(math.exp(total / count), rel=1e-4)
     size = sum(len(text.encode()) for text in texts)
     assert bits.score == pytest.approx(total / size / math.log(2), rel=1e-4)
@@ -119,7 +120,7 @@ def test_one_text_alone_has_an_interval_over_rows(completer):
     evaluation = completer.measure([PlainText(TEXT, "here")])
     for measurement in evaluation.measurements:
         assert measurement.statistics.shape[0] == -(-(len(TEXT) + 1) // 16)
-    bits, _ = evaluation.scores()
+    bits, *_ = evaluation.scores()
     assert bits.ci[0] < bits.score < bits.ci[1]
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from peluche.data.annotation import SentenceBatch
 from peluche.data.packing import LanguageBatch
 from peluche.errors import ResourceError
 from peluche.models.decoder import DecoderConfig
@@ -126,6 +127,23 @@ def test_pieces_have_every_row_once_in_order(count):
         joined = torch.cat([getattr(piece, name) for piece in pieces])
         assert torch.equal(joined, getattr(whole, name))
     assert all(piece.prefix is None for piece in pieces)
+
+
+def test_a_single_row_is_a_batch_like_others():
+    crowded = Crowded(2, MemoryError())
+    _, _, _, _, gradient = gradient_of(crowded, [batch(4)])
+    gradient.of([batch(1)])
+    assert crowded.seen == [2, 2, 1]
+
+
+def test_what_belongs_to_all_rows_goes_with_every_piece():
+    words = torch.arange(6).view(2, 3)
+    spellings = torch.arange(8).view(2, 4)
+    whole = SentenceBatch(words, words % 2, spellings, torch.ones(2, 3, dtype=torch.bool))
+    first, second = pieces_of(whole, 2)
+    assert torch.equal(second.words, words[1:])
+    assert torch.equal(first.spellings, spellings)
+    assert torch.equal(second.spellings, spellings)
 
 
 # --- layers -----------------------------------------------------------------------------------

@@ -156,16 +156,35 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         optimizer={"eps": 1e-6},
         training={"steps": 6, "accumulate": 2},
     )
+    texts = tmp_path / "labelled.tsv"
+    texts.write_text("good\tthe bear reads\nbad\tthe wolf\n" * 8)
+    source = {"kind": "tsv", "path": str(texts), "label": 0, "text": 1}
+    # One text at a time: the part that tells two apart is never used.
+    labelled = {
+        "name": "labelled",
+        "task": "classification",
+        "data": {"train": source, "validation": source},
+        "tokenizer": {"kind": "word"},
+        "model": {
+            "encoder": {"kind": "transformer", "d_model": 16, "heads": 2, "dropout": 0.0},
+            "dropout": 0.0,
+        },
+        "batching": {"tokens": 16},
+        "optimizer": {"lr": 3e-3, "eps": 1e-6},
+        "training": {"steps": 4, "accumulate": 2, "log_every": 1, "threads": 1},
+    }
     divided = {"parallel": {"kind": "sharded"}}
     cases = {
         "decoder": (decoder_values, {}),
         "mixture": (mixture, {}),
         "bias": (by_bias, {}),
         "translation": (translation, {}),
+        "classification": (labelled, {}),
         "divided": (averaged, divided),
+        "divided-translation": (translation, divided),
         "divided-mixture": (mixture, divided),
         "team": (averaged, {"parallel": {"kind": "sharded", "tensor": 2}}),
-        "again": (decoder_values, {**divided, "checkpointing": True}),
+        "again": (translation, {**divided, "checkpointing": True}),
     }
     jobs = [
         (f"two-{name}", changed(values, training=further), None)

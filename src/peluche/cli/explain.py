@@ -77,7 +77,9 @@ def _check(task: str, options: dict[str, object]) -> None:
     from peluche.errors import ConfigError
 
     of_texts = {"layers", "heads", "tokens"}
-    known = {"translation": {"beams"}, "word_vectors": set()}.get(task, of_texts)
+    known = {"translation": {"beams"}, "summarisation": {"beams"}, "word_vectors": set()}.get(
+        task, of_texts
+    )
     for name, value in options.items():
         if value is not None and name not in known:
             raise ConfigError(f"--{name} has no meaning for {task}", remedy=f"drop --{name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class SentenceBatch:
         pieces_valid: (B, P), False at padding.
         firsts: (B, T) where each token's first piece stands.
     """
+
+    of_all_rows: ClassVar = ("spellings",)
 
     words: Int[Tensor, "batch length"]
     forms: Int[Tensor, "batch length"]

@@ -38,11 +38,14 @@ def write_sharded(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     from torch.distributed import checkpoint
 
-    with _quiet():
-        checkpoint.save(
-            dict(tensors),
-            storage_writer=checkpoint.HuggingFaceStorageWriter(str(folder), save_distributed=True),
-        )
+    writer = checkpoint.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    try:
+        with _quiet():
+            checkpoint.save(dict(tensors), storage_writer=writer)
+    except checkpoint.CheckpointException as error:
+        # Of what happened in any process, the first thing that a person can mend.
+        causes = [cause for cause, _ in error.failures.values()]
+        raise next((one for one in causes if isinstance(one, OSError)), causes[0]) from None
 
 
 def read_sharded(folder: Path, place: Place) -> dict[str, Tensor]:
@@ -66,7 +69,13 @@ def read_sharded(folder: Path, place: Place) -> dict[str, Tensor]:
             checkpoint.load(
                 tensors, storage_reader=reader, no_dist=not distributed.is_initialized()
             )
-    except (ValueError, KeyError, AssertionError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        AssertionError,
+        AttributeError,
+        checkpoint.CheckpointException,
+    ) as error:
         raise CheckpointError(
             f"the files of a divided state do not belong together ({error})",
             where=folder,

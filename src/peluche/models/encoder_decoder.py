@@ -115,8 +115,6 @@ class EncoderDecoder(TranslationModel):
         With a `state`, `tokens` continue what was read before and `positions` say where they
         stand; `condition` may then have fewer rows, shared by consecutive rows of `tokens`.
         """
-        if condition.keys_and_values is None:
-            condition = self.project_memory(condition)
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device)
         masks: LayerMasks = None

@@ -74,12 +74,16 @@ class Block(nn.Module):
         positions: Tensor,
         mask: PreparedMask | None = None,
         bias: Tensor | None = None,
-        memory: tuple[Tensor, Tensor] | None = None,
+        memory: Tensor | tuple[Tensor, Tensor] | None = None,
         memory_mask: PreparedMask | None = None,
         state: KeyValueState | None = None,
         layer: int = 0,
     ) -> Float[Tensor, "batch length d_model"]:
-        """`memory` holds the cross-attention's keys and values (see `keys_and_values`)."""
+        """A layer's part.
+
+        Args:
+            memory: what cross-attention looks at, or its keys and values (see `keys_and_values`).
+        """
 
         def look_at_self(x: Tensor) -> Tensor:
             with scope("self_attention"):
@@ -91,6 +95,9 @@ class Block(nn.Module):
         if self.cross_attention is not None and self.cross_residual is not None:
             cross_attention = self.cross_attention
             assert memory is not None, "a decoder block needs a memory"
+            # Here and not before: an engine may put a layer's weights together while it computes.
+            if isinstance(memory, Tensor):
+                memory = cross_attention.keys_and_values(memory)
             key, value = memory
 
             def look_at_memory(x: Tensor) -> Tensor:

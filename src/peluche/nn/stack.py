@@ -109,16 +109,17 @@ class Stack(nn.Module):
             past = positions if state is None else state.slots(int(positions[-1]) + 1)
             bias = self.bias(positions, past)
         for layer, block in enumerate(self.blocks):
-            projected = None
-            if memory is not None and memory.keys_and_values is not None:
-                projected = memory.keys_and_values[layer]
+            remembered = None
+            if memory is not None:
+                pairs = memory.keys_and_values
+                remembered = memory.hidden if pairs is None else pairs[layer]
             with scope(str(layer)):
                 hidden = block(
                     hidden,
                     positions=positions,
                     mask=mask[layer] if isinstance(mask, Sequence) else mask,
                     bias=bias,
-                    memory=projected,
+                    memory=remembered,
                     memory_mask=None if memory is None else memory.mask,
                     state=state,
                     layer=layer,

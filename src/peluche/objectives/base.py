@@ -41,8 +41,9 @@ class Losses:
 class Objective(Protocol):
     """Scores a batch; never generates.
 
-    It may have three more things. `whole_step`: True if a term is not a sum over items, such as the
-    balance of experts; it is then given a step's batches joined into one. `stepped`: see
+    It may have more. `whole_step`: True if a term is not a sum over items, such as the balance of
+    experts; it is then given a step's batches joined into one, of its process; `exchanges` says
+    that it sees to the others' itself. `stepped`: see
     `SteppedObjective`. `whole_weights`: True if that changes weights, which are then not to be
     divided among processes.
     """
@@ -57,6 +58,9 @@ class Objective(Protocol):
 @runtime_checkable
 class SteppedObjective(Protocol):
     """An objective that has something to do after each optimizer step."""
+
+    def begin(self) -> None:
+        """Before every try of a step: forget what one that failed has left."""
 
     def stepped(self, model: Any) -> None:
         """Change what gradients do not."""

@@ -72,6 +72,8 @@ class CausalObjective:
         self.config, self.routing = config, routing
         self.clip = None if config.qk_clip is None else ScoreClip(config.qk_clip)
 
+    exchanges = True  # what routers did is added up over processes
+
     @property
     def whole_step(self) -> bool:
         """See `Objective`."""
@@ -117,6 +119,12 @@ class CausalObjective:
         """For each head its term, and where (B, T) what (B, T) is to be said."""
         for places in range(2, self.config.ahead + 2):
             yield f"ahead{places}", *further_labels(batch, places)
+
+    def begin(self) -> None:
+        """See `SteppedObjective`."""
+        for part in (self.routing, self.clip):
+            if part is not None:
+                part.begin()
 
     def stepped(self, model: nn.Module) -> None:
         """See `Objective`."""

@@ -37,11 +37,16 @@ class ScoreClip:
         most = max(float(largest.max()) for _, largest in scores)
         return Losses(losses.terms, {**losses.metrics, "largest_score": Metric(most, 1.0)})
 
+    def begin(self) -> None:
+        """Before every try of a step."""
+        self._largest = {}
+
     def stepped(self) -> None:
         """After a step: bound the heads that were over the limit in it, in any process."""
         for layer, own in self._largest.values():
             everywhere = joined().everyone(own.tolist())
             largest = torch.tensor(everywhere, dtype=own.dtype, device=own.device).amax(0)
             if bool((largest > self.limit).any()):
-                layer.rescale_heads((self.limit / largest).clamp(max=1.0))
+                # A head whose largest score is negative is far from the limit, too.
+                layer.rescale_heads(torch.where(largest > self.limit, self.limit / largest, 1.0))
         self._largest = {}

@@ -41,6 +41,8 @@ class MaskedObjective:
     def __init__(self, config: MaskedConfig, routing: RoutingTerms | None = None) -> None:
         self.config, self.routing = config, routing
 
+    exchanges = True  # what routers did is added up over processes
+
     @property
     def whole_step(self) -> bool:
         """See `Objective`."""
@@ -78,6 +80,11 @@ class MaskedObjective:
             metrics["next_sentence_accuracy"] = Metric(follows, rows)
         losses = Losses(terms, metrics)
         return losses if self.routing is None else self.routing.added(losses, routings)
+
+    def begin(self) -> None:
+        """See `SteppedObjective`."""
+        if self.routing is not None:
+            self.routing.begin()
 
     def stepped(self, model: nn.Module) -> None:
         """See `Objective`."""

@@ -54,6 +54,10 @@ class RoutingTerms:
         metrics = {name: Metric(float(share), tokens) for name, share in shares.items()}
         return Losses(terms, {**losses.metrics, **metrics})
 
+    def begin(self) -> None:
+        """Before every try of a step."""
+        self._loads = []
+
     def stepped(self, model: nn.Module) -> None:
         """After a step: even out what was chosen in it, where the balance is a bias."""
         loads, self._loads = self._loads, []

@@ -18,10 +18,19 @@ from peluche.errors import ConfigError
 from peluche.models.costs import token_flops
 from peluche.models.decoder import DecoderConfig
 from peluche.nn.machine import product_rate, tune_allocator
+from peluche.processes import joined
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.scaling_law import Plan, effective_tokens
-from peluche.recipes.sizing import Shape, changed, described, shaped, sizes, turned
+from peluche.recipes.sizing import (
+    Shape,
+    changed,
+    described,
+    shaped,
+    sizes,
+    step_tokens,
+    turned,
+)
 from peluche.training.evaluators import mean_losses
 
 UNITS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
@@ -130,7 +139,7 @@ class Planner:
             evaluations = max(1, min(10, int(EVALUATING * budget.seconds / evaluation)))
             steps = max(1, int((left - (evaluations + scored) * evaluation) / step))
         most = self.dial.most_epochs * self.corpus.training
-        steps = min(steps, max(1, int(most / sized.batching.rows / sized.batching.length)))
+        steps = min(steps, max(1, int(most / step_tokens(sized))))
         return self._planned(sized, budget, steps, evaluations, step)
 
     def _planned(
@@ -138,7 +147,7 @@ class Planner:
     ) -> LanguageRecipe:
         assert isinstance(sized.model, DecoderConfig)
         parameters, flops = self.counts(Shape(sized.model.layers, sized.model.d_model))
-        tokens = float(steps * sized.batching.rows * sized.batching.length)
+        tokens = float(steps * step_tokens(sized))
         law = self.dial.law
         here = (corpus_name(self.recipe.data.train), self.corpus.vocabulary)
         fits = law is not None and (law.fitted_on, law.vocabulary) == here
@@ -187,7 +196,7 @@ class Planner:
             each = self.counts(shape)[1]
             trial = turned(self.recipe, shape, rate * seconds / each, each)
             step, _ = self._time(trial)
-            rate = each * trial.batching.rows * trial.batching.length / step
+            rate = each * step_tokens(trial) / step
             better = fixed or self._best(rate * seconds)
             if better == shape:
                 break
@@ -197,13 +206,14 @@ class Planner:
     def counts(self, shape: Shape) -> tuple[int, float]:
         """Parameters, and operations of training per token."""
         with torch.device("meta"):
-            model = shaped(self.recipe, shape).build(self.corpus.vocabulary)
+            sized = self.recipe.model_copy(update={"model": shaped(self.recipe, shape)})
+            model = sized.built(self.corpus.vocabulary)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return parameters, token_flops(model, self.recipe.batching.length)
 
     def _time(self, recipe: LanguageRecipe) -> tuple[float, float]:
         """Seconds of an optimizer step, and of an evaluation, on tokens drawn at random."""
-        model = recipe.model.build(self.corpus.vocabulary).to(self.device)
+        model = recipe.built(self.corpus.vocabulary).to(self.device)
         objective = recipe.objective.build(getattr(recipe.model, "experts", None))
         batch = _random_batch(recipe, self.corpus.vocabulary)
         batch = batch.to(self.device)
@@ -226,7 +236,7 @@ class Planner:
                 mean_losses(model, objective, [batch])
 
         model.train()
-        step = self._timed(learn)
+        step = self._timed(learn) * recipe.training.accumulate / joined().count
         model.eval()
         return step, self._timed(score) * self.corpus.validation / batch.target_tokens
 

@@ -34,6 +34,7 @@ from peluche.models.costs import token_flops
 from peluche.models.decoder import Decoder, DecoderConfig
 from peluche.models.encoder import EncoderConfig
 from peluche.models.generative import GenerativeModel
+from peluche.models.language_model import LanguageModel
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.multi_token import MultiTokenHeads
 from peluche.objectives.base import Objective
@@ -119,7 +120,7 @@ class PackedRecipe(Recipe):
                 for source in (self.data.train, self.data.validation)
             )
         torch.manual_seed(self.training.seed)
-        model = self._model(len(tokenizer)).to(device)
+        model = self.built(len(tokenizer)).to(device)
         objective = self._objective()
         batches = list(self._stream(validation.tokens, tokenizer).once())
         evaluator = self._evaluator(model, tokenizer, objective, batches, validation)
@@ -131,7 +132,8 @@ class PackedRecipe(Recipe):
         """What is learnt from the training texts."""
         return self.tokenizer
 
-    def _model(self, vocabulary: int) -> GenerativeModel:
+    def built(self, vocabulary: int) -> GenerativeModel:
+        """The model that is trained, freshly initialised, with what only training needs."""
         model: GenerativeModel = self.model.build(vocabulary)  # type: ignore[attr-defined]
         return model
 
@@ -213,8 +215,9 @@ class LanguageRecipe(PackedRecipe):
                 )
         return self
 
-    def _model(self, vocabulary: int) -> GenerativeModel:
-        model = super()._model(vocabulary)
+    def built(self, vocabulary: int) -> LanguageModel:
+        model = super().built(vocabulary)
+        assert isinstance(model, LanguageModel)
         if isinstance(model, Decoder) and self.objective.ahead:
             model.ahead = MultiTokenHeads(model.config, self.objective.ahead)
         return model

@@ -41,9 +41,10 @@ def turned(recipe: LanguageRecipe, shape: Shape, tokens: float, flops: float) ->
     """
     assert recipe.dial is not None
     dial, work = recipe.dial, flops * tokens
-    rows = max(1, round(dial.batch[0] * work ** dial.batch[1] / recipe.batching.length))
-    batch = rows * recipe.batching.length
-    steps = max(1, round(tokens / batch))
+    wanted = dial.batch[0] * work ** dial.batch[1]
+    parts = recipe.training.accumulate
+    batch = max(1, round(wanted / recipe.batching.length / parts)) * recipe.batching.length
+    steps = max(1, round(tokens / batch / parts))
     return changed(
         recipe,
         {
@@ -60,6 +61,11 @@ def turned(recipe: LanguageRecipe, shape: Shape, tokens: float, flops: float) ->
     )
 
 
+def step_tokens(recipe: LanguageRecipe) -> int:
+    """Tokens of an optimizer step."""
+    return recipe.batching.rows * recipe.batching.length * recipe.training.accumulate
+
+
 def described(plan: Plan, recipe: LanguageRecipe) -> str:
     """The plan for people."""
     model, batching = recipe.model, recipe.batching
@@ -69,7 +75,7 @@ def described(plan: Plan, recipe: LanguageRecipe) -> str:
         f"  {model.layers} layers of width {model.d_model}, {model.heads} heads: "
         f"{plan.parameters:,} parameters",
         f"  {plan.tokens:,.0f} tokens, {plan.tokens / plan.parameters:.1f} for each parameter, "
-        f"in batches of {batching.rows} × {batching.length}; "
+        f"in batches of {batching.rows * recipe.training.accumulate} × {batching.length}; "
         f"learning rate {recipe.optimizer.lr:.2g}",
         f"  {plan.flops:.3g} FLOPs in {plan.seconds:,.0f} s of training on this machine",
     ]

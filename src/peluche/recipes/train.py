@@ -36,7 +36,8 @@ def train_recipe(
         ConfigError: a model to start from is none that the recipe can start from.
         DataError: the corpus cannot be read.
     """
-    recipe = recipe.completed()
+    # One recipe for all: what follows from measurements may differ.
+    recipe = joined().agree(recipe.completed())
     processes = _processes_for(recipe)
     if processes.first:
         run = RunDirectory.create(path, recipe.model_dump(mode="json"))
@@ -131,17 +132,20 @@ def _train_locked(
     run.log({"event": "model", "parameters": parameters, **parts.facts})
     with phase(run, "train", say):
         reason = trainer.fit(resume)
+    ended = not reason.startswith("stopped by")
     if config.select != "last" and "best" in run.weights():
         if processes.first:
             best = run.load_weights("best")
             run.save_weights(best, "model", {"weights": "best"})
             parts.model.load_state_dict(best)
-            recipe.finish(run, parts)
+            if ended:
+                recipe.finish(run, parts)
     else:
         with trainer.weights_shown():
             if processes.first:
                 run.save_weights(parts.model.state_dict(), "model", {"weights": "last"})
-                recipe.finish(run, parts)
+                if ended:
+                    recipe.finish(run, parts)
     processes.wait()
     return reason
 

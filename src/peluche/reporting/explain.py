@@ -62,8 +62,8 @@ def explain_task(task: Any, text: str, view: View = View()) -> AnyExplanation:
     if isinstance(task, (Completer, Filler, Embedder)):
         return explain_text(task, text, view)
     raise ConfigError(
-        "this model classifies, tags or parses; only translators, word vectors, language models "
-        "and encoders can be explained",
+        f"there is no page of a {type(task).__name__}; translators, summarisers, word vectors, "
+        "language models and encoders can be explained",
         remedy="use its own verb, which says how sure it is with --json",
     )
 

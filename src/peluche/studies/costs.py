@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from peluche.config import Config
 from peluche.errors import ConfigError
 from peluche.generation.decoder import LanguageDecoder
+from peluche.models.costs import token_flops
 from peluche.models.language_model import LanguageModel
 from peluche.nn.state import RecurrentState
 from peluche.tasks.modes import evaluating
@@ -52,34 +51,12 @@ class Writing(NamedTuple):
     ratio: float
 
 
-@torch.no_grad()
-def forward_flops(model: LanguageModel, length: int) -> float:
+def forward_flops(model: nn.Module, length: int) -> float:
     """Floating-point operations per token of reading a row of `length` tokens.
 
-    Counted while it is read: matrix products only, two operations a multiply-add, the output
-    projection among them. Of a mixture of experts those count that are used. Matrices of scores
-    count whole, though a causal kernel may leave out half.
-
-    Raises:
-        ConfigError: the model has a fused recurrent net, whose products are not seen.
+    Counted as `token_flops` counts those of training, a third of which is the forward pass.
     """
-    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
-        raise ConfigError(
-            "the operations of torch's recurrent nets cannot be counted",
-            remedy="leave flops out of columns",
-        )
-    grouped = torch.ops.aten._grouped_mm
-    counter = FlopCounterMode(display=False, custom_mapping={grouped: _grouped_flops})
-    tokens = torch.zeros(1, length, dtype=torch.int64, device=model.head.weight.device)
-    with evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
-        model.logits(model.hidden(tokens))
-    return float(counter.get_total_flops() / length)
-
-
-def _grouped_flops(rows: Any, matrices: Any, *_: Any, **__: Any) -> int:
-    """Of (T, K) rows, each by one of the (E, K, N) matrices; the arguments are shapes."""
-    tokens, inner = rows
-    return int(2 * tokens * inner * matrices[-1])
+    return token_flops(model, length) / 3
 
 
 def memory(model: LanguageModel) -> Memory:

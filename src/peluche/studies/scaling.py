@@ -75,13 +75,18 @@ def _trained(recipe: LanguageRecipe, path: Path, say: Say) -> dict[str, Any]:
     if not is_run(path):
         say(f"run {path.name}")
         reason = train_recipe(recipe, path, say=say)[1]
-    elif not RunDirectory.open(path).weights():
+    elif not _ended(path):
         reason = resume_run(path, say=say)[1]
     else:
         return _read(path)
     if reason.startswith("stopped by"):
         raise Stopped(INTERRUPTED if "SIGINT" in reason else TERMINATED)
     return _read(path)
+
+
+def _ended(path: Path) -> bool:
+    stops = [event for event in RunDirectory.open(path).events() if event["event"] == "stop"]
+    return bool(stops) and stops[-1]["reason"] == "finished"
 
 
 def _read(path: Path) -> dict[str, Any]:

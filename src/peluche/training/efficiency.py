@@ -33,7 +33,8 @@ class Efficiency(Hook):
     def start(self, trainer: Trainer) -> None:
         low = trainer.config.precision == "bfloat16"
         self.device = trainer.device
-        self.rate = product_rate(self.device, torch.bfloat16 if low else torch.float32)
+        rate = product_rate(self.device, torch.bfloat16 if low else torch.float32)
+        self.rate = rate * trainer.processes.count
         self.step_number = trainer.step
         self.tokens, self.seconds = 0, 0.0
 

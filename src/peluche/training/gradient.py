@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from peluche.errors import ResourceError
-from peluche.objectives.base import UpdatingObjective
+from peluche.objectives.base import SteppedObjective, UpdatingObjective
 from peluche.processes import Processes
 from peluche.training.config import TrainingConfig
 from peluche.training.memory import is_out_of_memory, no_room, pieces_of, rows_of
@@ -88,6 +88,8 @@ class Gradient:
         return None
 
     def _accumulated(self, micro_batches: Sequence[Any]) -> Totals:
+        if isinstance(self.objective, SteppedObjective):
+            self.objective.begin()
         self.replica.trained.train()
         self.replica.trained.zero_grad(set_to_none=True)
         pieces = list(micro_batches)

@@ -9,7 +9,19 @@ from peluche.hub.run import RunDirectory
 from peluche.training.events import EvaluateEvent, Hook, StepEvent
 from peluche.training.loop import Trainer
 
-LOWER_IS_BETTER = {"loss", "nll", "perplexity", "bits_per_byte", "ter", "wer"}
+LOWER_IS_BETTER = {
+    "loss",
+    "nll",
+    "perplexity",
+    "bits_per_byte",
+    "ter",
+    "wer",
+    "next_sentence",
+    "heads",
+    "relations",
+    "tags",
+    "spans",
+}
 
 
 class Log(Hook):

@@ -289,6 +289,8 @@ class Trainer:
         self.seconds, self.gradient.pieces = record["seconds"], record.get("pieces", 1)
         for hook in self.hooks:
             hook.load_state(record["hooks"].get(type(hook).__name__, {}))
-        set_random_state(state.group("random"), self.processes.rank)
+        # A team computes each batch together, with the same numbers.
+        rank = self.processes.rank
+        set_random_state(state.group("random"), rank - rank % self.processes.team)
         self.saved_step = self.step
         self.run.log({"event": "resume", "step": self.step})

@@ -26,16 +26,24 @@ def pieces_of(batch: B, count: int) -> list[B]:
     """A batch's rows in at most `count` batches, in order.
 
     Args:
-        batch: a dataclass whose tensors and sequences have an entry for each row, or are None.
+        batch: a dataclass whose tensors and sequences have an entry for each row, or are None, or
+            are named in its `of_all_rows` and go with every piece.
 
     Raises:
-        ResourceError: it has fewer than two rows, or what it holds is not in rows.
+        ResourceError: what it holds is not in rows.
     """
-    fields = {name: value for name, value in vars(batch).items() if value is not None}
+    shared = getattr(batch, "of_all_rows", ())
+    fields = {
+        name: value
+        for name, value in vars(batch).items()
+        if value is not None and name not in shared
+    }
     lengths = {len(value) if hasattr(value, "__len__") else 0 for value in fields.values()}
     rows = lengths.pop()
-    if lengths or rows < 2:
-        raise no_room("a single row of it" if not lengths else "a batch of this kind, which is one")
+    if lengths:
+        raise no_room("a batch of this kind, which is one")
+    if rows < 2:
+        return [batch]
     size = -(-rows // count)
     cuts = [slice(first, first + size) for first in range(0, rows, size)]
     return [
@@ -46,7 +54,9 @@ def pieces_of(batch: B, count: int) -> list[B]:
 
 def rows_of(batch: Any) -> int:
     """How many rows a batch has."""
-    return max(len(value) for value in vars(batch).values() if isinstance(value, Tensor))
+    shared = getattr(batch, "of_all_rows", ())
+    found = {name: value for name, value in vars(batch).items() if name not in shared}
+    return max(len(value) for value in found.values() if isinstance(value, Tensor))
 
 
 def no_room(what: str) -> ResourceError:

@@ -84,6 +84,12 @@ def _divisible(objective: AnyObjective) -> Objective:
             "word vectors are trained by threads of one process, not by several processes",
             remedy="leave torchrun out; training.threads is how many workers there are",
         )
+    if getattr(objective, "whole_step", False) and not getattr(objective, "exchanges", False):
+        raise ConfigError(
+            "this objective compares all examples of a step with one another, which several "
+            "processes do not",
+            remedy="leave torchrun out",
+        )
     return objective
 
 
@@ -164,7 +170,10 @@ class Copied(Replica):
     def __init__(self, model: nn.Module, objective: AnyObjective) -> None:
         super().__init__(model, objective)
         # Buffers follow from what all do alike; broadcasting them would only cost time.
-        self.engine = nn.parallel.DistributedDataParallel(self.worth, forward_sync_buffers=False)
+        # Not every batch uses every parameter, such as the one that tells two texts apart.
+        self.engine = nn.parallel.DistributedDataParallel(
+            self.worth, forward_sync_buffers=False, find_unused_parameters=True
+        )
         self.worth = self.engine
         self.scale = float(torch.distributed.get_world_size())
 
