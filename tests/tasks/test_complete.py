@@ -113,7 +113,7 @@ def test_how_likely_texts_are(completer):
     assert bits.score == pytest.approx(total / size / math.log(2), rel=1e-4)
     low, high = bits.ci
     assert low <= bits.score <= high
-    assert [measurement.statistics.shape[0] for measurement in evaluation.measurements] == [3, 3]
+    assert [measurement.statistics.shape[0] for measurement in evaluation.measurements] == [3, 3, 3]
 
 
 def test_one_text_alone_has_an_interval_over_rows(completer):
