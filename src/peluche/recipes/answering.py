@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -16,14 +15,12 @@ from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.models.answerer import AnswererConfig
 from peluche.objectives.answering import AnswerSpanConfig
-from peluche.objectives.base import Objective
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
-from peluche.training.evaluators import mean_losses
-from peluche.training.events import EvaluateEvent
+from peluche.training.evaluators import TaskEvaluator
 
 
 class AnsweringData(Config):
@@ -79,11 +76,12 @@ class AnsweringRecipe(Recipe):
             stream.warm()
         objective = self.objective.build()
         limit = min(self.batching.max_length, self.batching.tokens)
-        evaluator = AnsweringEvaluator(
+        evaluator = TaskEvaluator(
+            model,
             objective,
-            QuestionStream(lambda: validation, tokenizer, self.answering, self.batching),
-            validation,
+            QuestionStream(lambda: validation, tokenizer, self.answering, self.batching).once(),
             QuestionAnswerer(model, tokenizer, self.answering, max_length=limit),
+            validation,
         )
         facts = {"vocabulary": len(tokenizer), "questions": len(train)}
         return Assembly(model, objective, stream, evaluator, facts)
@@ -93,24 +91,3 @@ class AnsweringRecipe(Recipe):
     ) -> tuple[list[Score], list[dict[str, Any]]]:
         """Answer the test set's questions and score the answers."""
         return log_test(run, self.data.test or self.data.validation, task, say)
-
-
-class AnsweringEvaluator:
-    """The loss, and exact match and F1 of the answers, on the validation set."""
-
-    def __init__(
-        self,
-        objective: Objective,
-        stream: QuestionStream,
-        questions: Sequence[Question],
-        answerer: QuestionAnswerer,
-    ) -> None:
-        self.objective, self.questions, self.answerer = objective, questions, answerer
-        self.batches = list(stream.once())
-
-    @torch.no_grad()
-    def __call__(self, step: int) -> EvaluateEvent:
-        metrics = mean_losses(self.answerer.model, self.objective, self.batches)
-        scores = self.answerer.measure(self.questions).scores(bootstrap=0)
-        metrics |= {item.metric: item.score for item in scores}
-        return EvaluateEvent(step, metrics, ())

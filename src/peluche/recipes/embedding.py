@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -10,20 +9,17 @@ import torch
 from peluche.config import Config
 from peluche.data.batching import BatchingConfig
 from peluche.data.contrastive import ContrastiveStream
-from peluche.data.pairs import Pair
 from peluche.data.sources import Source
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.models.text_embedder import TextEmbedderConfig
-from peluche.objectives.base import Objective
 from peluche.objectives.contrastive import ContrastiveConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
-from peluche.training.evaluators import mean_losses
-from peluche.training.events import EvaluateEvent
+from peluche.training.evaluators import TaskEvaluator
 
 
 class EmbeddingData(Config):
@@ -71,11 +67,12 @@ class EmbeddingRecipe(Recipe):
         with phase(run, "encode the texts", say):
             stream.warm()
         limit = min(self.batching.max_length, self.batching.tokens)
-        evaluator = EmbeddingEvaluator(
+        evaluator = TaskEvaluator(
+            model,
             self.objective.build(),
-            ContrastiveStream(lambda: validation, tokenizer, self.batching, begins=begins),
-            validation,
+            ContrastiveStream(lambda: validation, tokenizer, self.batching, begins=begins).once(),
             Embedder(model, tokenizer, EmbeddingConfig(max_length=limit)),
+            validation,
         )
         facts = {"vocabulary": len(tokenizer), "pairs": len(train)}
         return Assembly(model, self.objective.build(), stream, evaluator, facts)
@@ -85,24 +82,3 @@ class EmbeddingRecipe(Recipe):
     ) -> tuple[list[Score], list[dict[str, Any]]]:
         """How far up the right text stands among those of the test set."""
         return log_test(run, self.data.test or self.data.validation, task, say)
-
-
-class EmbeddingEvaluator:
-    """The loss in batches, and how far up the right texts stand among all of the validation set."""
-
-    def __init__(
-        self,
-        objective: Objective,
-        stream: ContrastiveStream,
-        pairs: Sequence[Pair],
-        embedder: Embedder,
-    ) -> None:
-        self.objective, self.pairs, self.embedder = objective, pairs, embedder
-        self.batches = list(stream.once())
-
-    @torch.no_grad()
-    def __call__(self, step: int) -> EvaluateEvent:
-        metrics = mean_losses(self.embedder.model, self.objective, self.batches)
-        scores = self.embedder.measure(self.pairs).scores(bootstrap=0)
-        metrics |= {item.metric: item.score for item in scores}
-        return EvaluateEvent(step, metrics, ())

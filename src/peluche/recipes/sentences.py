@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from torch import nn
 
 from peluche.config import Config
 from peluche.data.annotation import Coding, SentenceStream
@@ -38,8 +37,7 @@ from peluche.tasks.tag import SentenceTagger
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon, LexiconConfig
 from peluche.text.subwords import Subwords
-from peluche.training.evaluators import mean_losses
-from peluche.training.events import EvaluateEvent
+from peluche.training.evaluators import TaskEvaluator
 
 SentenceModel = Tagger | DependencyParser | SpanParser
 
@@ -101,12 +99,12 @@ class SentenceRecipe(Recipe):
         with phase(run, "encode the sentences", say):
             stream.warm()
         whole = self.batching.model_copy(update={"max_length": 10**9})
-        evaluator = SentenceEvaluator(
+        evaluator = TaskEvaluator(
             model,
             objective,
-            SentenceStream(lambda: validation, coding, whole),
-            validation,
+            SentenceStream(lambda: validation, coding, whole).once(),
             self.task_of(model, coding),
+            validation,
             self.figures,
         )
         facts = {"vocabulary": coding.lexicon.words, "characters": coding.lexicon.characters}
@@ -209,30 +207,6 @@ class ConstituencyRecipe(SentenceRecipe):
 
     def task_of(self, model: Any, coding: Coding) -> ConstituencyAnnotator:
         return ConstituencyAnnotator(model, coding)
-
-
-class SentenceEvaluator:
-    """Losses on the validation set, and the scores that are chosen by."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        stream: SentenceStream,
-        sentences: Sequence[Sentence],
-        task: SentenceTask[Any, Any],
-        figures: Sequence[str],
-    ) -> None:
-        self.model, self.objective, self.task, self.figures = model, objective, task, figures
-        self.batches = list(stream.once())
-        self.sentences = sentences
-
-    @torch.no_grad()
-    def __call__(self, step: int) -> EvaluateEvent:
-        metrics = mean_losses(self.model, self.objective, self.batches)
-        scores = self.task.measure(self.sentences).scores(bootstrap=0)
-        metrics |= {one.metric: one.score for one in scores if one.metric in self.figures}
-        return EvaluateEvent(step, metrics, ())
 
 
 def labels_in(sentences: Sequence[Sentence], kind: Literal["tags", "relations"]) -> Labels:

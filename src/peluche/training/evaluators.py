@@ -15,6 +15,7 @@ from peluche.data.sources import Pair
 from peluche.metrics import perplexity, score
 from peluche.models.translation import TranslationModel
 from peluche.objectives.base import Objective
+from peluche.tasks.evaluation import Evaluable
 from peluche.tasks.translate import Translator
 from peluche.training.events import EvaluateEvent
 from peluche.training.totals import Totals
@@ -69,6 +70,37 @@ class TranslationEvaluator:
             said = self.translator.translate([self.config.sample], beams=1)[0]
             samples.append((self.config.sample, said))
         return EvaluateEvent(step, metrics, tuple(samples))
+
+
+class TaskEvaluator:
+    """Losses on the validation set, and what the task measures of it.
+
+    Args:
+        batches: of the validation set.
+        task: by the same model.
+        examples: the validation set.
+        figures: the measurements to keep; None: all.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        batches: Iterable[Any],
+        task: Evaluable,
+        examples: Sequence[Any],
+        figures: Sequence[str] | None = None,
+    ) -> None:
+        self.model, self.objective, self.batches = model, objective, list(batches)
+        self.task, self.examples, self.figures = task, examples, figures
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> EvaluateEvent:
+        metrics = mean_losses(self.model, self.objective, self.batches)
+        for found in self.task.measure(self.examples).scores(bootstrap=0):
+            if self.figures is None or found.metric in self.figures:
+                metrics[found.metric] = found.score
+        return EvaluateEvent(step, metrics)
 
 
 def mean_losses(model: nn.Module, objective: Objective, batches: Iterable[Any]) -> dict[str, float]:
