@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -84,7 +85,11 @@ def _train(
     if not processes.first:
         hooks, say = (), silent
     with run.lock() if processes.first else nullcontext():
-        return _train_locked(recipe, run, hooks, say, processes, resume=resume)
+        reason = _train_locked(recipe, run, hooks, say, processes, resume=resume)
+    # The trainer and its hooks know each other, so the model would stay in memory for a while,
+    # beside the one that is loaded to be scored.
+    gc.collect()
+    return reason
 
 
 def _train_locked(
