@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -85,11 +84,7 @@ def _train(
     if not processes.first:
         hooks, say = (), silent
     with run.lock() if processes.first else nullcontext():
-        reason = _train_locked(recipe, run, hooks, say, processes, resume=resume)
-    # The trainer and its hooks know each other, so the model would stay in memory for a while,
-    # beside the one that is loaded to be scored.
-    gc.collect()
-    return reason
+        return _train_locked(recipe, run, hooks, say, processes, resume=resume)
 
 
 def _train_locked(
