@@ -68,22 +68,28 @@ def test_scores_of_the_first_layer_come_down_to_the_limit(changes):
     torch.testing.assert_close(after, before.clamp(max=limit))
 
 
-def test_heads_with_negative_scores_stay():
-    class Layer:
-        def rescale_heads(self, factors):
-            self.factors = factors
+class Rescaled:
+    """A layer that only keeps what its heads are multiplied by."""
 
-    clip, layer = ScoreClip(10.0), Layer()
+    factors = None
+
+    def rescale_heads(self, factors):
+        self.factors = factors
+
+
+def test_heads_with_negative_scores_stay():
+    clip, layer = ScoreClip(10.0), Rescaled()
     clip.added(Losses({}), [(layer, torch.tensor([50.0, -2.0, 8.0]))])
     clip.stepped()
     assert layer.factors.tolist() == pytest.approx([0.2, 1.0, 1.0])
 
 
 def test_a_step_that_failed_leaves_nothing():
-    clip, layer = ScoreClip(10.0), object()  # which cannot be rescaled
+    clip, layer = ScoreClip(10.0), Rescaled()
     clip.added(Losses({}), [(layer, torch.tensor([torch.inf]))])
     clip.begin()
     clip.stepped()
+    assert layer.factors is None
 
 
 def test_the_largest_score_is_that_of_the_formula():

@@ -278,7 +278,7 @@ def test_encoders_of_other_kinds_are_refused():
 
 
 def test_other_tasks_are_refused():
-    with pytest.raises(ConfigError, match="classifies, tags or parses"):
+    with pytest.raises(ConfigError, match="no page of a object"):
         explain_task(object(), TEXT)
 
 

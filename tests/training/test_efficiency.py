@@ -7,13 +7,17 @@ import torch
 
 from peluche.hub.run import RunDirectory
 from peluche.nn.machine import peak_memory, product_rate
+from peluche.processes import Processes
 from peluche.reporting.run_summary import summarise
 from peluche.training import efficiency
 from peluche.training.efficiency import Efficiency, Forecast
 from peluche.training.events import EvaluateEvent, StepEvent
 
 TRAINER = SimpleNamespace(
-    config=SimpleNamespace(precision="float32"), device=torch.device("cpu"), step=0
+    config=SimpleNamespace(precision="float32"),
+    device=torch.device("cpu"),
+    step=0,
+    processes=Processes(),
 )
 
 

@@ -27,6 +27,10 @@ def _origin(source: Values) -> str:
         variant = f" ({source['variant']})" if source.get("variant") else ""
         languages = f" {'–'.join(source['languages'])}" if source.get("languages") else ""
         return f"{source['name']}{languages}, {source['split']}{variant}"
+    if kind == "mixture":
+        return "; ".join(
+            f"{part['weight']:g} of {describe_source(part['source'])}" for part in source["sources"]
+        )
     if kind == "word_tests":
         return ", ".join(str(path) for path in source["files"])
     if kind == "lines" and "source" in source:

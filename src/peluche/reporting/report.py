@@ -109,7 +109,7 @@ def _about(config: Mapping[str, Any]) -> dict[str, str]:
     if "model" in config:
         about["model"] = describe_model(config["model"])
     for split, source in config.get("data", {}).items():
-        if source is not None:
+        if isinstance(source, Mapping):  # and not a setting of how data are read
             about[f"{split} data"] = describe_source(source)
     if "tokenizer" in config:
         about["tokenizer"] = describe_tokenizer(config["tokenizer"])
