@@ -72,6 +72,9 @@ class Processes:
         """Until all are here."""
 
 
+ALONE = Processes()
+
+
 class SeveralProcesses(Processes):
     """Those that `torchrun` started, joined by `torch.distributed`."""
 
@@ -147,7 +150,7 @@ def joined() -> Processes:
     """The processes that this one belongs to, once it has joined them."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
-        return Processes()
+        return ALONE
     import torch
     from torch import distributed
 

@@ -28,9 +28,8 @@ from peluche.files import sha256, sync_directory, write_text
 from peluche.hub.failure import explain_failure
 from peluche.hub.sharded import Place, is_divided, placed, read_sharded, write_sharded
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
-from peluche.processes import Processes
+from peluche.processes import ALONE, Processes
 
-ALONE = Processes()
 _STATE_NAME = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
 _TEMPORARY = ".{}.tmp"
 

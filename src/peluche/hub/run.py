@@ -25,13 +25,13 @@ import yaml
 from torch import Tensor
 
 from peluche.errors import CheckpointError, nearest
-from peluche.hub.checkpoint import ALONE, SavedState, StateFolder
+from peluche.hub.checkpoint import SavedState, StateFolder
 from peluche.hub.checksums import CHECKSUMS, CheckedFiles
 from peluche.hub.event_log import EventLog
 from peluche.hub.failure import explain_failure
 from peluche.hub.lock import locked
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
-from peluche.processes import Processes
+from peluche.processes import ALONE, Processes
 from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
 
 FORMAT_VERSION = 1

@@ -14,7 +14,7 @@ from peluche.errors import CheckpointError, NumericsError
 from peluche.hub.checkpoint import SavedState
 from peluche.hub.run import RunDirectory
 from peluche.objectives.base import SteppedObjective, UpdatingObjective
-from peluche.processes import Processes
+from peluche.processes import ALONE, Processes
 from peluche.training.averaging import Averaging
 from peluche.training.budget import total_steps
 from peluche.training.config import TrainingConfig
@@ -35,7 +35,6 @@ from peluche.training.states import (
 from peluche.training.totals import Diverged, Totals
 
 MAX_ROLLBACKS = 3
-ALONE = Processes()
 
 
 class Stream(Protocol):
