@@ -99,3 +99,20 @@ def test_some_texts_are_read_without_ngrams():
 def test_orders_that_are_none(orders):
     with pytest.raises(ConfigError, match="orders are one or more numbers"):
         WideConfig.parse({"orders": orders})
+
+
+def test_a_training_text_is_read_with_what_the_others_say():
+    wide = make(orders=[1], dropout=0.0, folds=3)
+    folds = wide._fold(wide._buckets(TOKENS, VALID, None))[:, 0]
+    # Otherwise this says nothing.
+    assert len(set(folds.tolist())) > 1
+    whole = wide(TOKENS, VALID)
+    wide.train()
+    found = wide(TOKENS, VALID)
+    for row, fold in enumerate(folds.tolist()):
+        others = folds != fold
+        alone = WideConfig.parse({"buckets": 10_000, "prior": 1.0, "orders": [1]}).build(2).eval()
+        alone.count([ClassificationBatch(TOKENS[others], VALID[others], None, LABELS[others])])
+        torch.testing.assert_close(found[row], alone(TOKENS, VALID)[row])
+    torch.testing.assert_close(make(orders=[1])(TOKENS, VALID), whole)
+    assert "of_others" not in wide.state_dict()

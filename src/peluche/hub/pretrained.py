@@ -88,7 +88,7 @@ class PretrainedModel:
                 where=self.path,
                 remedy="leave --weights out",
             )
-        return self._weights
+        return dict(self._weights)
 
     def part(self, name: str) -> Path:
         raise CheckpointError(

@@ -93,8 +93,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         with safe_open(path, framework="pt") as stream:
-            tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
-            metadata = stream.metadata() or {}
+            names, metadata = list(stream.keys()), stream.metadata() or {}
+        tensors = {name: _read_tensor(path, name) for name in names}
         aliases = json.loads(metadata.get(ALIASES, "{}"))
         return tensors | {alias: tensors[name] for alias, name in aliases.items()}
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
@@ -103,6 +103,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             where=path,
             remedy="copy it again from where it came from",
         ) from None
+
+
+def _read_tensor(path: Path, name: str) -> Tensor:
+    # Opened for each, since what is mapped of a file counts as memory until it is closed.
+    with safe_open(path, framework="pt") as stream:
+        tensor: Tensor = stream.get_tensor(name).clone()
+    return tensor
 
 
 def bytes_needed(tensors: Mapping[str, Tensor]) -> int:

@@ -35,6 +35,12 @@ class WideConfig(Config):
         description="share of training texts without n-grams, so that the encoder learns by itself",
     )
     prior: float = Field(0.3, description="weight of naive Bayes at the start")
+    folds: int = Field(
+        1,
+        gt=0,
+        description="in training, n-grams of a text count as they do in the other parts of so many, "
+        "and so are no surer of it than of new texts; 1: as they do in all texts",
+    )
 
     @field_validator("orders")
     @classmethod
@@ -52,14 +58,20 @@ class Wide(nn.Module):
 
     r is the logarithm of how much likelier the n-gram is under a label than under the others
     (Wang & Manning 2012, eq. 2), counted once by `count`; w and the prior's weight are trained.
+    With folds, a training text is read with the r of the other folds' texts, as when models are
+    stacked (Wolpert 1992).
     """
 
     ratios: Tensor
+    of_others: Tensor
 
     def __init__(self, config: WideConfig, labels: int) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("ratios", torch.zeros(config.buckets, labels))
+        folds = config.folds if config.folds > 1 else 0
+        others = torch.zeros(folds, config.buckets, labels)
+        self.register_buffer("of_others", others, persistent=False)
         self.weights = nn.Embedding(config.buckets, labels)
         nn.init.zeros_(self.weights.weight)
         self.prior = nn.Parameter(torch.tensor(config.prior))
@@ -80,22 +92,30 @@ class Wide(nn.Module):
         if self.training and self.config.absent:
             here = torch.rand(len(found), 1, device=found.device) >= self.config.absent
             present = present & here
-        worth = self.ratios[found] * (self.prior + self.weights(found))
+        ratios = self.ratios[found]
+        if self.training and self.config.folds > 1:
+            ratios = self.of_others[self._fold(found), found]
+        worth = ratios * (self.prior + self.weights(found))
         return (present[:, None].to(worth.dtype) @ worth)[:, 0] * scale
 
     @torch.no_grad()
     def count(self, batches: Iterable[ClassificationBatch]) -> None:
         """Set r from labelled texts."""
-        counts = torch.zeros(self.ratios.shape)
+        counts = torch.zeros(self.config.folds, *self.ratios.shape)
         for batch in batches:
             found = self._buckets(batch.tokens, batch.valid, batch.segments)
-            cells = (found * counts.shape[1] + batch.labels[:, None]).flatten()
+            rows = self._fold(found) * counts.shape[1] + found
+            cells = (rows * counts.shape[2] + batch.labels[:, None]).flatten()
             counts.view(-1).index_add_(0, cells, torch.ones(len(cells)))
-        counts[NOTHING] = 0
-        inside = 1 + counts
-        outside = 1 + counts.sum(1, keepdim=True) - counts
-        ratios = (inside / inside.sum(0)).log() - (outside / outside.sum(0)).log()
-        self.ratios.copy_(ratios.masked_fill(counts.sum(1, keepdim=True) == 0, 0.0))
+        counts[:, NOTHING] = 0
+        total = counts.sum(0)
+        self.ratios.copy_(log_ratios(total))
+        for others, own in zip(self.of_others, counts, strict=False):
+            others.copy_(log_ratios(total - own))
+
+    def _fold(self, found: Int[Tensor, "batch ngrams"]) -> Int[Tensor, "batch 1"]:
+        """Which part of the training texts each is of: equal texts are of one."""
+        return found.sum(1, keepdim=True) % self.config.folds
 
     def _buckets(self, tokens: Tensor, valid: Tensor, segments: Tensor | None) -> Tensor:
         """(batch, n-grams): the bucket of each n-gram at its first occurrence, else NOTHING."""
@@ -115,3 +135,11 @@ class Wide(nn.Module):
         again = torch.zeros_like(together, dtype=torch.bool)
         again[:, 1:] = together[:, 1:] == together[:, :-1]
         return together.masked_fill(again, NOTHING)
+
+
+def log_ratios(counts: Float[Tensor, "buckets labels"]) -> Float[Tensor, "buckets labels"]:
+    """How much likelier each n-gram is under a label than under the others; 0 for unseen ones."""
+    inside = 1 + counts
+    outside = 1 + counts.sum(1, keepdim=True) - counts
+    ratios = (inside / inside.sum(0)).log() - (outside / outside.sum(0)).log()
+    return ratios.masked_fill(counts.sum(1, keepdim=True) == 0, 0.0)

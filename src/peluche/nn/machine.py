@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -28,6 +30,16 @@ def tune_allocator() -> bool:
         return False
     settings = [(_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20)]
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def give_back_memory() -> None:
+    """Collect what only refers to itself, and return memory that `tune_allocator` keeps.
+
+    For the end of what needs much: what comes next would otherwise be added to the peak.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def describe_machine() -> str:

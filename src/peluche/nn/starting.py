@@ -1,4 +1,4 @@
-"""Building a model whose weights are read from a file: what it would start from is not drawn."""
+"""Building a model whose weights are read from a file: nothing is drawn, and nothing held twice."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+ALIGNMENT = 64
+SHOWN = 3
 _DRAWING: frozenset[Callable[..., Any]] = frozenset(
     {
         torch.Tensor.uniform_,
         torch.Tensor.normal_,
+        torch.Tensor.zero_,
         torch.nn.init.uniform_,
         torch.nn.init.normal_,
         torch.nn.init.trunc_normal_,
@@ -41,3 +45,38 @@ def undrawn() -> Iterator[None]:
     """
     with _Undrawn():
         yield
+
+
+@torch.no_grad()
+def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Move weights into a model, which takes their memory for its own: `weights` is then empty.
+
+    Raises:
+        ValueError: names or shapes differ; `weights` are as they were.
+    """
+    places = model.state_dict(keep_vars=True)
+    faults = [f"'{name}' is missing" for name in places if name not in weights]
+    for name, tensor in weights.items():
+        if name not in places:
+            faults.append(f"'{name}' is unexpected")
+        elif tensor.shape != places[name].shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(places[name].shape)}"
+            faults.append(f"'{name}' has the shape {shapes}")
+    if faults:
+        more = f", and {len(faults) - SHOWN} more like it" if len(faults) > SHOWN else ""
+        raise ValueError(", ".join(faults[:SHOWN]) + more)
+    taken: dict[int, Tensor] = {}
+    for name in list(weights):
+        place, tensor = places[name], weights.pop(name)
+        if taken.get(tensor.data_ptr(), place) is place and _as_made_here(tensor, place):
+            place.data = tensor
+            taken[tensor.data_ptr()] = place
+        else:
+            place.copy_(tensor)
+
+
+def _as_made_here(tensor: Tensor, place: Tensor) -> bool:
+    """Whether memory is such as torch gives: the last bits of products depend on where it begins."""
+    like = (place.dtype, place.device, place.stride())
+    same = (tensor.dtype, tensor.device, tensor.stride()) == like
+    return same and tensor.data_ptr() % ALIGNMENT == 0

@@ -11,7 +11,7 @@ import torch
 
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
-from peluche.nn.machine import describe_machine, tune_allocator
+from peluche.nn.machine import describe_machine, give_back_memory, tune_allocator
 from peluche.processes import Processes, in_turn, joined
 from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
@@ -84,7 +84,9 @@ def _train(
     if not processes.first:
         hooks, say = (), silent
     with run.lock() if processes.first else nullcontext():
-        return _train_locked(recipe, run, hooks, say, processes, resume=resume)
+        reason = _train_locked(recipe, run, hooks, say, processes, resume=resume)
+    give_back_memory()
+    return reason
 
 
 def _train_locked(

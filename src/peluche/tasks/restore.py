@@ -37,7 +37,7 @@ from peluche.models.tagger import TaggerConfig
 from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.models.translation import TranslationModel
 from peluche.models.word_vectors import WordVectorsConfig
-from peluche.nn.starting import undrawn
+from peluche.nn.starting import fill, undrawn
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.classify import TextClassifier
 from peluche.tasks.complete import Completer
@@ -138,9 +138,10 @@ def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVec
 def restore_completer(run: ModelSource, weights: str, options: Options) -> Completer:
     tokenizer = run.tokenizer()
     config = _model_config(run, LanguageModelConfig)
+    state = run.load_weights(weights)
     # Heads that look further ahead are for training alone.
-    found = run.load_weights(weights).items()
-    state = {name: tensor for name, tensor in found if not name.startswith(AHEAD)}
+    for name in [name for name in state if name.startswith(AHEAD)]:
+        del state[name]
     model = _filled(
         lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
     )
@@ -280,16 +281,15 @@ def _filled(
     build: Callable[[], M],
     run: ModelSource,
     weights: str,
-    state: Mapping[str, Tensor] | None = None,
+    state: dict[str, Tensor] | None = None,
 ) -> M:
     with undrawn():
         model = build()
     try:
-        model.load_state_dict(run.load_weights(weights) if state is None else state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("\n", 1)[-1].split())
+        fill(model, run.load_weights(weights) if state is None else state)
+    except ValueError as error:
         raise CheckpointError(
-            f"the weights are not those of the model in config.yaml: {reason}",
+            f"the weights are not those of the model in config.yaml: {error}",
             where=run.path / f"{weights}.safetensors",
             remedy="copy the run again from where it was trained",
         ) from None
