@@ -38,8 +38,8 @@ class WideConfig(Config):
     folds: int = Field(
         1,
         gt=0,
-        description="in training, n-grams of a text count as they do in the other parts of so many, "
-        "and so are no surer of it than of new texts; 1: as they do in all texts",
+        description="in training, a text's n-grams count as in the other parts of so many, and so "
+        "are no surer of it than of new texts; 1: as in all texts",
     )
 
     @field_validator("orders")
