@@ -76,7 +76,7 @@ def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def _as_made_here(tensor: Tensor, place: Tensor) -> bool:
-    """Whether it could be torch's own memory: where it begins shows in the last bits of products."""
+    """Whether it could be torch's own: where memory begins shows in the last bits of products."""
     like = (place.dtype, place.device, place.stride())
     same = (tensor.dtype, tensor.device, tensor.stride()) == like
     return same and tensor.data_ptr() % ALIGNMENT == 0
