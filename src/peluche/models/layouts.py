@@ -145,3 +145,24 @@ def write_entries(entries: Iterable[Entry], state: Mapping[str, Tensor]) -> dict
         written = entry.conversion.write([state[name] for name in entry.ours])
         tensors |= dict(zip(entry.theirs, written, strict=True))
     return tensors
+
+
+def known(table: Mapping[str, str], theirs: Mapping[str, Any], key: str) -> str:
+    """What a setting of theirs is called here.
+
+    Raises:
+        ConfigError: the table does not have it.
+    """
+    require(theirs[key] in table, f"{key} is '{theirs[key]}'")
+    return table[theirs[key]]
+
+
+def named(table: Mapping[str, str], ours: str) -> str:
+    """What a setting of ours is called there."""
+    return next(theirs for theirs, own in table.items() if own == ours)
+
+
+def require(fits: object, reason: str) -> None:
+    """Raise ConfigError, with the reason, if what is to be read or written has no equal."""
+    if not fits:
+        raise ConfigError(f"this model has no equal on the other side: {reason}")
