@@ -1,6 +1,7 @@
 """From labelled texts to labels, by every way a person would take."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,10 +11,11 @@ import torch
 import peluche
 from peluche.data.classification import encode_texts
 from peluche.errors import CheckpointError, ConfigError, DataError
+from peluche.hub.run import RunDirectory
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import evaluate_run, resume_run, train_recipe
 from peluche.reporting.report import save_examples, write_report
-from peluche.tasks.classify import fit_temperature
+from peluche.tasks.classify import fit_scales
 from peluche.tasks.load import load_classifier, load_translator
 from peluche.text.labels import Labels
 from peluche.text.tokenizer import TokenizerConfig
@@ -85,7 +87,8 @@ def test_probabilities_sum_to_one_and_are_calibrated(run):
     assert found.label == "good"
     assert sum(found.probabilities.values()) == pytest.approx(1)
     assert list(found.probabilities) == ["bad", "good"]
-    assert classifier.temperature != 1
+    assert len(classifier.scales) == 1
+    assert classifier.scales[0] != 1
 
 
 def test_batches_of_any_size_say_the_same(run):
@@ -176,11 +179,32 @@ def test_pairs_that_are_too_long_share_the_room(limit):
     assert cut == (2 if limit < 7 else 1 if limit < 8 else 0)
 
 
-def test_temperature_of_overconfident_logits():
+def test_scale_of_overconfident_logits():
     """Logits of ±2 that are right three times in four: log 3 is what they should have been."""
-    logits = torch.tensor([[2.0, 0.0]] * 4)
-    assert fit_temperature(logits, [0, 0, 0, 1]) == pytest.approx(2 / 1.0986, rel=1e-3)
-    assert 0.04 < fit_temperature(logits, [0, 0, 0, 0]) < 0.2  # all right: sharp, not infinitely
+    logits = torch.tensor([[[2.0, 0.0]] * 4])
+    assert fit_scales(logits, [0, 0, 0, 1], apart=False) == [pytest.approx(1.0986 / 2, rel=1e-3)]
+    # All right: sharp, not infinitely.
+    assert 5 < fit_scales(logits, [0, 0, 0, 0], apart=False)[0] < 25
+
+
+def test_a_part_that_says_nothing_hardly_counts():
+    torch.manual_seed(0)
+    gold = torch.arange(2).repeat(500)
+    knows = torch.nn.functional.one_hot(gold, 2) + torch.randn(1000, 2)
+    guesses = 3 * torch.randn(1000, 2)
+    parts = torch.stack([knows, guesses])
+    # Half the difference of two such normal variables' means, by their variance.
+    apart = fit_scales(parts, gold.tolist(), apart=True)
+    assert apart[0] == pytest.approx(1, abs=0.15)
+    assert apart[1] < 0.06
+    together = fit_scales(parts, gold.tolist(), apart=False)
+    assert together[0] == together[1] < 0.3
+
+
+def test_a_run_of_before_has_one_temperature(run, tmp_path):
+    old = RunDirectory.open(shutil.copytree(run.path, tmp_path / "old"))
+    old.save_part("calibration.json", lambda path: path.write_text('{"temperature": 4.0}'))
+    assert load_classifier(old.path).scales == (0.25,)
 
 
 def test_labels(tmp_path):

@@ -68,6 +68,11 @@ class Classifier(nn.Module):
         """Scores of the labels: the sum over `parts`."""
         return torch.stack(self.parts(hidden)).sum(0)
 
+    @property
+    def part_count(self) -> int:
+        """How many `parts` there are."""
+        return 1 if self.wide is None else 2
+
     def parts(self, hidden: Float[Tensor, "batch width"]) -> list[Float[Tensor, "batch labels"]]:
         """The scores that add up: the encoder's, and with `wide` those of n-grams."""
         if self.wide is None:

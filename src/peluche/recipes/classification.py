@@ -22,7 +22,7 @@ from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
 from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
-from peluche.tasks.classify import TextClassifier, fit_temperature
+from peluche.tasks.classify import TextClassifier, fit_scales
 from peluche.tasks.evaluation import read_examples
 from peluche.text.labels import Labels
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
@@ -91,28 +91,26 @@ class ClassificationRecipe(Recipe):
         facts = {"vocabulary": len(tokenizer), "labels": len(labels)}
         return Assembly(model, objective, stream, evaluator, facts)
 
-    def classifier(
-        self, model: Classifier, tokenizer: Tokenizer, labels: Labels, temperature: float = 1.0
-    ) -> TextClassifier:
+    def classifier(self, model: Classifier, tokenizer: Tokenizer, labels: Labels) -> TextClassifier:
         """The task that a model of this recipe does."""
         source = self.data.train
         return TextClassifier(
             model,
             tokenizer,
             labels,
-            temperature=temperature,
             pairs=getattr(source, "second", None) is not None,
             max_length=min(self.batching.max_length, self.batching.tokens),
         )
 
     def finish(self, run: RunDirectory, parts: Assembly) -> None:
-        """Calibrate on the validation set."""
+        """Calibrate on the validation set: part by part if another set is scored in the end."""
         evaluator = parts.evaluator
         assert isinstance(evaluator, ClassificationEvaluator)
-        temperature = fit_temperature(evaluator.logits(), evaluator.numbers)
-        text = json.dumps({"temperature": temperature}) + "\n"
+        apart = self.data.test is not None
+        scales = {"scales": fit_scales(evaluator.parts(), evaluator.numbers, apart=apart)}
+        text = json.dumps(scales) + "\n"
         run.save_part(CALIBRATION, lambda path: files.write_text(path, text))
-        run.log({"event": "calibration", "temperature": temperature})
+        run.log({"event": "calibration", **scales})
 
     def evaluate(
         self, run: RunDirectory, task: TextClassifier, say: Say
@@ -138,10 +136,10 @@ class ClassificationEvaluator:
         labels = classifier.labels
         self.numbers = [labels.number(example.label, example.where) for example in texts]
 
-    def logits(self) -> torch.Tensor:
-        """(texts, labels), before softmax."""
+    def parts(self) -> torch.Tensor:
+        """(parts, texts, labels): scores by each of the model's parts."""
         seconds = [example.second or "" for example in self.texts]
-        return self.classifier.logits(
+        return self.classifier.parts(
             [example.text for example in self.texts], seconds if self.classifier.pairs else None
         )
 
@@ -149,7 +147,7 @@ class ClassificationEvaluator:
     def __call__(self, step: int) -> EvaluateEvent:
         metrics = mean_losses(self.model, self.objective, self.batches)
         names = list(self.classifier.labels)
-        said = [names[number] for number in self.logits().argmax(-1).tolist()]
+        said = [names[number] for number in self.parts().sum(0).argmax(-1).tolist()]
         gold = [example.label for example in self.texts]
         for item in classification_scores(said, gold, labels=names, bootstrap=0):
             if item.metric in ("accuracy", "f1_macro"):

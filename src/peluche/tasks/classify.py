@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from peluche.data.classification import TextWindow, encode_texts
 from peluche.data.labelled import LabelledText, TextSource
@@ -43,8 +45,8 @@ class TextClassifier(Evaluable):
     """Classifies with a model and its tokenizer.
 
     Args:
-        temperature: logits are divided by it, so that probabilities are calibrated (Guo et al.
-            2017, §4.2).
+        scales: what the scores of each of the model's parts are multiplied by before they are
+            added, so that probabilities are calibrated; see `fit_scales`. 1 each unless given.
         pairs: whether it judges pairs of texts.
         max_length: tokens of a text that are read.
         batch_tokens: padded tokens read at a time.
@@ -56,41 +58,52 @@ class TextClassifier(Evaluable):
         tokenizer: Tokenizer,
         labels: Labels,
         *,
-        temperature: float = 1.0,
+        scales: Sequence[float] = (),
         pairs: bool = False,
         max_length: int = 512,
         batch_tokens: int = 8192,
     ) -> None:
         self.model, self.tokenizer, self.labels = model, tokenizer, labels
-        self.temperature, self.pairs = temperature, pairs
+        self.scales, self.pairs = tuple(scales), pairs
         self.max_length, self.batch_tokens = max_length, batch_tokens
 
     def classify(
         self, texts: Sequence[str], seconds: Sequence[str] | None = None
     ) -> list[Classification]:
         """Label and probabilities of each text, or of each pair with the text of `seconds`."""
-        logits = self.logits(texts, seconds) / self.temperature
-        probabilities = logits.softmax(-1).tolist()
+        probabilities = self.logits(texts, seconds).softmax(-1).tolist()
         names = list(self.labels)
         return [
             Classification(names[int(np.argmax(row))], dict(zip(names, row, strict=True)))
             for row in probabilities
         ]
 
+    def logits(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None
+    ) -> Float[Tensor, "texts labels"]:
+        """Scores before softmax, on the CPU."""
+        parts = self.parts(texts, seconds)
+        scales = torch.tensor(self.scales or [1.0] * len(parts), dtype=parts.dtype)
+        return torch.einsum("ptl,p->tl", parts, scales)
+
     @torch.no_grad()
-    def logits(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> torch.Tensor:
-        """(texts, labels): scores before softmax and temperature, on the CPU."""
+    def parts(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None
+    ) -> Float[Tensor, "parts texts labels"]:
+        """Scores by each of the model's parts, as they are, on the CPU."""
         others: Sequence[str | None] = [None] * len(texts) if seconds is None else seconds
         begins = self.model.encoder.begins
         ids, firsts, _ = encode_texts(texts, others, self.tokenizer, self.max_length, begins=begins)
         window = TextWindow(ids, firsts, [0] * len(ids))
         device = self.model.head.weight.device
-        found = torch.empty(len(texts), len(self.labels), dtype=torch.float64)
+        count = self.model.part_count
+        found = torch.empty(count, len(texts), len(self.labels), dtype=torch.float64)
         with evaluating(self.model):
             for rows in window.plan(self.batch_tokens, None):
                 batch = window.batch(rows).to(device)
                 hidden = self.model.hidden(batch.tokens, batch.valid, batch.segments)
-                found[torch.from_numpy(rows)] = self.model.logits(hidden).double().cpu()
+                scores = torch.stack(self.model.parts(hidden)).double().cpu()
+                found[:, torch.from_numpy(rows)] = scores
         return found
 
     def source(self, names: Sequence[str], **options: Any) -> TextSource:
@@ -116,7 +129,7 @@ class TextClassifier(Evaluable):
         others = [example.second or "" for example in examples] if self.pairs else None
         logits = self.logits([example.text for example in examples], others)
         seconds = time.perf_counter() - started
-        probabilities = (logits / self.temperature).softmax(-1).numpy()
+        probabilities = logits.softmax(-1).numpy()
         names = list(self.labels)
         said = [names[number] for number in probabilities.argmax(1)]
         true = [example.label for example in examples]
@@ -144,23 +157,31 @@ class TextClassifier(Evaluable):
             size = min(2 * size, block)
 
 
-def fit_temperature(logits: torch.Tensor, labels: Sequence[int]) -> float:
-    """The temperature of least cross-entropy on held-out examples (Guo et al. 2017, §4.2).
+def fit_scales(
+    parts: Float[Tensor, "parts texts labels"], labels: Sequence[int], *, apart: bool
+) -> list[float]:
+    """What to multiply each part's scores by, for the least cross-entropy on held-out texts.
+
+    With one scale for all it is the inverse of a temperature (Guo et al. 2017, §4.2). With scales
+    of their own, a part that has learnt its training texts by heart counts for less (stacking,
+    Wolpert 1992); that may change which label is likeliest, so the texts must not be those that
+    accuracy is then measured on.
 
     Args:
-        logits: (examples, labels).
-        labels: their true numbers.
+        labels: the true numbers.
+        apart: whether each part has a scale of its own.
     """
-    logits, target = logits.double(), torch.tensor(labels)
-    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
+    parts, target = parts.double(), torch.tensor(labels)
+    logarithms = torch.zeros(len(parts) if apart else 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logarithms], max_iter=50, line_search_fn="strong_wolfe")
 
-    def closure() -> torch.Tensor:
+    def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(logits / log_temperature.exp(), target)
+        logits = (logarithms.exp()[:, None, None] * parts).sum(0)
+        loss = torch.nn.functional.cross_entropy(logits, target)
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    # All right or all wrong has no best temperature; stay within reason.
-    return float(log_temperature.detach().clamp(-3, 3).exp())
+    # All right or all wrong has no best scale; stay within reason.
+    return logarithms.detach().clamp(-3, 3).exp().expand(len(parts)).tolist()

@@ -104,7 +104,7 @@ def restore_classifier(run: ModelSource, weights: str, options: Options) -> Text
     batching = run.config.get("batching") or {}
     settings: dict[str, Any] = {
         "pairs": run.config["data"]["train"].get("second") is not None,
-        "temperature": _temperature(run),
+        "scales": _scales(run, model.part_count),
         "max_length": min(batching.get("max_length", 512), batching.get("tokens", 512)),
         **options,
     }
@@ -120,11 +120,12 @@ def restore_answerer(run: ModelSource, weights: str, options: Options) -> Questi
     return QuestionAnswerer(model, tokenizer, answering, **{"max_length": length, **options})
 
 
-def _temperature(run: ModelSource) -> float:
+def _scales(run: ModelSource, parts: int) -> list[float]:
     if not run.has("calibration.json"):
-        return 1.0
-    path = run.part("calibration.json")
-    return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
+        return []
+    values = json.loads(run.part("calibration.json").read_text(encoding="utf-8"))
+    # Runs of before have one temperature for all parts.
+    return values.get("scales") or [1 / values["temperature"]] * parts
 
 
 def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVectors:
