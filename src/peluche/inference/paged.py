@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from peluche.nn.masks import PreparedMask, causal, prepare
+from peluche.inference.runner import Chunk, KeptAs
+from peluche.models.transformer import TransformerConfig
+from peluche.nn.masks import causal, prepare
 from peluche.nn.state import View
 
 
@@ -84,28 +86,104 @@ class QuantisedPages:
         self.scales.copy(source, target)
 
 
-class PagedState:
-    """The memory of one sequence; see `peluche.nn.state.KeyValueState`.
+PAGES: dict[KeptAs, Callable[[Sequence[int], Tensor], Pages]] = {
+    "plain": PlainPages,
+    "int8": QuantisedPages,
+}
+
+
+class PagedMemory:
+    """Keys and values of all sequences that a runner knows of.
 
     Args:
-        keys, values: of all sequences.
-        blocks: of this one, in order.
-        windows: for each layer, how far queries see, None without end.
+        config: of the model.
+        like: a tensor of the model, for its type and place.
+        kept_as: how they are stored.
     """
 
     def __init__(
         self,
-        keys: Pages,
-        values: Pages,
-        blocks: Int[Tensor, "blocks"],
+        config: TransformerConfig,
+        blocks: int,
         block_size: int,
-        windows: Sequence[int | None],
+        like: Tensor,
+        kept_as: KeptAs = "plain",
     ) -> None:
-        self.keys, self.values, self.blocks = keys, values, blocks
-        self.block_size, self.windows = block_size, windows
-        self.length = 0
-        self.masks: dict[int | None, PreparedMask | None] = {}
-        self.written = blocks[:0]
+        heads, width, value_width = config.remembered
+        shape = (config.layers, blocks, block_size, heads)
+        like = like.detach()
+        self.block_size, self.device = block_size, like.device
+        self.windows = config.windows(config.layers)
+        self.keys: Pages = PAGES[kept_as]([*shape, width], like)
+        self.values: Pages = PAGES[kept_as]([*shape, value_width], like)
+
+    def span(self, chunk: Chunk) -> tuple[int, int]:
+        """Where a chunk's tokens stand: from, and before."""
+        return chunk.start, chunk.start + len(chunk.tokens)
+
+    def slots(self, chunk: Chunk) -> Int[Tensor, "tokens"]:
+        """Where keys and values of a chunk's tokens are written."""
+        positions = torch.arange(*self.span(chunk), device=self.device)
+        blocks = torch.tensor(chunk.blocks, device=self.device)
+        return blocks[positions // self.block_size] * self.block_size + positions % self.block_size
+
+    def clear(self, chunks: Sequence[Chunk]) -> None:
+        """Set the blocks that chunks begin to 0: others may have left there what is no number."""
+        size = self.block_size
+        begun = [
+            chunk.blocks[place]
+            for chunk in chunks
+            for place in range(-(-chunk.start // size), -(-self.span(chunk)[1] // size))
+        ]
+        if begun:
+            blocks = torch.tensor(begun, device=self.device)
+            self.keys.clear(blocks)
+            self.values.clear(blocks)
+
+    def write(
+        self,
+        layer: int,
+        slots: Int[Tensor, "tokens"],
+        key: Float[Tensor, "tokens kv_heads width"],
+        value: Float[Tensor, "tokens kv_heads value_width"],
+    ) -> None:
+        """Remember keys and values of tokens in a layer."""
+        self.keys.write(layer, slots, key)
+        self.values.write(layer, slots, value)
+
+    def read(
+        self, layer: int, blocks: Int[Tensor, "sequences blocks"]
+    ) -> tuple[
+        Float[Tensor, "sequences kv_heads slots width"],
+        Float[Tensor, "sequences kv_heads slots value_width"],
+    ]:
+        """Keys and values in so many blocks of each sequence."""
+        key, value = (
+            pages.read(layer, blocks).flatten(1, 2).transpose(1, 2)
+            for pages in (self.keys, self.values)
+        )
+        return key, value
+
+    def copy(self, source: int, target: int) -> None:
+        """See `peluche.inference.runner.Runner.copy`."""
+        self.keys.copy(source, target)
+        self.values.copy(source, target)
+
+
+class PagedState:
+    """The memory of one sequence while a chunk is read; see `peluche.nn.state.KeyValueState`."""
+
+    def __init__(self, memory: PagedMemory, chunk: Chunk) -> None:
+        self.memory = memory
+        self.written = memory.slots(chunk)
+        self.length = memory.span(chunk)[1]
+        count = -(-self.length // memory.block_size)
+        self.blocks = torch.tensor([chunk.blocks[:count]], device=memory.device)
+        positions, slots = torch.arange(*memory.span(chunk)), torch.arange(self.length)
+        self.masks = {
+            window: prepare(causal(window), 1, positions.to(memory.device), slots.to(memory.device))
+            for window in set(memory.windows)
+        }
 
     def write(
         self,
@@ -115,30 +193,20 @@ class PagedState:
         key: Float[Tensor, "1 kv_heads length width"],
         value: Float[Tensor, "1 kv_heads length value_width"],
     ) -> None:
-        if layer == 0:
-            size = self.block_size
-            self.written = self.blocks[positions // size] * size + positions % size
-            self.length = int(positions[-1]) + 1
-            slots = self.slots(self.length)
-            self.masks = {
-                window: prepare(causal(window), 1, positions, slots) for window in set(self.windows)
-            }
-        self.keys.write(layer, self.written, key[0].transpose(0, 1))
-        self.values.write(layer, self.written, value[0].transpose(0, 1))
+        self.memory.write(layer, self.written, key[0].transpose(0, 1), value[0].transpose(0, 1))
 
     def slots(self, length: int) -> Tensor:
-        return torch.arange(length, device=self.blocks.device)
+        return torch.arange(length, device=self.memory.device)
 
     def view(self, layer: int) -> View:
-        key, value = (
-            pages.read(layer, self.blocks).flatten(0, 1)[: self.length].transpose(0, 1)[None]
-            for pages in (self.keys, self.values)
-        )
-        return View(key, value, self.masks[self.windows[layer]])
+        key, value = self.memory.read(layer, self.blocks)
+        mask = self.masks[self.memory.windows[layer]]
+        return View(key[:, :, : self.length], value[:, :, : self.length], mask)
 
     def select(self, rows: Int[Tensor, "kept"]) -> None:
-        """Raises ValueError: sequences share blocks by their numbers, which `Scheduler` gives."""
-        raise ValueError("a paged memory has no rows to select")
+        """Raises ValueError: sequences share blocks by their numbers."""
+        raise ValueError("the memory of one sequence has no rows to select")
 
     def truncate(self, length: int) -> None:
-        self.length = min(self.length, length)
+        """Raises ValueError: what comes is written over what is to be forgotten."""
+        raise ValueError("the memory of one chunk ends with it")
