@@ -101,7 +101,8 @@ class SamplingState:
     def advance(self, token: int) -> None:
         """This token was said."""
         if self.parameters.counts:
-            self._counts[self._place(token)] += 1
+            place = self._place(token)
+            self._counts[place] += 1
 
     def said(self) -> tuple[Tensor, Tensor]:
         """Each token read or said, (tokens,), and how often it was said, (tokens,)."""
