@@ -115,7 +115,8 @@ class PagedMemory:
         self.block_size, self.device = block_size, like.device
         self.windows = config.windows(config.layers)
         self.keys: Pages = PAGES[kept_as]([*shape, width], like)
-        self.values: Pages = PAGES[kept_as]([*shape, value_width], like)
+        # Latent attention has no values: there is nothing to scale.
+        self.values: Pages = PAGES[kept_as if value_width else "plain"]([*shape, value_width], like)
 
     def span(self, chunk: Chunk) -> tuple[int, int]:
         """Where a chunk's tokens stand: from, and before."""
