@@ -39,7 +39,8 @@ class PlainPages:
     """
 
     def __init__(self, shape: Sequence[int], like: Tensor) -> None:
-        self.slots = like.new_zeros(shape)
+        # Memory that is not yet in use is not touched; blocks are cleared when they are begun.
+        self.slots = like.new_empty(shape)
         self.flat = self.slots.flatten(1, 2)
 
     def write(self, layer: int, slots: Tensor, rows: Tensor) -> None:
