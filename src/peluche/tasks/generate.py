@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
 from peluche.config import Config
-from peluche.errors import DataError, PelucheError
+from peluche.errors import ConfigError, DataError, PelucheError
 from peluche.generation.guides import GuideFactory
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Chosen, Sampler
+from peluche.inference.draft_model import DraftModel
 from peluche.inference.engine import Engine, EngineConfig, Finished, Token
-from peluche.inference.runner import KeptAs, Weights, fastest_runner
+from peluche.inference.runner import KeptAs, Runner, Weights, fastest_runner
+from peluche.inference.speculation import Drafter, PromptLookup
 from peluche.inference.state_engine import StateEngine
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
@@ -34,6 +36,7 @@ class GeneratorConfig(Config):
     block_size: int = Field(16, gt=0, description="tokens of a block of that memory")
     precision: Weights = Field("auto", description="how the weights are stored")
     kept_as: KeptAs = Field("plain", description="how keys and values are stored")
+    lookup: bool = Field(False, description="guess that what was said before is said again")
 
 
 class Writing:
@@ -68,9 +71,13 @@ class TextGenerator:
         model: is put into evaluation mode. Decoders run by copies of their weights: make another
             generator when they have changed.
         context: the most tokens that the model was made for; None for any number.
+        draft: a smaller decoder with the same tokenizer, which guesses what this one will say.
 
     Attributes:
         context: the most tokens of a prompt and what comes after it; None for any number.
+
+    Raises:
+        ConfigError: the model cannot run as `config` says, or not with this draft.
     """
 
     def __init__(
@@ -79,13 +86,14 @@ class TextGenerator:
         tokenizer: Tokenizer,
         context: int | None = None,
         config: GeneratorConfig = GeneratorConfig(),
+        draft: LanguageModel | None = None,
     ) -> None:
         self.tokenizer, self.most = tokenizer, config.engine.running
         # Rows of an embedding that no token has.
         nothing = tuple(range(len(tokenizer), model.vocabulary))
         special = tokenizer.special._replace(never=(*tokenizer.special.never, *nothing))
         self.sampler = Sampler(special, model.vocabulary)
-        self.engine = start_engine(model.eval(), self.sampler, context, config)
+        self.engine = start_engine(model.eval(), self.sampler, context, config, draft)
         limits = [limit for limit in (context, self.engine.capacity) if limit is not None]
         self.context = min(limits, default=None)
         self._writing: dict[int, Writing] = {}
@@ -104,11 +112,11 @@ class TextGenerator:
         found = dict(self.finished(enumerate(requests)))
         return [found[number] for number in range(len(requests))]
 
-    def stream(self, prompt: str | TextRequest, **options: Any) -> Iterator[Piece]:
+    def stream(self, prompt: str | TextRequest, **options: Any) -> Generator[Piece, None, None]:
         """What comes after a prompt, as it is written; see `generate`.
 
-        To stop reading is to cancel the request. Several streams may be read in turn: their
-        requests are computed together.
+        There is a piece for every step, at times an empty one. To stop reading is to cancel the
+        request. Several streams may be read in turn: their requests are computed together.
 
         Raises:
             PelucheError: what the request failed with.
@@ -117,13 +125,15 @@ class TextGenerator:
         try:
             last = False
             while not last:
-                while not writing.pieces:
+                if not writing.pieces:
                     self.step()
-                piece = writing.pieces.popleft()
-                last = piece.last
-                if last and piece.result.error is not None:
-                    raise piece.result.error
-                yield piece
+                pieces = [*writing.pieces] or [Piece("", writing.result, False)]
+                writing.pieces.clear()
+                for piece in pieces:
+                    last = piece.last
+                    if last and piece.result.error is not None:
+                        raise piece.result.error
+                    yield piece
         finally:
             self.cancel(writing)
 
@@ -282,19 +292,43 @@ class TextGenerator:
 
 
 def start_engine(
-    model: LanguageModel, sampler: Sampler, context: int | None, config: GeneratorConfig
+    model: LanguageModel,
+    sampler: Sampler,
+    context: int | None,
+    config: GeneratorConfig,
+    draft: LanguageModel | None,
 ) -> Engine | StateEngine:
-    """What runs a model: the engine of decoders, with as much memory as is of use and allowed."""
-    if not isinstance(model, Decoder):
-        return StateEngine(model, sampler)
+    """What runs a model: the engine of decoders, if it is one.
+
+    Raises:
+        ConfigError: it cannot run as `config` says, or not with this draft.
+    """
+    if config.lookup and draft is not None:
+        raise ConfigError("lookup and a draft model exclude each other", remedy="drop one of them")
+    if isinstance(model, Decoder):
+        drafter: Drafter | None = PromptLookup() if config.lookup else None
+        if draft is not None:
+            smaller = _runner(draft.eval(), context, config)
+            running = config.engine.running
+            drafter = DraftModel(smaller, sampler.special, sampler.vocabulary, running)
+        return Engine(_runner(model, context, config), sampler, config.engine, drafter)
+    if config.lookup or draft is not None:
+        raise ConfigError(
+            f"guesses are for decoders, not for models of kind '{model.config.kind}'",
+            remedy="leave lookup and the draft model out",
+        )
+    return StateEngine(model, sampler)
+
+
+def _runner(model: LanguageModel, context: int | None, config: GeneratorConfig) -> Runner:
+    """With as much memory as is of use and allowed."""
     heads, *widths = model.config.remembered
     size = model.config.layers * heads * sum(widths) * BYTES[config.kept_as]
     tokens = int(config.memory // size)
     if context is not None:
         tokens = min(tokens, (context + config.block_size) * config.engine.running)
     blocks = max(1, tokens // config.block_size)
-    runner = fastest_runner(model, blocks, config.block_size, config.precision, config.kept_as)
-    return Engine(runner, sampler, config.engine)
+    return fastest_runner(model, blocks, config.block_size, config.precision, config.kept_as)
 
 
 def _freed(context: int) -> int:
