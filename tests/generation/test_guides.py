@@ -15,7 +15,7 @@ from tokenizers import decoders, models
 
 from peluche.errors import ConfigError, DataError, MissingExtraError
 from peluche.generation.guides import GuideFactory, JsonSchemaGuide
-from peluche.generation.json_schemas import without_exclusive_bounds
+from peluche.generation.json_schemas import followable
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Chosen, Sampler
 from peluche.text.tokenizer import SpecialIds, Tokenizer, TokenizerConfig
@@ -233,7 +233,7 @@ def test_bounds_that_exclude_themselves_move_inwards():
         "enum": [{"exclusiveMinimum": 1}],
         "additionalProperties": False,
     }
-    assert without_exclusive_bounds(schema) == {
+    assert followable(schema) == {
         "minimum": 1e-9,
         "maximum": 0.5,
         "properties": {
@@ -246,17 +246,41 @@ def test_bounds_that_exclude_themselves_move_inwards():
     }
 
 
+def test_classes_that_exclude_leave_out_nul_too():
+    pattern = r"^[^a\]]\[^[b^][^\\]$"
+    changed = r"^[^a\]\x00]\[^[b^][^\\\x00]$"
+    schema = {"pattern": pattern, "patternProperties": {pattern: {"pattern": "[^x]"}}}
+    assert followable({**schema, "enum": [schema]}) == {
+        "pattern": changed,
+        "patternProperties": {changed: {"pattern": r"[^x\x00]"}},
+        "enum": [schema],
+    }
+
+
+def allows(factory: GuideFactory, tokenizer: Tokenizer, schema: dict, text: str) -> bool:
+    guide = factory.build(JsonSchemaGuide(json_schema=schema, whitespace=0))
+    for token in [*tokenizer.encode(text), tokenizer.eos_id]:
+        if not guide.allowed()[token]:
+            return False
+        if guide.advance(token):
+            break
+    return True
+
+
+@pytest.mark.parametrize("pattern", ['^[^"]$', "^[^\\\\]$", "^[^\\n]$", "^[^a-z]$", "^.$"])
+@pytest.mark.parametrize("letter", ['"', "\\", "\n", "a", "é", "/", "\x01"])
+def test_a_pattern_is_matched_by_the_string_and_not_by_how_it_is_written(
+    tokenizer, factory, pattern, letter
+):
+    expected = re.search(pattern, letter) is not None
+    schema = {"type": "string", "pattern": pattern}
+    text = json.dumps(letter, ensure_ascii=False)
+    assert allows(factory, tokenizer, schema, text) == expected
+
+
 @pytest.mark.parametrize("low", [0, -0.5, 3])
 def test_a_number_never_is_the_bound_that_it_excludes(tokenizer, factory, low):
     schema = {"exclusiveMinimum": low, "exclusiveMaximum": low + 0.5, "type": "number"}
-    config = JsonSchemaGuide(json_schema=schema, whitespace=0)
     for text in [str(low), str(low + 0.5), str(int(low)), "-0"]:
-        if low < float(text) < low + 0.5:
-            continue
-        guide = factory.build(config)
-        for token in [*tokenizer.encode(text), tokenizer.eos_id]:
-            if not guide.allowed()[token]:
-                break
-            guide.advance(token)
-        else:
-            pytest.fail(f"{text} was allowed")
+        allowed = allows(factory, tokenizer, schema, text)
+        assert not allowed or low < float(text) < low + 0.5

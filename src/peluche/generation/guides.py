@@ -16,7 +16,7 @@ from torch import Tensor
 
 from peluche.config import Config
 from peluche.errors import ConfigError, DataError, MissingExtraError
-from peluche.generation.json_schemas import without_exclusive_bounds
+from peluche.generation.json_schemas import followable
 from peluche.text.token_bytes import token_bytes
 from peluche.text.tokenizer import Tokenizer
 
@@ -41,7 +41,7 @@ class JsonSchemaGuide(Config):
         limited = {"whitespace_pattern": f"[ \\t\\r\\n]{{1,{self.whitespace}}}"}
         none = {"whitespace_flexible": False}
         return LLMatcher.grammar_from_json_schema(
-            without_exclusive_bounds(self.json_schema),
+            followable(self.json_schema),
             overrides=limited if self.whitespace else none,
         )
 
