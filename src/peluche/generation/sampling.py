@@ -197,7 +197,8 @@ def draw_tokens(
     Rows with a small top-k are cut down to their best tokens first.
     """
     tokens = torch.empty(len(records), dtype=torch.int64)
-    narrow, wide = [], []
+    narrow: list[int] = []
+    wide: list[int] = []
     for row, record in enumerate(records):
         (wide if record.top_k is None or record.top_k >= NARROW else narrow).append(row)
     if narrow:
