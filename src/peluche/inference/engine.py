@@ -184,7 +184,7 @@ class Engine:
         wishes = [wish for wish in wishes if wish.most > 0]
         drafts = dict(zip((wish.key for wish in wishes), self.drafter.draft(wishes), strict=True))
         for one in ready:
-            one.drafts = drafts.get(one.key, ())
+            one.drafts = drafts.get(one.key, [])
 
     def _logits(self, copies: list[tuple[int, int]], work: list[Work]) -> list[Tensor]:
         """For each work, (wanted, vocabulary)."""
@@ -207,39 +207,41 @@ class Engine:
         draft's distribution taken as a point): the request gets what it would get without.
         """
         events: list[Event] = []
-        tried = [(one, rows, list[int]()) for one, rows in zip(work, logits, strict=True)]
-        active = [one for one in tried if one[0].wanted]
+        given: list[list[int]] = [[] for _ in work]
         ends: dict[int, Finished] = {}
+        active = [place for place, one in enumerate(work) if one.wanted]
         while active:
-            keys = [one.sequence.key for one, _, _ in active]
-            rows = torch.stack([rows[len(tokens)] for _, rows, tokens in active])
-            right = []
-            for found, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
-                (one, _, tokens), key = found, found[0].sequence.key
+            keys = [work[place].sequence.key for place in active]
+            rows = torch.stack([logits[place][len(given[place])] for place in active])
+            matching = []
+            for place, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
+                one, tokens = work[place], given[place]
+                key = one.sequence.key
                 if isinstance(chosen, PelucheError):
                     ends[key] = Finished(key, "error", chosen)
                     continue
-                tokens.append(chosen.token)
                 events.append(Token(key, chosen))
-                tries = one.sequence.drafts[: one.drafts]
+                tokens.append(chosen.token)
                 if chosen.ended or len(tokens) == self.left[key]:
                     ends[key] = Finished(key, "stop" if chosen.ended else "length")
-                elif len(tokens) <= len(tries) and tries[len(tokens) - 1] == chosen.token:
-                    right.append(found)
-            active = right
-        for one, _, tokens in tried:
+                elif tokens == one.sequence.drafts[: one.drafts][: len(tokens)]:
+                    matching.append(place)
+            active = matching
+        for one, tokens in zip(work, given, strict=True):
             self.scheduler.advance(one, tokens)
-            self.left[one.sequence.key] -= len(tokens)
-            self.counters.written += len(tokens)
-            if one.drafts:
-                right = max(0, len(tokens) - 1)
-                self.counters.drafted += one.drafts
-                self.counters.accepted += right
-                self.lengths.learn(one.sequence.key, one.drafts, right)
-        for one in work:
+            self._learn(one, len(tokens))
             if one.sequence.key in ends:
                 events.append(self._finish(one.sequence, ends[one.sequence.key]))
         return events
+
+    def _learn(self, work: Work, given: int) -> None:
+        self.left[work.sequence.key] -= given
+        self.counters.written += given
+        if work.drafts:
+            right = max(0, given - 1)
+            self.counters.drafted += work.drafts
+            self.counters.accepted += right
+            self.lengths.learn(work.sequence.key, work.drafts, right)
 
     def _finish(self, sequence: Sequence, end: Finished) -> Finished:
         self.scheduler.remove(sequence, keep=end.error is None)
