@@ -103,7 +103,10 @@ class PackedAttention:
 
     def __init__(self, layer: MultiHeadAttention) -> None:
         self.heads, self.kv_heads, self.width = layer.heads, layer.kv_heads, layer.head_width
-        self.turn = layer.head_positions
+        self.turn, self.softcap = layer.head_positions, layer.softcap
+        self.scale = self.width**-0.5 if layer.scale is None else layer.scale
+        self.query_norm = copy.deepcopy(layer.query_norm)
+        self.key_norm = copy.deepcopy(layer.key_norm)
         self.project = Matrix.of(layer.query, layer.key, layer.value)
         self.query = Matrix.of(layer.query)
         self.key_value = Matrix.of(layer.key, layer.value)
@@ -126,6 +129,9 @@ class PackedAttention:
         """
         parts = self.split_heads(projected, sentences)
         turned, value = parts.split([self.heads + self.kv_heads, self.kv_heads], 1)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = turned.split([self.heads, self.kv_heads], 1)
+            turned = torch.cat([self.query_norm(query), self.key_norm(key)], 1)
         if self.turn is not None:
             turned = self.turn(turned, positions)
         query, key = turned.split([self.heads, self.kv_heads], 1)
@@ -149,7 +155,7 @@ class PackedAttention:
         # Query heads that share a key head become more queries of that head.
         rows = query.reshape(sentences * self.kv_heads, groups * per, self.width)
         scores = torch.bmm(rows, key.flatten(1, 2).permute(1, 2, 0))
-        scores *= self.width**-0.5
+        scores *= self.scale
         if bias is not None:
             scores.view(sentences, self.heads, per, -1).add_(bias)
         mixed = torch.bmm(scores.softmax(-1), value.flatten(1, 2).transpose(0, 1))

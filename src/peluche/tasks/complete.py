@@ -99,6 +99,7 @@ class Completer(TextTask):
                 max_tokens + 1,
                 sampling=sampling or SamplingParameters(),
                 stream=number,
+                read=tokens,
             )
             for number, tokens in enumerate(encoded)
         ]

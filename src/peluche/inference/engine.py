@@ -1,0 +1,234 @@
+"""Many requests at once through one model: what is asked, what is written, and at what speed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from peluche.config import Config
+from peluche.errors import DataError, PelucheError
+from peluche.generation.requests import GenerationRequest
+from peluche.generation.sampler import Chosen, Sampler
+from peluche.inference.blocks import BlockPool
+from peluche.inference.runner import Chunk, Runner
+from peluche.inference.scheduler import Scheduler, Sequence, Work
+
+
+class Token(NamedTuple):
+    """A request's next token; the last may be the end of the text."""
+
+    key: int
+    chosen: Chosen
+
+
+class Finished(NamedTuple):
+    """A request is done; nothing comes after this.
+
+    Attributes:
+        reason: "stop": the text ended, or the guide was complete; "length": `max_tokens` are
+            written.
+    """
+
+    key: int
+    reason: Literal["stop", "length", "cancelled", "error"]
+    error: PelucheError | None = None
+
+
+Event = Token | Finished
+
+
+class EngineConfig(Config):
+    """How requests share a model."""
+
+    running: int = Field(32, gt=0, description="the most requests in a step")
+    step_tokens: int = Field(256, gt=0, description="the most tokens that are read in a step")
+    prefix_cache: bool = Field(True, description="prompts that begin alike are read once")
+
+    @model_validator(mode="after")
+    def _all_go_on(self) -> Self:
+        if self.step_tokens < self.running:
+            raise ValueError(
+                f"step_tokens {self.step_tokens} are fewer than running {self.running}, which may "
+                f"each need one; nearest that fits: step_tokens {self.running}"
+            )
+        return self
+
+
+@dataclass
+class Counters:
+    """What an engine has done since it was made.
+
+    Attributes:
+        seconds: in steps.
+        read: tokens that went through the model.
+        written: tokens that were chosen.
+        cached: tokens of prompts that were in memory already.
+        preemptions: how often a request had to give up its memory.
+        blocks: in use now; `peak_blocks` the most that were.
+    """
+
+    seconds: float = 0.0
+    steps: int = 0
+    read: int = 0
+    written: int = 0
+    cached: int = 0
+    preemptions: int = 0
+    blocks: int = 0
+    peak_blocks: int = 0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Written, while there was something to do."""
+        return self.written / self.seconds if self.seconds else 0.0
+
+
+class Engine:
+    """Continuous batching: every step gives each running request its next token.
+
+    Requests come and go between steps. Each gets the tokens that it would get alone, but for
+    rounding where two tokens are as likely. Not to be called by several threads at once.
+    """
+
+    def __init__(
+        self, runner: Runner, sampler: Sampler, config: EngineConfig = EngineConfig()
+    ) -> None:
+        self.runner, self.sampler = runner, sampler
+        self.pool = BlockPool(runner.blocks, runner.block_size, cache=config.prefix_cache)
+        self.scheduler = Scheduler(self.pool, config.running, config.step_tokens)
+        self.counters = Counters()
+        self.left: dict[int, int] = {}  # how many tokens each request may still be given
+        self.cancelled: list[Event] = []
+        self.next_key = 0
+
+    @property
+    def capacity(self) -> int:
+        """The most tokens that a sequence may have."""
+        room = self.runner.blocks * self.runner.block_size
+        return room if self.runner.longest is None else min(room, self.runner.longest)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a step would do nothing."""
+        return not self.left and not self.cancelled
+
+    def add(self, request: GenerationRequest) -> int:
+        """Let a request wait for its turn; the key that its events will have.
+
+        Raises:
+            DataError: an empty prompt, ids that are no tokens, or more than `capacity` tokens.
+            ConfigError: a guide that cannot be followed.
+        """
+        tokens, capacity = request.tokens, self.capacity
+        if not tokens:
+            raise DataError("there is nothing to go on with", remedy="give one token at least")
+        wrong = [token for token in tokens if not 0 <= token < self.runner.vocabulary]
+        if wrong:
+            raise DataError(
+                f"{wrong[0]} is not one of the model's {self.runner.vocabulary} tokens",
+                where=f"token {tokens.index(wrong[0])} of the prompt",
+                remedy="use the tokenizer that the model was trained with",
+            )
+        # The last token is written and not read.
+        if len(tokens) + request.max_tokens - 1 > capacity:
+            raise DataError(
+                f"a prompt of {len(tokens)} tokens and {request.max_tokens} more do not fit into "
+                f"the {capacity} that a sequence may have",
+                remedy="shorten the prompt, ask for fewer tokens, or give the engine more blocks",
+            )
+        key = self.next_key
+        self.sampler.add(key, request)
+        self.next_key += 1
+        self.left[key] = request.max_tokens
+        self.scheduler.add(key, tokens)
+        return key
+
+    def cancel(self, key: int) -> None:
+        """Stop writing, whatever has become of a request; the next step says so, if it was due."""
+        for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
+            if sequence.key == key:
+                self.cancelled.append(self._finish(sequence, Finished(key, "cancelled")))
+
+    def step(self) -> list[Event]:
+        """Read what fits, and give every request that has been read its next token.
+
+        If this raises or is interrupted, the next call goes on from what was there before.
+        """
+        started = time.perf_counter()
+        events, self.cancelled = self.cancelled, []
+        step = self.scheduler.step()
+        if step.work:
+            events += self._written(step.work, self._logits(step.copies, step.work))
+        self._count(step.work, time.perf_counter() - started)
+        return events
+
+    def _logits(self, copies: list[tuple[int, int]], work: list[Work]) -> list[Tensor]:
+        """For each work, (wanted, vocabulary)."""
+        try:
+            for source, target in copies:
+                self.runner.copy(source, target)
+            chunks = [
+                Chunk(one.tokens, one.sequence.computed, one.sequence.blocks, one.wanted)
+                for one in work
+            ]
+            return list(self.runner.run(chunks).split([one.wanted for one in work]))
+        except BaseException:
+            self.scheduler.interrupt_all()
+            raise
+
+    def _written(self, work: list[Work], logits: list[Tensor]) -> list[Event]:
+        """The tokens that follow from a step's logits.
+
+        A draft is right if it is what is chosen in its place (Leviathan et al. 2023, with the
+        draft's distribution taken as a point): the request gets what it would get without.
+        """
+        events: list[Event] = []
+        tried = [(one, rows, list[int]()) for one, rows in zip(work, logits, strict=True)]
+        active = [one for one in tried if one[0].wanted]
+        ends: dict[int, Finished] = {}
+        while active:
+            keys = [one.sequence.key for one, _, _ in active]
+            rows = torch.stack([rows[len(tokens)] for _, rows, tokens in active])
+            right = []
+            for found, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
+                (one, _, tokens), key = found, found[0].sequence.key
+                if isinstance(chosen, PelucheError):
+                    ends[key] = Finished(key, "error", chosen)
+                    continue
+                tokens.append(chosen.token)
+                self.left[key] -= 1
+                events.append(Token(key, chosen))
+                tries = one.sequence.drafts[: one.drafts]
+                if chosen.ended or not self.left[key]:
+                    ends[key] = Finished(key, "stop" if chosen.ended else "length")
+                elif len(tokens) <= len(tries) and tries[len(tokens) - 1] == chosen.token:
+                    right.append(found)
+            active = right
+        for one, _, tokens in tried:
+            self.counters.written += len(tokens)
+            self.scheduler.advance(one, tokens)
+        for one in work:
+            if one.sequence.key in ends:
+                events.append(self._finish(one.sequence, ends[one.sequence.key]))
+        return events
+
+    def _finish(self, sequence: Sequence, end: Finished) -> Finished:
+        self.scheduler.remove(sequence, keep=end.error is None)
+        self.sampler.remove(end.key)
+        del self.left[end.key]
+        return end
+
+    def _count(self, work: list[Work], seconds: float) -> None:
+        counters, used = self.counters, self.pool.used
+        counters.seconds += seconds
+        counters.steps += bool(work)
+        counters.read += sum(len(one.tokens) for one in work)
+        counters.cached, counters.preemptions = (
+            self.scheduler.cached_tokens,
+            self.scheduler.preemptions,
+        )
+        counters.blocks, counters.peak_blocks = used, max(counters.peak_blocks, used)
