@@ -122,9 +122,9 @@ struct Ints { int32_t v[LANES]; };
 
 #define EACH(type, ...)                                                                            \
     do {                                                                                           \
-        type z;                                                                                    \
-        for (int i = 0; i < LANES; i++) z.v[i] = __VA_ARGS__;                                      \
-        return z;                                                                                  \
+        type made;                                                                                 \
+        for (int i = 0; i < LANES; i++) made.v[i] = __VA_ARGS__;                                   \
+        return made;                                                                               \
     } while (0)
 
 INLINE float from_half(Half h) {
