@@ -18,6 +18,7 @@ from peluche.inference.blocks import BlockPool
 from peluche.inference.runner import Chunk, Runner
 from peluche.inference.scheduler import Scheduler, Sequence, Work
 from peluche.inference.speculation import Drafter, DraftLengths, Wish
+from peluche.models.decoder import Decoder
 
 
 class Token(NamedTuple):
@@ -157,6 +158,12 @@ class Engine:
         for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
             if sequence.key == key:
                 self.cancelled.append(self._finish(sequence, Finished(key, "cancelled")))
+
+    def refresh(self, model: Decoder) -> None:
+        """Go on with the model's weights of the moment; what was read with others is read again."""
+        self.runner.refresh(model)
+        self.scheduler.interrupt_all()
+        self.pool.forget_all()
 
     def step(self) -> list[Event]:
         """Read what fits, and give every request that has been read its next token.

@@ -45,6 +45,10 @@ class TorchRunner:
         self.blocks, self.block_size = blocks, block_size
         self.vocabulary, self.longest = model.vocabulary, model.longest
         self.memory = PagedMemory(model.config, blocks, block_size, model.head.weight, kept_as)
+        self.refresh(model)
+
+    @torch.inference_mode()
+    def refresh(self, model: Decoder) -> None:
         packs = can_pack(model.config, *KNOWN)
         self.reader: Reader = PackedReader(model) if packs else PlainReader(model)
 
