@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, NamedTuple, Self
 
-import torch
+from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -193,8 +194,10 @@ class Engine:
         for one in ready:
             one.drafts = drafts.get(one.key, [])
 
-    def _logits(self, copies: list[tuple[int, int]], work: list[Work]) -> list[Tensor]:
-        """For each work, (wanted, vocabulary)."""
+    def _logits(
+        self, copies: list[tuple[int, int]], work: list[Work]
+    ) -> Float[Tensor, "wanted vocabulary"]:
+        """What is wanted, work for work."""
         try:
             for source, target in copies:
                 self.runner.copy(source, target)
@@ -202,12 +205,12 @@ class Engine:
                 Chunk(one.tokens, one.sequence.computed, one.sequence.blocks, one.wanted)
                 for one in work
             ]
-            return list(self.runner.run(chunks).split([one.wanted for one in work]))
+            return self.runner.run(chunks)
         except BaseException:
             self.scheduler.interrupt_all()
             raise
 
-    def _written(self, work: list[Work], logits: list[Tensor]) -> list[Event]:
+    def _written(self, work: list[Work], logits: Float[Tensor, "wanted vocabulary"]) -> list[Event]:
         """The tokens that follow from a step's logits.
 
         A draft is right if it is what is chosen in its place (Leviathan et al. 2023, with the
@@ -216,12 +219,15 @@ class Engine:
         events: list[Event] = []
         given: list[list[int]] = [[] for _ in work]
         ends: dict[int, Finished] = {}
+        first = [0, *accumulate(one.wanted for one in work)]
         active = [place for place, one in enumerate(work) if one.wanted]
         while active:
             keys = [work[place].sequence.key for place in active]
-            rows = torch.stack([logits[place][len(given[place])] for place in active])
+            rows = [first[place] + len(given[place]) for place in active]
+            # Without guesses these are all rows, and nothing is copied.
+            theirs = logits if len(rows) == len(logits) else logits[rows]
             matching = []
-            for place, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
+            for place, chosen in zip(active, self.sampler.choose(keys, theirs), strict=True):
                 one, tokens = work[place], given[place]
                 key = one.sequence.key
                 if isinstance(chosen, PelucheError):
