@@ -51,7 +51,7 @@ class EngineConfig(Config):
     running: int = Field(32, gt=0, description="the most requests in a step")
     step_tokens: int = Field(256, gt=0, description="the most tokens that are read in a step")
     prefix_cache: bool = Field(True, description="prompts that begin alike are read once")
-    drafts: int = Field(16, gt=0, description="the most tokens that are guessed for a request")
+    drafts: int = Field(16, gt=0, description="the most tokens that are guessed in a step")
 
     @model_validator(mode="after")
     def _all_go_on(self) -> Self:
@@ -113,7 +113,7 @@ class Engine:
         drafter: Drafter | None = None,
     ) -> None:
         self.runner, self.sampler, self.drafter = runner, sampler, drafter
-        self.lengths = DraftLengths(config.drafts)
+        self.drafts, self.lengths = config.drafts, DraftLengths(config.drafts)
         self.pool = BlockPool(runner.blocks, runner.block_size, cache=config.prefix_cache)
         self.scheduler = Scheduler(self.pool, config.running, config.step_tokens)
         self.counters = Counters()
@@ -184,9 +184,10 @@ class Engine:
         if self.drafter is None:
             return
         ready = [one for one in self.scheduler.running if one.pending == 1]
-        # One token comes by itself.
+        # Guesses pay where a step has few rows; one token comes by itself.
+        share = self.drafts // max(1, len(ready))
         wishes = [
-            Wish(one.key, one.tokens, min(self.lengths.of(one.key), self.left[one.key] - 1))
+            Wish(one.key, one.tokens, min(self.lengths.of(one.key), share, self.left[one.key] - 1))
             for one in ready
         ]
         wishes = [wish for wish in wishes if wish.most > 0]
