@@ -177,6 +177,20 @@ def test_a_request_may_fill_the_whole_memory():
     assert finish(engine)[0] == alone(model, one)
 
 
+def test_refreshed_weights_are_those_of_all_that_follows():
+    model, one = model_with(), request([5, 6, 7, 8, 9], 10, temperature=0)
+    engine = engine_of(model)
+    engine.add(one)
+    before = finish(engine)[0]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(-0.7)
+    engine.refresh(model)
+    key = engine.add(one)
+    assert finish(engine)[key] == alone(model, one) != before
+    assert engine.counters.cached == 0
+
+
 def test_counters_say_what_was_done():
     engine = engine_of(model_with(), blocks=20, prefix_cache=False)
     for one in (request([5] * 6, 3), request([6] * 5, 4)):

@@ -74,15 +74,17 @@ class BlockPool:
     ) -> Match:
         best = max(children, key=lambda tokens: _common(tokens, part), default=())
         common = _common(best, part)
-        return Match(found, children[best], common) if common else Match(found)
+        # Less is sooner read than copied.
+        if 2 * common < self.block_size:
+            return Match(found)
+        return Match(found, children[best], common)
 
     def take(self) -> int | None:
         """A block for something new, with one reference; None if there is none."""
         if self.empty:
             block = self.empty.pop()
         elif self.unused:
-            block = next(iter(self.unused))
-            self.forget(block)
+            self.forget(next(iter(self.unused)))
             block = self.empty.pop()
         else:
             return None
@@ -133,16 +135,23 @@ class BlockPool:
         self.places[block] = (parent, part)
         return block
 
+    def forget_all(self) -> None:
+        """Give up what all unused blocks hold."""
+        while self.unused:
+            self.forget(next(iter(self.unused)))
+
     def forget(self, block: int) -> None:
         """Give up what an unused block holds, and what follows it."""
-        for child in list(self.children.get(block, {}).values()):
-            self.forget(child)
-        parent, tokens = self.places.pop(block)
-        del self.children[parent][tokens]
-        if not self.children[parent]:
-            del self.children[parent]
-        del self.unused[block]
-        self.empty.append(block)
+        going = [block]
+        for one in going:  # which grows
+            going += self.children.get(one, {}).values()
+        for one in reversed(going):
+            parent, tokens = self.places.pop(one)
+            del self.children[parent][tokens]
+            if not self.children[parent]:
+                del self.children[parent]
+            del self.unused[one]
+            self.empty.append(one)
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

@@ -43,16 +43,18 @@ class DraftModel:
         self.engine = Engine(runner, sampler, EngineConfig(running=running))
 
     def draft(self, wishes: Sequence[Wish]) -> list[list[int]]:
-        engine, keys = self.engine, list[int | None]()
-        for wish in wishes:
+        engine, places = self.engine, dict[int, int]()
+        for place, wish in enumerate(wishes):
             most = min(wish.most, engine.capacity - len(wish.tokens) + 1)
-            keys.append(engine.add(_likeliest(wish.tokens, most)) if most > 0 else None)
-        guesses: dict[int | None, list[int]] = {key: [] for key in keys}
+            if most > 0:
+                places[engine.add(_likeliest(wish.tokens, most))] = place
+        guesses: list[list[int]] = [[] for _ in wishes]
         while not engine.idle:
             for event in engine.step():
-                if isinstance(event, Token):
-                    guesses[event.key].append(event.chosen.token)
-        return [guesses[key] for key in keys]
+                # Others are left of a call that was interrupted.
+                if isinstance(event, Token) and event.key in places:
+                    guesses[places[event.key]].append(event.chosen.token)
+        return guesses
 
     def forget(self, key: int) -> None:
         """Nothing is held of a request but what the prefix cache drops by itself."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, NamedTuple, Self
 
-import torch
+from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from peluche.inference.blocks import BlockPool
 from peluche.inference.runner import Chunk, Runner
 from peluche.inference.scheduler import Scheduler, Sequence, Work
 from peluche.inference.speculation import Drafter, DraftLengths, Wish
+from peluche.models.decoder import Decoder
 
 
 class Token(NamedTuple):
@@ -49,7 +51,7 @@ class EngineConfig(Config):
     running: int = Field(32, gt=0, description="the most requests in a step")
     step_tokens: int = Field(256, gt=0, description="the most tokens that are read in a step")
     prefix_cache: bool = Field(True, description="prompts that begin alike are read once")
-    drafts: int = Field(16, gt=0, description="the most tokens that are guessed for a request")
+    drafts: int = Field(16, gt=0, description="the most tokens that are guessed in a step")
 
     @model_validator(mode="after")
     def _all_go_on(self) -> Self:
@@ -111,7 +113,7 @@ class Engine:
         drafter: Drafter | None = None,
     ) -> None:
         self.runner, self.sampler, self.drafter = runner, sampler, drafter
-        self.lengths = DraftLengths(config.drafts)
+        self.drafts, self.lengths = config.drafts, DraftLengths(config.drafts)
         self.pool = BlockPool(runner.blocks, runner.block_size, cache=config.prefix_cache)
         self.scheduler = Scheduler(self.pool, config.running, config.step_tokens)
         self.counters = Counters()
@@ -158,6 +160,12 @@ class Engine:
             if sequence.key == key:
                 self.cancelled.append(self._finish(sequence, Finished(key, "cancelled")))
 
+    def refresh(self, model: Decoder) -> None:
+        """Go on with the model's weights of the moment; what was read with others is read again."""
+        self.runner.refresh(model)
+        self.scheduler.interrupt_all()
+        self.pool.forget_all()
+
     def step(self) -> list[Event]:
         """Read what fits, and give every request that has been read its next token.
 
@@ -176,18 +184,21 @@ class Engine:
         if self.drafter is None:
             return
         ready = [one for one in self.scheduler.running if one.pending == 1]
-        # One token comes by itself.
+        # Guesses pay where a step has few rows; one token comes by itself.
+        share = self.drafts // max(1, len(ready))
         wishes = [
-            Wish(one.key, one.tokens, min(self.lengths.of(one.key), self.left[one.key] - 1))
+            Wish(one.key, one.tokens, min(self.lengths.of(one.key), share, self.left[one.key] - 1))
             for one in ready
         ]
         wishes = [wish for wish in wishes if wish.most > 0]
         drafts = dict(zip((wish.key for wish in wishes), self.drafter.draft(wishes), strict=True))
         for one in ready:
-            one.drafts = drafts.get(one.key, ())
+            one.drafts = drafts.get(one.key, [])
 
-    def _logits(self, copies: list[tuple[int, int]], work: list[Work]) -> list[Tensor]:
-        """For each work, (wanted, vocabulary)."""
+    def _logits(
+        self, copies: list[tuple[int, int]], work: list[Work]
+    ) -> Float[Tensor, "wanted vocabulary"]:
+        """What is wanted, work for work."""
         try:
             for source, target in copies:
                 self.runner.copy(source, target)
@@ -195,51 +206,56 @@ class Engine:
                 Chunk(one.tokens, one.sequence.computed, one.sequence.blocks, one.wanted)
                 for one in work
             ]
-            return list(self.runner.run(chunks).split([one.wanted for one in work]))
+            return self.runner.run(chunks)
         except BaseException:
             self.scheduler.interrupt_all()
             raise
 
-    def _written(self, work: list[Work], logits: list[Tensor]) -> list[Event]:
+    def _written(self, work: list[Work], logits: Float[Tensor, "wanted vocabulary"]) -> list[Event]:
         """The tokens that follow from a step's logits.
 
         A draft is right if it is what is chosen in its place (Leviathan et al. 2023, with the
         draft's distribution taken as a point): the request gets what it would get without.
         """
         events: list[Event] = []
-        tried = [(one, rows, list[int]()) for one, rows in zip(work, logits, strict=True)]
-        active = [one for one in tried if one[0].wanted]
+        given: list[list[int]] = [[] for _ in work]
         ends: dict[int, Finished] = {}
+        first = [0, *accumulate(one.wanted for one in work)]
+        active = [place for place, one in enumerate(work) if one.wanted]
         while active:
-            keys = [one.sequence.key for one, _, _ in active]
-            rows = torch.stack([rows[len(tokens)] for _, rows, tokens in active])
-            right = []
-            for found, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
-                (one, _, tokens), key = found, found[0].sequence.key
+            keys = [work[place].sequence.key for place in active]
+            rows = [first[place] + len(given[place]) for place in active]
+            # Without guesses these are all rows, and nothing is copied.
+            theirs = logits if len(rows) == len(logits) else logits[rows]
+            matching = []
+            for place, chosen in zip(active, self.sampler.choose(keys, theirs), strict=True):
+                one, tokens = work[place], given[place]
+                key = one.sequence.key
                 if isinstance(chosen, PelucheError):
                     ends[key] = Finished(key, "error", chosen)
                     continue
-                tokens.append(chosen.token)
                 events.append(Token(key, chosen))
-                tries = one.sequence.drafts[: one.drafts]
+                tokens.append(chosen.token)
                 if chosen.ended or len(tokens) == self.left[key]:
                     ends[key] = Finished(key, "stop" if chosen.ended else "length")
-                elif len(tokens) <= len(tries) and tries[len(tokens) - 1] == chosen.token:
-                    right.append(found)
-            active = right
-        for one, _, tokens in tried:
+                elif tokens == one.sequence.drafts[: one.drafts][: len(tokens)]:
+                    matching.append(place)
+            active = matching
+        for one, tokens in zip(work, given, strict=True):
             self.scheduler.advance(one, tokens)
-            self.left[one.sequence.key] -= len(tokens)
-            self.counters.written += len(tokens)
-            if one.drafts:
-                right = max(0, len(tokens) - 1)
-                self.counters.drafted += one.drafts
-                self.counters.accepted += right
-                self.lengths.learn(one.sequence.key, one.drafts, right)
-        for one in work:
+            self._learn(one, len(tokens))
             if one.sequence.key in ends:
                 events.append(self._finish(one.sequence, ends[one.sequence.key]))
         return events
+
+    def _learn(self, work: Work, given: int) -> None:
+        self.left[work.sequence.key] -= given
+        self.counters.written += given
+        if work.drafts:
+            right = max(0, given - 1)
+            self.counters.drafted += work.drafts
+            self.counters.accepted += right
+            self.lengths.learn(work.sequence.key, work.drafts, right)
 
     def _finish(self, sequence: Sequence, end: Finished) -> Finished:
         self.scheduler.remove(sequence, keep=end.error is None)

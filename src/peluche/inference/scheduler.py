@@ -35,7 +35,7 @@ class Sequence:
     blocks: list[int] = field(default_factory=list)
     computed: int = 0
     registered: int = 0
-    drafts: Tokens[int] = ()
+    drafts: list[int] = field(default_factory=list)
 
     @property
     def pending(self) -> int:
@@ -123,7 +123,7 @@ class Scheduler:
         sequence = work.sequence
         sequence.computed += len(work.tokens) - work.drafts + max(0, len(accepted) - 1)
         sequence.tokens += accepted
-        sequence.drafts = ()
+        sequence.drafts = []
         size = self.pool.block_size
         needed = -(-sequence.computed // size)
         self.pool.release(sequence.blocks[needed:])
@@ -193,9 +193,9 @@ class Scheduler:
         )
 
     def _drafts_that_fit(self, sequence: Sequence, budget: int) -> int:
-        """How many drafts can be tried without interrupting anybody."""
-        size, pool = self.pool.block_size, self.pool
-        room = size * (len(sequence.blocks) + pool.free) - len(sequence.tokens)
+        """How many drafts can be tried without taking a block that somebody else will need."""
+        spare = max(0, self.pool.free - len(self.running))
+        room = self.pool.block_size * (len(sequence.blocks) + spare) - len(sequence.tokens)
         return max(0, min(len(sequence.drafts), budget, room))
 
     def _make_room(self, sequence: Sequence, count: int) -> bool:
@@ -221,12 +221,12 @@ class Scheduler:
         self.running.remove(sequence)
         self.pool.release(sequence.blocks)
         sequence.blocks, sequence.computed, sequence.registered = [], 0, 0
-        sequence.drafts = ()
+        sequence.drafts = []
         self.waiting.insert(0, sequence)
         self.preemptions += 1
 
 
 def _work(sequence: Sequence, count: int, drafts: int) -> Work:
     start = sequence.computed
-    tokens = sequence.tokens[start : start + count] + list(sequence.drafts[:drafts])
+    tokens = sequence.tokens[start : start + count] + sequence.drafts[:drafts]
     return Work(sequence, tokens, drafts, drafts + 1 if count == sequence.pending else 0)
