@@ -12,7 +12,6 @@ import time
 
 import pytest
 import typer
-from talking import TOKENIZER, make_run
 from typer.testing import CliRunner
 
 import peluche
@@ -20,6 +19,7 @@ from peluche.cli.chat import register
 from peluche.errors import ConfigError
 from peluche.text.chat import TURN_END
 from peluche.text.tokenizer import TokenizerConfig
+from talking import TOKENIZER, make_run
 
 CHOSEN = ("--max-tokens", "8", "--seed", "2", "--temperature", "1")
 ENDS = [f"{TOKENIZER.id(TURN_END)}=-100", f"{TOKENIZER.eos_id}=-100"]

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from talking import make_run
 
 import peluche
 from peluche.errors import DataError
 from peluche.tasks.batch import indices_done, run_batch
+from talking import make_run
 
 LINES = [
     json.dumps({"prompt": "What", "max_tokens": 9, "id": "a"}),

@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from talking import TOKENIZER, make_run
 
 import peluche
 from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.tasks.generate import GeneratorConfig
+from peluche.tasks.text_requests import TextRequest
 from peluche.text.chat import CHATML, TURN, TURN_END, Message
 from peluche.text.tokenizer import TokenizerConfig
+from talking import TOKENIZER, make_run
 
 OPTIONS = {"max_tokens": 6, "temperature": 1.0, "seed": 1}
 SMALL = GeneratorConfig.parse({"block_size": 4, "engine": {"running": 2, "step_tokens": 16}})
@@ -35,8 +36,6 @@ def test_a_turn_is_what_the_template_and_the_generator_make_of_it(completer, ses
     prompt = f"{TURN}system\nBe.{TURN_END}\n{TURN}user\nHi{TURN_END}\n{TURN}assistant\n"
     tokens = tuple(TOKENIZER.encode_special(prompt))
     request = {**OPTIONS, "prompt": tokens, "top_p": 0.9, "stop_tokens": session.form.ends}
-    from peluche.tasks.text_requests import TextRequest
-
     (expected,) = completer.generate([TextRequest.flat(request)])
     assert answer == expected.text
     assert said(session) == [("user", "Hi"), ("assistant", answer)]
@@ -70,7 +69,7 @@ def test_equal_conversations_are_equal_and_another_try_is_not(completer):
 
 
 def test_an_answer_that_is_broken_off_is_remembered_as_far_as_it_came(session):
-    session.set(max_tokens=30, logit_bias={token: -100 for token in session.form.ends})
+    session.set(max_tokens=30, logit_bias=dict.fromkeys(session.form.ends, -100))
     pieces = session.ask("Hi")
     shown = ""
     while len(shown) < 4:
@@ -132,9 +131,12 @@ def test_a_message_that_is_too_long(session, policy):
 
 def test_a_long_conversation_may_be_refused(session):
     session.set(on_overflow="error")
+    for number in range(2):
+        session.say(f"{number} bear bear bear")
+    before = said(session)
     with pytest.raises(DataError, match="this conversation is"):
-        for number in range(20):
-            session.say(f"{number} bear bear bear")
+        session.say("bear " * 25)
+    assert said(session) == before
 
 
 def test_a_retry_that_fails_loses_nothing(session):

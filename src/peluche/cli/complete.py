@@ -36,6 +36,10 @@ def complete(
     seed: drawing.Seed = None,
     samples: Annotated[int, Option(min=1, help="completions of each prompt")] = 1,
     beams: Annotated[int, Option(min=1, help="hypotheses followed; 1 follows none")] = 1,
+    penalty_alpha: Annotated[
+        float | None, Option(help="contrastive search: minds what is like what was said")
+    ] = None,
+    candidates: Annotated[int, Option(min=2, help="with --penalty-alpha: how many")] = 4,
     suffix: Annotated[str | None, Option(help="what comes after: write what is between")] = None,
     logprobs: Annotated[int | None, Option(help="with --json: so many tokens at each")] = None,
     schema: Annotated[Path | None, Option(help="a JSON schema to follow")] = None,
@@ -60,7 +64,9 @@ def complete(
         raise ConfigError("--greedy has one completion", remedy="drop --greedy or --samples")
     if batch is None and (output is not None or unordered):
         raise ConfigError("--output and --unordered are for --batch", remedy="give --batch FILE")
-    if batch is not None and (prompt, suffix, samples, beams) != (None, None, 1, 1):
+    if batch is not None and (prompt, suffix, samples, beams, penalty_alpha) != (
+        *(None, None, 1, 1, None),
+    ):
         raise ConfigError(
             "with --batch, prompts are in the file", remedy="drop the other ways to ask"
         )
@@ -82,7 +88,9 @@ def complete(
     prompts = [prompt] if prompt is not None else list(read_lines("-", encoding))
     asked = completing.Asked(prompts, options, samples, suffix, as_json)
     if beams > 1:
-        asked.search(completer, beams)
+        asked.search(completer, beams=beams, n_best=samples)
+    elif penalty_alpha is not None:
+        asked.search(completer, penalty_alpha=penalty_alpha, candidates=candidates)
     else:
         asked.write(completer, generating.start(context, completer))
     if asked.error is not None:

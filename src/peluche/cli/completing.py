@@ -68,17 +68,15 @@ class Asked:
         self.suffix, self.as_json = suffix, as_json
         self.error: PelucheError | None = None
 
-    def search(self, completer: Completer, beams: int) -> None:
-        """By beam search; the likeliest first."""
+    def search(self, completer: Completer, **search: Any) -> None:
+        """By a search that `Completer.complete` knows; the likeliest first."""
         others = sorted(set(self.options) - {"max_tokens"})
         if others:
             raise ConfigError(
-                f"with --beams, there is no {', '.join(others)}",
-                remedy="drop --beams, or the other options",
+                f"with this search, there is no {', '.join(others)}",
+                remedy="drop --beams or --penalty-alpha, or the other options",
             )
-        found = completer.complete(
-            self.prompts, beams=beams, n_best=self.samples, suffix=self.suffix, **self.options
-        )
+        found = completer.complete(self.prompts, suffix=self.suffix, **self.options, **search)
         for one in found:
             self._print(one.prompt, one.text, one.as_json())
 

@@ -37,7 +37,7 @@ def given(context: typer.Context) -> dict[str, Any]:
     from peluche.cli import drawing
 
     values = {name: context.params.get(name) for name in NAMES}
-    found = {name: value for name, value in values.items() if value not in (None, [])}
+    found = {name: value for name, value in values.items() if value not in (None, [], ())}
     return {**drawing.given(context), **found}
 
 

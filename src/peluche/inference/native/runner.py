@@ -24,7 +24,7 @@ from peluche.inference.native.weights import (
 )
 from peluche.inference.packed import can_pack
 from peluche.inference.runner import Chunk
-from peluche.models.decoder import Decoder, DecoderConfig
+from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.feedforward import GatedFeedForward
