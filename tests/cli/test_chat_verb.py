@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 import peluche
+from peluche.cli import conversation
 from peluche.cli.chat import register
 from peluche.errors import ConfigError
 from peluche.text.chat import TURN_END
@@ -85,6 +86,24 @@ def test_what_to_do_without_a_model(run, tmp_path):
         invoke(str(mute), stdin="Hi\n")
     with pytest.raises(ConfigError, match="top_p"):
         invoke(run, "Hi", "--top-p", "3")
+
+
+def test_what_is_typed_becomes_messages(monkeypatch, capsys):
+    strokes = ["one", "", "  ", "two\\", "more", KeyboardInterrupt, "three\\", KeyboardInterrupt]
+    strokes += ["four", KeyboardInterrupt, KeyboardInterrupt, "never"]
+
+    def typed(prompt):
+        stroke = strokes.pop(0)
+        if isinstance(stroke, str):
+            return stroke
+        raise stroke
+
+    monkeypatch.setattr(conversation, "_input", typed)
+    assert list(conversation._typed()) == ["one", "two\nmore", "four"]
+    assert strokes == ["never"]
+    assert capsys.readouterr().err.count("Ctrl-C again") == 3
+    strokes[:] = ["five", EOFError]
+    assert list(conversation._typed()) == ["five"]
 
 
 class Terminal:

@@ -84,7 +84,8 @@ class Conversation:
         else:
             print(flush=True)
         if result.finish_reason == "cancelled":
-            say("(interrupted; what there is of the answer is remembered)")
+            what = "what there is of the answer is" if result.text else "nothing of it is"
+            say(f"(interrupted; {what} remembered)")
         if self.verbose:
             say(watch.summary(result))
 
