@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from peluche.config import Config
 from peluche.errors import ConfigError
 from peluche.generation.best import best_token, best_tokens
+from peluche.generation.processors import PROCESSORS
 
 # Under this temperature, float32 divides logits into infinities.
 COLDEST = 1e-4
@@ -101,7 +102,8 @@ class SamplingState:
     def advance(self, token: int) -> None:
         """This token was said."""
         if self.parameters.counts:
-            self._counts[self._place(token)] += 1
+            place = self._place(token)
+            self._counts[place] += 1
 
     def said(self) -> tuple[Tensor, Tensor]:
         """Each token read or said, (tokens,), and how often it was said, (tokens,)."""
@@ -194,9 +196,10 @@ def draw_tokens(
 
     Rows with a small top-k are cut down to their best tokens first.
     """
-    narrow = [row for row, r in enumerate(records) if r.top_k is not None and r.top_k < NARROW]
     tokens = torch.empty(len(records), dtype=torch.int64)
-    wide = sorted(set(range(len(records))) - set(narrow))
+    narrow, wide = [], []
+    for row, record in enumerate(records):
+        (wide if record.top_k is None or record.top_k >= NARROW else narrow).append(row)
     if narrow:
         cut = [records[row] for row in narrow]
         top_k = torch.tensor([[r.top_k] for r in cut]).clamp(max=logits.shape[1])
@@ -210,88 +213,10 @@ def draw_tokens(
         tokens[narrow] = ids.gather(1, chosen[:, None])[:, 0]
         wide += [row for row, tie in zip(narrow, tied[:, 0].tolist(), strict=True) if tie]
     if wide:
+        wide.sort()
         rows = logits[wide] if len(wide) < len(logits) else logits
-        wide = wide if len(wide) < len(logits) else list(range(len(logits)))
         tokens[wide] = draw(process(rows, [records[row] for row in wide]), uniform[wide])
     return tokens
-
-
-Column = Float[Tensor, "rows 1"]
-
-
-def apply_temperature(
-    logits: Float[Tensor, "rows vocabulary"], temperature: Column
-) -> Float[Tensor, "rows vocabulary"]:
-    """Divide by the temperature (Ackley et al. 1985)."""
-    return logits / temperature
-
-
-def keep_top_k(
-    logits: Float[Tensor, "rows vocabulary"], top_k: Column
-) -> Float[Tensor, "rows vocabulary"]:
-    """Rule out all but the k best tokens (Fan et al. 2018, §5.1); ties with the k-th stay."""
-    place = top_k.long().clamp(max=logits.shape[-1]) - 1
-    best = best_tokens(logits, int(place.max()) + 1)[0]
-    return logits.masked_fill(logits < best.gather(-1, place), -torch.inf)
-
-
-def keep_top_p(
-    logits: Float[Tensor, "rows vocabulary"], top_p: Column
-) -> Float[Tensor, "rows vocabulary"]:
-    """Rule out all but the smallest set of best tokens with probability p (Holtzman et al. 2020).
-
-    The token that crosses p stays, and so do its ties.
-    """
-    worst = _worst_within(logits, logits.softmax(-1), top_p)
-    return logits.masked_fill(logits < worst, -torch.inf)
-
-
-def keep_min_p(
-    logits: Float[Tensor, "rows vocabulary"], min_p: Column
-) -> Float[Tensor, "rows vocabulary"]:
-    """Rule out tokens under a share of the best probability (Nguyen et al. 2024, §3)."""
-    floor = logits.amax(-1, keepdim=True) + min_p.log()
-    return logits.masked_fill(logits < floor, -torch.inf)
-
-
-def keep_typical(
-    logits: Float[Tensor, "rows vocabulary"], typical_p: Column
-) -> Float[Tensor, "rows vocabulary"]:
-    """Rule out all but the smallest set with probability p of tokens whose surprisal is nearest to
-    the entropy (Meister et al. 2022, eq. 10). The token that crosses p stays.
-    """
-    surprisal = -logits.log_softmax(-1)
-    probabilities = (-surprisal).exp()
-    entropy = (probabilities * surprisal).nansum(-1, keepdim=True)
-    nearness = -(surprisal - entropy).abs()
-    worst = _worst_within(nearness, probabilities, typical_p)
-    return logits.masked_fill(nearness < worst, -torch.inf)
-
-
-def _worst_within(scores: Tensor, probabilities: Tensor, mass: Column, count: int = 256) -> Column:
-    """The worst score in the smallest set of best-scored tokens that holds a probability."""
-    best, ids = best_tokens(scores, count)
-    held = probabilities.gather(-1, ids)
-    totals = held.cumsum(-1)
-    kept = ((totals - held < mass).sum(-1, keepdim=True) - 1).clamp(min=0)
-    worst = best.gather(-1, kept)
-    open_ended = (totals[:, -1:] < mass)[:, 0].nonzero()[:, 0]
-    if count < scores.shape[-1] and len(open_ended):
-        worst[open_ended] = _worst_within(
-            scores[open_ended], probabilities[open_ended], mass[open_ended], 16 * count
-        )
-    return worst
-
-
-Processor = Callable[[Tensor, Tensor], Tensor]
-# In the order in which they are applied: parameter, the value that changes nothing, and how.
-PROCESSORS: tuple[tuple[str, float | None, Processor], ...] = (
-    ("temperature", 1.0, apply_temperature),
-    ("top_k", None, keep_top_k),
-    ("top_p", 1.0, keep_top_p),
-    ("min_p", 0.0, keep_min_p),
-    ("typical_p", 1.0, keep_typical),
-)
 
 
 def process(
@@ -302,12 +227,11 @@ def process(
     What no row asks for is not computed.
     """
     for name, neutral, processor in PROCESSORS:
-        asked = [
-            (row, value) for row, r in enumerate(records) if (value := getattr(r, name)) != neutral
-        ]
+        values = [getattr(record, name) for record in records]
+        asked = [row for row, value in enumerate(values) if value != neutral]
         if asked:
-            rows = torch.tensor([row for row, _ in asked])
-            column = torch.tensor([[float(value)] for _, value in asked])
+            rows = torch.tensor(asked)
+            column = torch.tensor([[float(values[row])] for row in asked])
             if len(asked) == len(records):
                 logits = processor(logits, column)
             else:

@@ -74,15 +74,17 @@ class BlockPool:
     ) -> Match:
         best = max(children, key=lambda tokens: _common(tokens, part), default=())
         common = _common(best, part)
-        return Match(found, children[best], common) if common else Match(found)
+        # Less is sooner read than copied.
+        if 2 * common < self.block_size:
+            return Match(found)
+        return Match(found, children[best], common)
 
     def take(self) -> int | None:
         """A block for something new, with one reference; None if there is none."""
         if self.empty:
             block = self.empty.pop()
         elif self.unused:
-            block = next(iter(self.unused))
-            self.forget(block)
+            self.forget(next(iter(self.unused)))
             block = self.empty.pop()
         else:
             return None
@@ -132,6 +134,11 @@ class BlockPool:
         children[part] = block
         self.places[block] = (parent, part)
         return block
+
+    def forget_all(self) -> None:
+        """Give up what all unused blocks hold."""
+        while self.unused:
+            self.forget(next(iter(self.unused)))
 
     def forget(self, block: int) -> None:
         """Give up what an unused block holds, and what follows it."""

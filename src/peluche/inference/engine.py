@@ -17,6 +17,8 @@ from peluche.generation.sampler import Chosen, Sampler
 from peluche.inference.blocks import BlockPool
 from peluche.inference.runner import Chunk, Runner
 from peluche.inference.scheduler import Scheduler, Sequence, Work
+from peluche.inference.speculation import Drafter, DraftLengths, Wish
+from peluche.models.decoder import Decoder
 
 
 class Token(NamedTuple):
@@ -48,6 +50,7 @@ class EngineConfig(Config):
     running: int = Field(32, gt=0, description="the most requests in a step")
     step_tokens: int = Field(256, gt=0, description="the most tokens that are read in a step")
     prefix_cache: bool = Field(True, description="prompts that begin alike are read once")
+    drafts: int = Field(16, gt=0, description="the most tokens that are guessed for a request")
 
     @model_validator(mode="after")
     def _all_go_on(self) -> Self:
@@ -68,6 +71,7 @@ class Counters:
         read: tokens that went through the model.
         written: tokens that were chosen.
         cached: tokens of prompts that were in memory already.
+        drafted: tokens that were guessed and tried, of which `accepted` were right.
         preemptions: how often a request had to give up its memory.
         blocks: in use now; `peak_blocks` the most that were.
     """
@@ -77,6 +81,8 @@ class Counters:
     read: int = 0
     written: int = 0
     cached: int = 0
+    drafted: int = 0
+    accepted: int = 0
     preemptions: int = 0
     blocks: int = 0
     peak_blocks: int = 0
@@ -92,12 +98,21 @@ class Engine:
 
     Requests come and go between steps. Each gets the tokens that it would get alone, but for
     rounding where two tokens are as likely. Not to be called by several threads at once.
+
+    Args:
+        sampler: of the runner's vocabulary; holds what requests bring from step to step.
+        drafter: guesses tokens, so that fewer steps are needed.
     """
 
     def __init__(
-        self, runner: Runner, sampler: Sampler, config: EngineConfig = EngineConfig()
+        self,
+        runner: Runner,
+        sampler: Sampler,
+        config: EngineConfig = EngineConfig(),
+        drafter: Drafter | None = None,
     ) -> None:
-        self.runner, self.sampler = runner, sampler
+        self.runner, self.sampler, self.drafter = runner, sampler, drafter
+        self.lengths = DraftLengths(config.drafts)
         self.pool = BlockPool(runner.blocks, runner.block_size, cache=config.prefix_cache)
         self.scheduler = Scheduler(self.pool, config.running, config.step_tokens)
         self.counters = Counters()
@@ -120,19 +135,10 @@ class Engine:
         """Let a request wait for its turn; the key that its events will have.
 
         Raises:
-            DataError: an empty prompt, ids that are no tokens, or more than `capacity` tokens.
-            ConfigError: a guide that cannot be followed.
+            DataError: more than `capacity` tokens.
+            ConfigError: a guide that cannot be followed, or ids that are no tokens.
         """
         tokens, capacity = request.tokens, self.capacity
-        if not tokens:
-            raise DataError("there is nothing to go on with", remedy="give one token at least")
-        wrong = [token for token in tokens if not 0 <= token < self.runner.vocabulary]
-        if wrong:
-            raise DataError(
-                f"{wrong[0]} is not one of the model's {self.runner.vocabulary} tokens",
-                where=f"token {tokens.index(wrong[0])} of the prompt",
-                remedy="use the tokenizer that the model was trained with",
-            )
         # The last token is written and not read.
         if len(tokens) + request.max_tokens - 1 > capacity:
             raise DataError(
@@ -153,18 +159,39 @@ class Engine:
             if sequence.key == key:
                 self.cancelled.append(self._finish(sequence, Finished(key, "cancelled")))
 
+    def refresh(self, model: Decoder) -> None:
+        """Go on with the model's weights of the moment; what was read with others is read again."""
+        self.runner.refresh(model)
+        self.scheduler.interrupt_all()
+        self.pool.forget_all()
+
     def step(self) -> list[Event]:
         """Read what fits, and give every request that has been read its next token.
 
-        If this raises or is interrupted, the next call goes on from what was there before.
+        If the runner raises or is interrupted, the next call reads again what was not read.
         """
         started = time.perf_counter()
-        events, self.cancelled = self.cancelled, []
-        step = self.scheduler.step()
+        self._draft()
+        step, written = self.scheduler.step(), list[Event]()
         if step.work:
-            events += self._written(step.work, self._logits(step.copies, step.work))
+            written = self._written(step.work, self._logits(step.copies, step.work))
         self._count(step.work, time.perf_counter() - started)
+        events, self.cancelled = self.cancelled + written, []
         return events
+
+    def _draft(self) -> None:
+        if self.drafter is None:
+            return
+        ready = [one for one in self.scheduler.running if one.pending == 1]
+        # One token comes by itself.
+        wishes = [
+            Wish(one.key, one.tokens, min(self.lengths.of(one.key), self.left[one.key] - 1))
+            for one in ready
+        ]
+        wishes = [wish for wish in wishes if wish.most > 0]
+        drafts = dict(zip((wish.key for wish in wishes), self.drafter.draft(wishes), strict=True))
+        for one in ready:
+            one.drafts = drafts.get(one.key, [])
 
     def _logits(self, copies: list[tuple[int, int]], work: list[Work]) -> list[Tensor]:
         """For each work, (wanted, vocabulary)."""
@@ -187,38 +214,48 @@ class Engine:
         draft's distribution taken as a point): the request gets what it would get without.
         """
         events: list[Event] = []
-        tried = [(one, rows, list[int]()) for one, rows in zip(work, logits, strict=True)]
-        active = [one for one in tried if one[0].wanted]
+        given: list[list[int]] = [[] for _ in work]
         ends: dict[int, Finished] = {}
+        active = [place for place, one in enumerate(work) if one.wanted]
         while active:
-            keys = [one.sequence.key for one, _, _ in active]
-            rows = torch.stack([rows[len(tokens)] for _, rows, tokens in active])
-            right = []
-            for found, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
-                (one, _, tokens), key = found, found[0].sequence.key
+            keys = [work[place].sequence.key for place in active]
+            rows = torch.stack([logits[place][len(given[place])] for place in active])
+            matching = []
+            for place, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
+                one, tokens = work[place], given[place]
+                key = one.sequence.key
                 if isinstance(chosen, PelucheError):
                     ends[key] = Finished(key, "error", chosen)
                     continue
-                tokens.append(chosen.token)
-                self.left[key] -= 1
                 events.append(Token(key, chosen))
-                tries = one.sequence.drafts[: one.drafts]
-                if chosen.ended or not self.left[key]:
+                tokens.append(chosen.token)
+                if chosen.ended or len(tokens) == self.left[key]:
                     ends[key] = Finished(key, "stop" if chosen.ended else "length")
-                elif len(tokens) <= len(tries) and tries[len(tokens) - 1] == chosen.token:
-                    right.append(found)
-            active = right
-        for one, _, tokens in tried:
-            self.counters.written += len(tokens)
+                elif tokens == one.sequence.drafts[: one.drafts][: len(tokens)]:
+                    matching.append(place)
+            active = matching
+        for one, tokens in zip(work, given, strict=True):
             self.scheduler.advance(one, tokens)
-        for one in work:
+            self._learn(one, len(tokens))
             if one.sequence.key in ends:
                 events.append(self._finish(one.sequence, ends[one.sequence.key]))
         return events
 
+    def _learn(self, work: Work, given: int) -> None:
+        self.left[work.sequence.key] -= given
+        self.counters.written += given
+        if work.drafts:
+            right = max(0, given - 1)
+            self.counters.drafted += work.drafts
+            self.counters.accepted += right
+            self.lengths.learn(work.sequence.key, work.drafts, right)
+
     def _finish(self, sequence: Sequence, end: Finished) -> Finished:
         self.scheduler.remove(sequence, keep=end.error is None)
         self.sampler.remove(end.key)
+        self.lengths.forget(end.key)
+        if self.drafter is not None:
+            self.drafter.forget(end.key)
         del self.left[end.key]
         return end
 

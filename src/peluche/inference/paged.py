@@ -39,7 +39,8 @@ class PlainPages:
     """
 
     def __init__(self, shape: Sequence[int], like: Tensor) -> None:
-        self.slots = like.new_zeros(shape)
+        # Memory that is not yet in use is not touched; blocks are cleared when they are begun.
+        self.slots = like.new_empty(shape)
         self.flat = self.slots.flatten(1, 2)
 
     def write(self, layer: int, slots: Tensor, rows: Tensor) -> None:
@@ -115,7 +116,8 @@ class PagedMemory:
         self.block_size, self.device = block_size, like.device
         self.windows = config.windows(config.layers)
         self.keys: Pages = PAGES[kept_as]([*shape, width], like)
-        self.values: Pages = PAGES[kept_as]([*shape, value_width], like)
+        # Latent attention has no values: there is nothing to scale.
+        self.values: Pages = PAGES[kept_as if value_width else "plain"]([*shape, value_width], like)
 
     def span(self, chunk: Chunk) -> tuple[int, int]:
         """Where a chunk's tokens stand: from, and before."""

@@ -57,6 +57,9 @@ class Runner(Protocol):
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values to another block."""
 
+    def refresh(self, model: Decoder) -> None:
+        """Copy the weights of the moment. What is in the blocks was read with others."""
+
 
 def fastest_runner(
     model: LanguageModel,

@@ -35,7 +35,7 @@ class Sequence:
     blocks: list[int] = field(default_factory=list)
     computed: int = 0
     registered: int = 0
-    drafts: Tokens[int] = ()
+    drafts: list[int] = field(default_factory=list)
 
     @property
     def pending(self) -> int:
@@ -123,7 +123,7 @@ class Scheduler:
         sequence = work.sequence
         sequence.computed += len(work.tokens) - work.drafts + max(0, len(accepted) - 1)
         sequence.tokens += accepted
-        sequence.drafts = ()
+        sequence.drafts = []
         size = self.pool.block_size
         needed = -(-sequence.computed // size)
         self.pool.release(sequence.blocks[needed:])
@@ -221,12 +221,12 @@ class Scheduler:
         self.running.remove(sequence)
         self.pool.release(sequence.blocks)
         sequence.blocks, sequence.computed, sequence.registered = [], 0, 0
-        sequence.drafts = ()
+        sequence.drafts = []
         self.waiting.insert(0, sequence)
         self.preemptions += 1
 
 
 def _work(sequence: Sequence, count: int, drafts: int) -> Work:
     start = sequence.computed
-    tokens = sequence.tokens[start : start + count] + list(sequence.drafts[:drafts])
+    tokens = sequence.tokens[start : start + count] + sequence.drafts[:drafts]
     return Work(sequence, tokens, drafts, drafts + 1 if count == sequence.pending else 0)

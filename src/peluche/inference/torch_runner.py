@@ -45,6 +45,10 @@ class TorchRunner:
         self.blocks, self.block_size = blocks, block_size
         self.vocabulary, self.longest = model.vocabulary, model.longest
         self.memory = PagedMemory(model.config, blocks, block_size, model.head.weight, kept_as)
+        self.refresh(model)
+
+    @torch.inference_mode()
+    def refresh(self, model: Decoder) -> None:
         packs = can_pack(model.config, *KNOWN)
         self.reader: Reader = PackedReader(model) if packs else PlainReader(model)
 
@@ -161,10 +165,11 @@ class PackedReader:
         groups, row, device = [], 0, self.head.device
         for length, same in groupby(chunks, key=lambda chunk: len(chunk.tokens)):
             members = list(same)
-            count = max(-(-(chunk.start + length) // block_size) for chunk in members)
-            # Shorter sequences are filled up with blocks of their own: what is hidden there may
+            # Shorter sequences are filled up with a block of their own: what is hidden there may
             # not be a number, and would be no other sequence's fault.
-            blocks = [[*chunk.blocks, *[chunk.blocks[0]] * count][:count] for chunk in members]
+            tables = [chunk.blocks[: -(-(chunk.start + length) // block_size)] for chunk in members]
+            count = max(len(table) for table in tables)
+            blocks = [[*table, *[table[0]] * (count - len(table))] for table in tables]
             starts = torch.tensor([[chunk.start] for chunk in members], device=device)
             positions = starts + torch.arange(length, device=device)
             slots = torch.arange(count * block_size, device=device)
