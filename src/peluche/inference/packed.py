@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,6 +35,12 @@ def can_pack(config: TransformerConfig, *further: str) -> bool:
     """Whether packed layers, or what surrounds them (`further`), know all parts of a model."""
     needed = {key: values for key, values in PLAIN.items() if key not in (*PACKED, *further)}
     return all(getattr(config, key) in values for key, values in needed.items())
+
+
+class Product(Protocol):
+    """Rows (rows, in) by a packed matrix: (rows, out)."""
+
+    def __call__(self, rows: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]: ...
 
 
 class Matrix(NamedTuple):
@@ -88,7 +94,8 @@ class PackedFeedForward:
         self.activation = layer.activation
         self.gated = isinstance(layer, GatedFeedForward)
         first = (layer.gate, layer.up) if isinstance(layer, GatedFeedForward) else (layer.up,)
-        self.up, self.down = Matrix.of(*first), Matrix.of(layer.down)
+        self.up: Product = Matrix.of(*first)
+        self.down: Product = Matrix.of(layer.down)
 
     def __call__(self, rows: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
         hidden = self.up(rows)
@@ -107,10 +114,10 @@ class PackedAttention:
         self.scale = self.width**-0.5 if layer.scale is None else layer.scale
         self.query_norm = copy.deepcopy(layer.query_norm)
         self.key_norm = copy.deepcopy(layer.key_norm)
-        self.project = Matrix.of(layer.query, layer.key, layer.value)
-        self.query = Matrix.of(layer.query)
-        self.key_value = Matrix.of(layer.key, layer.value)
-        self.out = Matrix.of(layer.out)
+        self.project: Product = Matrix.of(layer.query, layer.key, layer.value)
+        self.query: Product = Matrix.of(layer.query)
+        self.key_value: Product = Matrix.of(layer.key, layer.value)
+        self.out: Product = Matrix.of(layer.out)
 
     def split_heads(
         self, projected: Float[Tensor, "rows features"], sentences: int

@@ -61,6 +61,10 @@ class Runner(Protocol):
         """Copy the weights of the moment. What is in the blocks was read with others."""
 
 
+# Parameters below which nothing is gained: such a model is in the processor's cache as it is.
+LEAST_PARAMETERS = 20_000_000
+
+
 def fastest_runner(
     model: LanguageModel,
     blocks: int,
@@ -71,12 +75,17 @@ def fastest_runner(
     """The fastest way there is to run a model; its weights are copied.
 
     Args:
-        weights: how they are stored; "auto" is as the model has them.
+        weights: how they are stored. "auto" is float32 for small models; for large ones on a CPU,
+            what `NativeRunner` calls so, or float16 where there is no compiler. Of the others,
+            int8 and int4 become float16 where there is no compiler.
         kept_as: how keys and values are stored; "int8" is a quarter of float32.
 
     Raises:
         ConfigError: the model remembers no keys and values, or nothing here stores weights so.
     """
+    from peluche.inference.half import HalfRunner, runs_halved
+    from peluche.inference.native.build import native_library
+    from peluche.inference.native.runner import NativeRunner, runs_natively
     from peluche.inference.torch_runner import TorchRunner
 
     if not isinstance(model, Decoder):
@@ -86,9 +95,17 @@ def fastest_runner(
             where="model.kind",
             remedy="use Completer (peluche complete), which runs every language model",
         )
+    native = kept_as == "plain" and runs_natively(model, block_size)
+    large = sum(each.numel() for each in model.parameters()) >= LEAST_PARAMETERS
+    small_and_free = not large and weights in ("auto", "float32")
+    if native and not small_and_free and native_library() is not None:
+        return NativeRunner(model, blocks, block_size, weights)
+    halved = weights == "float16" or (native and weights != "float32" and not small_and_free)
+    if halved and runs_halved(model):
+        return HalfRunner(model, blocks, block_size, kept_as)
     if weights not in ("auto", "float32"):
         raise ConfigError(
-            f"there is no runner with {weights} weights",
+            f"there is no runner with {weights} weights for this model",
             where="weights",
             remedy="use auto or float32",
         )

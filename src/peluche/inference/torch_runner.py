@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peluche.inference.packed import PackedAttention, PackedStack, can_pack
+from peluche.inference.packed import Matrix, PackedAttention, PackedStack, Product, can_pack
 from peluche.inference.paged import Blocks, PagedMemory, PagedState, find_blocks
 from peluche.inference.runner import Chunk, KeptAs
 from peluche.models.decoder import Decoder
@@ -107,14 +107,15 @@ class PackedReader:
         config = model.config
         self.stack = PackedStack.of(model.decoder)
         self.input_norm = copy.deepcopy(model.decoder.input_norm)
-        self.head = model.head.weight.detach().t().contiguous() / config.width_multiplier
+        head = model.head.weight.detach().t().contiguous() / config.width_multiplier
+        self.head: Product = Matrix(head, None)
         self.softcap = config.logit_softcap
         self.windows = config.windows(config.layers)
 
     def read(
         self, chunks: Sequence[Chunk], memory: PagedMemory
     ) -> Float[Tensor, "wanted vocabulary"]:
-        stack, device = self.stack, self.head.device
+        stack, device = self.stack, self.stack.embedding.device
         # Those of one length side by side; `order` says where they stood.
         order = sorted(range(len(chunks)), key=lambda place: len(chunks[place].tokens))
         ordered = [chunks[place] for place in order]
@@ -138,7 +139,7 @@ class PackedReader:
             rows = block.self_residual(rows, look)
             rows = block.feed_forward_residual(rows, block.feed_forward)
         wanted = torch.tensor(_wanted(ordered, order), dtype=torch.int64, device=device)
-        logits = torch.mm(stack.norm(rows[wanted]), self.head)
+        logits = self.head(stack.norm(rows[wanted]))
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     def _attend(
@@ -162,7 +163,7 @@ class PackedReader:
 
     def _groups(self, chunks: Sequence[Chunk], block_size: int) -> list[Group]:
         """The chunks by their lengths, which rise."""
-        groups, row, device = [], 0, self.head.device
+        groups, row, device = [], 0, self.stack.embedding.device
         for length, same in groupby(chunks, key=lambda chunk: len(chunk.tokens)):
             members = list(same)
             # Shorter sequences are filled up with a block of their own: what is hidden there may

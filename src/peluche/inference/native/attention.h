@@ -84,7 +84,7 @@ INLINE void mix(const Number *values, int64_t slots, int64_t padded, float *cons
 template <int QUERIES, class Number>
 INLINE void mix_all(const Number *values, int64_t slots, int64_t padded, float *const *weights,
                     float *const *mixed) {
-    constexpr int PARTS = MOST_ROWS == 8 ? 4 : 1;
+    constexpr int PARTS = 2 * PANELS;
     int64_t i = 0;
     for (; i + PARTS * LANES <= padded; i += PARTS * LANES) {
         float *at[QUERIES];

@@ -19,8 +19,9 @@ constexpr int LANES = 16;
 
 #if defined(__AVX512F__)
 
-constexpr int MOST_ROWS = 8;  // that a kernel has registers for
-constexpr int PANELS = 2;     // of float weights at once
+// Rows at once that a kernel of floats, and of bytes, has registers for.
+constexpr int FLOAT_ROWS = 12, BYTE_ROWS = 8;
+constexpr int PANELS = 2;  // of float weights at once
 typedef __m512 Floats;
 typedef __m512i Ints;
 
@@ -55,7 +56,7 @@ INLINE void store_ints(int32_t *at, Ints a) { _mm512_storeu_si512(at, a); }
 
 #elif defined(__AVX2__)
 
-constexpr int MOST_ROWS = 4;
+constexpr int FLOAT_ROWS = 4, BYTE_ROWS = 4;
 constexpr int PANELS = 1;
 struct Floats { __m256 a, b; };
 struct Ints { __m256i a, b; };
@@ -115,7 +116,7 @@ INLINE void store_ints(int32_t *at, Ints x) {
 
 #else
 
-constexpr int MOST_ROWS = 4;
+constexpr int FLOAT_ROWS = 4, BYTE_ROWS = 4;
 constexpr int PANELS = 1;
 struct Floats { float v[LANES]; };
 struct Ints { int32_t v[LANES]; };

@@ -250,7 +250,10 @@ INLINE void panels_float(const uint8_t *data, size_t bytes, const Rows &in, int6
             for (int p = 0; p < PANELS; p++) total[r][p] = set(0);
         for (int64_t k = 0; k < in.width; k++) {
             Floats w[PANELS];
-            for (int p = 0; p < PANELS; p++) w[p] = load(at[p] + k * LANES);
+            for (int p = 0; p < PANELS; p++) {
+                w[p] = load(at[p] + k * LANES);
+                __builtin_prefetch((const char *)(at[p] + k * LANES) + AHEAD);
+            }
             for (int r = 0; r < ROWS; r++) {
                 Floats number = set(x[r * in.width + k]);
                 for (int p = 0; p < PANELS; p++) total[r][p] = fma(w[p], number, total[r][p]);
@@ -282,18 +285,19 @@ INLINE void pair_of_panels(const Matrix &m, int64_t pair, const Rows &in, int64_
 // `finish(row, first, second)` is given the 16 outputs of both panels for each row.
 template <class Finish>
 INLINE void multiply(const Matrix &m, int64_t pair, const Rows &in, int64_t rows, Finish finish) {
-    Floats out[MOST_ROWS][2];
-    for (int64_t row = 0; row < rows;) {
-        int64_t left = rows - row;
-        int some = left >= MOST_ROWS ? MOST_ROWS : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    const int64_t most = in.levels == nullptr ? FLOAT_ROWS : BYTE_ROWS;
+    Floats out[FLOAT_ROWS][2];
+    for (int64_t row = 0, some; row < rows; row += some) {
+        const int64_t left = rows - row;
+        for (some = most; some > left;) some = some > 8 ? 8 : some / 2;
         switch (some) {
             case 1: pair_of_panels<1>(m, pair, in, row, out); break;
             case 2: pair_of_panels<2>(m, pair, in, row, out); break;
             case 4: pair_of_panels<4>(m, pair, in, row, out); break;
-            default: pair_of_panels<MOST_ROWS>(m, pair, in, row, out);
+            case 8: pair_of_panels<8>(m, pair, in, row, out); break;
+            default: pair_of_panels<FLOAT_ROWS>(m, pair, in, row, out);
         }
         for (int r = 0; r < some; r++) finish(row + r, out[r][0], out[r][1]);
-        row += some;
     }
 }
 
