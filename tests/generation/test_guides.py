@@ -172,7 +172,7 @@ def test_a_text_that_the_vocabulary_cannot_write_fails_alone():
     sampler.choose([0, 1], logits)
     first, second = sampler.choose([0, 1], logits)
     assert isinstance(first, DataError)
-    assert "the guide allows nothing more" in str(first)
+    assert "no token for what the guide asks for" in str(first)
     assert second.token == tokenizer.id("b")
 
 

@@ -30,7 +30,7 @@ class JsonSchemaGuide(Config):
     kind: Literal["json_schema"] = "json_schema"
     json_schema: dict[str, Any] = Field(description="{} for any JSON")
     whitespace: int = Field(
-        40, ge=0, description="the most spaces and line breaks in a row outside strings; 0: none"
+        16, ge=0, description="the most spaces and line breaks in a row outside strings; 0: none"
     )
 
     def grammar(self) -> str:
@@ -92,10 +92,14 @@ GuideConfig = Annotated[
 
 
 class Guide:
-    """Where one text is in its grammar. Made by `GuideFactory.build`."""
+    """Where one text is in its grammar. Made by `GuideFactory.build`.
 
-    def __init__(self, matcher: llguidance.LLMatcher, vocabulary: int) -> None:
-        self._matcher, self._vocabulary = matcher, vocabulary
+    Args:
+        gaps: whether there are letters that the vocabulary cannot write.
+    """
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocabulary: int, *, gaps: bool) -> None:
+        self._matcher, self._vocabulary, self._gaps = matcher, vocabulary, gaps
 
     def allowed(self) -> Bool[Tensor, "vocabulary"]:
         """Which tokens may come next; [EOS] where the text may end.
@@ -121,12 +125,17 @@ class Guide:
         return self._matcher.is_stopped()
 
     def _stuck(self) -> DataError:
+        if self._gaps:
+            return DataError(
+                "this model has no token for what the guide asks for next",
+                where="the guide of this request",
+                remedy="use a model with a byte-level tokenizer, or ask for what it can write",
+            )
         error = self._matcher.get_error().partition("\n")[0]
-        said = error or "no token of the vocabulary goes on with it"
         return DataError(
-            f"the guide allows nothing more: {said}",
+            f"the guide allows nothing more: {error or 'no token goes on with it'}",
             where="the guide of this request",
-            remedy="loosen the guide, or use a model with a byte-level tokenizer",
+            remedy="loosen the guide",
         )
 
 
@@ -156,8 +165,9 @@ class GuideFactory:
                 remedy="use a model whose tokenizer has one",
             )
         self.vocabulary = vocabulary or len(tokenizer)
-        wrapper = llguidance.TokenizerWrapper(_Bytes(tokenizer, self.vocabulary))
-        self._tokenizer = llguidance.LLTokenizer(wrapper)
+        spelling = _Spelling(tokenizer, self.vocabulary)
+        self._gaps = spelling.gaps
+        self._tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(spelling))
 
     def build(self, config: GuideConfig) -> Guide:
         """A guide at its beginning.
@@ -177,10 +187,10 @@ class GuideFactory:
                 where="the guide of this request",
                 remedy="change or leave out what it names; docs/sampling.md says what can be used",
             )
-        return Guide(matcher, self.vocabulary)
+        return Guide(matcher, self.vocabulary, gaps=self._gaps)
 
 
-class _Bytes:
+class _Spelling:
     """A tokenizer as llguidance wants it (`llguidance.TokenizerWrapper`)."""
 
     bos_token_id = None
@@ -188,7 +198,8 @@ class _Bytes:
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
         self._tokenizer, self._spelt = tokenizer, token_bytes(tokenizer)
         self._ids = {text: number for number, text in self._spelt.items() if text}
-        self._longest = max(map(len, self._ids))
+        self._longest = max(map(len, self._ids), default=0)
+        self.gaps = any(bytes([letter]) not in self._ids for letter in range(0x20, 0x7F))
         self.eos_token_id = tokenizer.eos_id
         self.tokens = [self._spelt.get(number, b"") for number in range(vocabulary)]
         self.special_token_ids = sorted(set(range(vocabulary)) - set(self._spelt))
