@@ -6,6 +6,7 @@ import pytest
 
 import peluche
 from peluche.errors import CheckpointError, ConfigError, DataError
+from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
 from peluche.tasks.generate import GeneratorConfig
 from peluche.tasks.text_requests import TextRequest
 from peluche.text.chat import CHATML, TURN, TURN_END, Message
@@ -175,6 +176,24 @@ def test_settings_are_checked_before_they_are_taken(session):
         with pytest.raises(ConfigError, match=says):
             session.set(**wrong)
     assert session.options == before
+
+
+def test_a_run_that_talks_still_does_where_it_is_exported_to(tmp_path):
+    llama = {"norm": "rmsnorm", "activation": "swiglu", "bias": False, "dropout": 0.0}
+    ours = peluche.load(str(make_run(tmp_path / "run", **llama)))
+    state, tokenizer = ours.model.state_dict(), ours.tokenizer
+    export_gguf(ours.model.config, state, tokenizer, tmp_path / "x.gguf", "F32")
+    export_huggingface_decoder(ours.model.config, state, tokenizer, tmp_path / "folder")
+    form = ours.chat().form
+    talk = [
+        Message(role=role, content=f"{role}{TURN_END}") for role in ("user", "assistant", "user")
+    ]
+    for path in ("x.gguf", "folder"):
+        theirs = peluche.load(str(tmp_path / path)).chat(**OPTIONS)
+        assert theirs.form.encode(talk) == form.encode(talk)
+        assert theirs.form.ends == form.ends
+        assert theirs.say("Hi") == theirs.messages[-1].content
+        assert theirs.generator.context == 512
 
 
 def test_who_was_not_trained_to_talk(tmp_path):

@@ -21,6 +21,7 @@ CONFIGS = [
 ]
 BYTES = TokenizerConfig(kind="bpe", byte_level=True, vocab_size=280, normalization="none")
 SMALL = GeneratorConfig.parse({"block_size": 4, "engine": {"running": 3, "step_tokens": 8}})
+GUIDE = {"kind": "regex", "pattern": "a"}
 PROMPTS = ["the ", "a", "cat sat", "été 🧸", "", "dog sat on", "the"]
 
 
@@ -181,9 +182,15 @@ def test_what_cannot_be_asked(generator):
     with pytest.raises(ConfigError, match="temperature"):
         generator.generate(["a"], temperature=-1)
     with pytest.raises(ConfigError, match="guide has to see"):
-        TextRequest.flat(
-            {"prompt": "a", "on_overflow": "slide", "guide": {"kind": "regex", "pattern": "a"}}
-        )
+        TextRequest.flat({"prompt": "a", "on_overflow": "slide", "guide": GUIDE})
+    strange, guided = generator.generate(
+        [
+            TextRequest(prompt=(9999,), max_tokens=3),
+            TextRequest.flat({"prompt": "a", "max_tokens": 3, "ignore_eos": True, "guide": GUIDE}),
+        ]
+    )
+    assert "9999" in str(strange.error)
+    assert guided.finish_reason == "error"
     empty = TextRequest(prompt=())
     assert "cannot begin" in str(generator.generate([empty])[0].error)
 
@@ -198,6 +205,47 @@ def test_a_request_that_fails_fails_alone(tokenizer):
     assert (broken.finish_reason, broken.text) == ("error", "")
     assert (fine.finish_reason, len(fine.tokens)) == ("length", 4)
     assert "are not numbers" in broken.as_json()["error"]
+
+
+def test_a_step_that_was_interrupted_is_done_again(tokenizer, monkeypatch):
+    generator = TextGenerator(model_of(CONFIGS[1], tokenizer), tokenizer, 40, SMALL)
+    expected = generator.generate(PROMPTS[:3], max_tokens=9, seed=2)
+    model, logits = generator.engine.model, generator.engine.model.logits
+    calls = itertools.count()
+
+    def interrupted(hidden):
+        if next(calls) in (1, 4, 8):
+            raise KeyboardInterrupt
+        return logits(hidden)
+
+    monkeypatch.setattr(model, "logits", interrupted)
+    requests = [
+        TextRequest.flat({"prompt": prompt, "stream": number, "max_tokens": 9, "seed": 2})
+        for number, prompt in enumerate(PROMPTS[:3])
+    ]
+    writings = [generator.start(request) for request in requests]
+    interruptions = 0
+    while not generator.engine.idle:
+        try:
+            generator.step()
+        except KeyboardInterrupt:
+            interruptions += 1
+    assert interruptions == 3
+    assert [one.result.text for one in writings] == [one.text for one in expected]
+
+
+def test_guesses_are_for_decoders(tokenizer):
+    decoder, recurrent = (model_of(config, tokenizer) for config in CONFIGS)
+    lookup = GeneratorConfig(lookup=True)
+    for model, draft, config in [
+        (recurrent, None, lookup),
+        (decoder, recurrent, SMALL),
+        (recurrent, decoder, SMALL),
+    ]:
+        with pytest.raises(ConfigError, match="not 'recurrent_lm'"):
+            TextGenerator(model, tokenizer, config=config, draft=draft)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        TextGenerator(decoder, tokenizer, config=lookup, draft=decoder)
 
 
 def test_rows_of_the_embedding_that_no_token_has_are_never_said(tokenizer):

@@ -244,17 +244,17 @@ class TextGenerator:
             left = min(left, self.context - len(writing.tokens))
         if request.guide is not None and self.sampler.guides is None:
             self.sampler.guides = GuideFactory(self.tokenizer, self.sampler.vocabulary)
-        asked = GenerationRequest(
-            tokens=tuple(writing.tokens),
-            max_tokens=left,
-            sampling=request.sampling,
+        values = {
+            "tokens": tuple(writing.tokens),
+            "max_tokens": left,
+            "sampling": request.sampling,
             # What goes on after the context slid has random numbers of its own.
-            stream=request.stream + (writing.slides << 32),
-            guide=request.guide,
-            logprobs=request.logprobs or 0,
-            ignore_eos=request.ignore_eos,
-        )
-        writing.key = self.engine.add(asked)
+            "stream": request.stream + (writing.slides << 32),
+            "guide": request.guide,
+            "logprobs": request.logprobs or 0,
+            "ignore_eos": request.ignore_eos,
+        }
+        writing.key = self.engine.add(GenerationRequest.parse(values, where="this request"))
         self._writing[writing.key] = writing
 
     def _left(self, writing: Writing) -> int:
@@ -305,19 +305,19 @@ def start_engine(
     """
     if config.lookup and draft is not None:
         raise ConfigError("lookup and a draft model exclude each other", remedy="drop one of them")
-    if isinstance(model, Decoder):
-        drafter: Drafter | None = PromptLookup() if config.lookup else None
-        if draft is not None:
-            smaller = _runner(draft.eval(), context, config)
-            running = config.engine.running
-            drafter = DraftModel(smaller, sampler.special, sampler.vocabulary, running)
-        return Engine(_runner(model, context, config), sampler, config.engine, drafter)
-    if config.lookup or draft is not None:
+    others = [one for one in (model, draft) if one is not None and not isinstance(one, Decoder)]
+    if others and (config.lookup or draft is not None):
         raise ConfigError(
-            f"guesses are for decoders, not for models of kind '{model.config.kind}'",
+            f"guesses are for decoders, and by decoders, not '{others[0].config.kind}'",
             remedy="leave lookup and the draft model out",
         )
-    return StateEngine(model, sampler)
+    if not isinstance(model, Decoder):
+        return StateEngine(model, sampler)
+    drafter: Drafter | None = PromptLookup() if config.lookup else None
+    if draft is not None:
+        smaller, running = _runner(draft.eval(), context, config), config.engine.running
+        drafter = DraftModel(smaller, sampler.special, sampler.vocabulary, running)
+    return Engine(_runner(model, context, config), sampler, config.engine, drafter)
 
 
 def _runner(model: LanguageModel, context: int | None, config: GeneratorConfig) -> Runner:
