@@ -82,7 +82,13 @@ def test_options_reach_the_search(path):
     }
     assert len(draws) == 2
     narrow = ["--sample", "--top-k", "1", "--top-p", "0.5", "--min-p", "0.5"]
-    assert invoke(path, *narrow, LINES[2]).stdout == invoke(path, "--beam", "1", LINES[2]).stdout
+    greedy = invoke(path, "--beam", "1", LINES[2]).stdout
+    assert invoke(path, *narrow, LINES[2]).stdout == greedy
+    assert invoke(path, "--sample", "--temperature", "0", LINES[2]).stdout == greedy
+    ended = invoke(path, "--sample", "--logit-bias", "3=100", LINES[2]).stdout
+    assert ended == "\n", "token 3 is [EOS]"
+    once = invoke(path, "--sample", "--temperature", "0", "--repetition-penalty", "50", LINES[2])
+    assert len(set(once.stdout.split())) == len(once.stdout.split())
 
 
 def test_standard_input_in_another_encoding(path):
@@ -135,6 +141,9 @@ def test_a_prompt_on_a_terminal(path, monkeypatch, capsys):
         (["--sample", "--beam", "3"], "exclude each other"),
         (["--n-best", "4", "--beam", "2"], "n_best 4 is more than beams 2"),
         (["--sample", "--top-p", "1.5"], "top_p"),
+        (["--logit-bias", "7=1"], "--logit-bias: only with --sample"),
+        (["--sample", "--logit-bias", "7:1"], "not ID=BIAS"),
+        (["--sample", "--logit-bias", "99999=1"], "no token 99999"),
     ],
 )
 def test_options_that_do_not_go_together(path, arguments, message):

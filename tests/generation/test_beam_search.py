@@ -14,8 +14,9 @@ from toy_decoders import (
 )
 
 from peluche.generation.beam import BeamStep, beam_search, best_continuations
+from peluche.generation.best import GROUP, best_token
 from peluche.generation.config import DecodingConfig
-from peluche.generation.search import GROUP, Request, best_token, greedy_search
+from peluche.generation.search import Request, greedy_search
 
 configs = st.builds(
     DecodingConfig,

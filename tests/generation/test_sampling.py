@@ -10,8 +10,15 @@ from toy_decoders import EOS, TableDecoder
 
 from peluche.errors import ConfigError
 from peluche.generation.config import DecodingConfig
-from peluche.generation.sampling import RowParameters, SamplingParameters, draw, process, uniforms
+from peluche.generation.sampling import (
+    SamplingParameters,
+    SamplingState,
+    choose_tokens,
+    draw,
+    process,
+)
 from peluche.generation.search import Request, greedy_search, sample
+from peluche.text.tokenizer import OWN
 
 records = st.builds(
     SamplingParameters,
@@ -20,6 +27,11 @@ records = st.builds(
     top_p=st.sampled_from([0.1, 0.5, 0.9, 1.0]),
     min_p=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
 )
+
+
+def numbers(seed: int, stream: int, count: int) -> list[float]:
+    state = SamplingState(SamplingParameters(seed=seed), stream)
+    return [state.uniform() for _ in range(count)]
 
 
 def allowed_by_definition(logits: torch.Tensor, record: SamplingParameters) -> torch.Tensor:
@@ -44,7 +56,7 @@ def allowed_by_definition(logits: torch.Tensor, record: SamplingParameters) -> t
 @settings(max_examples=100, deadline=None)
 def test_rows_with_different_settings_share_a_batch(rows, seed):
     logits = torch.randn(len(rows), 30, generator=torch.Generator().manual_seed(seed)) * 2
-    processed = process(logits, RowParameters.of(rows, 30))
+    processed = process(logits, rows)
     for row, record in enumerate(rows):
         allowed = allowed_by_definition(logits[row], record)
         assert torch.equal(processed[row] > -torch.inf, allowed)
@@ -55,7 +67,7 @@ def test_rows_with_different_settings_share_a_batch(rows, seed):
 def test_draws_follow_the_distribution():
     logits = torch.tensor([1.0, -torch.inf, 0.0, 2.0])
     count = 40_000
-    drawn = draw(logits.expand(count, -1), uniforms(0, 0, 1, count)[0])
+    drawn = draw(logits.expand(count, -1), torch.tensor(numbers(0, 0, count)))
     frequencies = torch.bincount(drawn, minlength=4) / count
     assert (frequencies - logits.softmax(0)).abs().max() < 0.01
     assert frequencies[1] == 0
@@ -106,14 +118,40 @@ def test_one_allowed_token_is_greedy_search():
     )
 
 
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_searches_and_the_sampler_choose_alike(seed):
+    """Penalties count what a search has said; forced tokens count too."""
+    parameters = SamplingParameters(
+        seed=seed,
+        temperature=(0.0, 1.3)[seed % 2],
+        top_k=4,
+        repetition_penalty=1.3,
+        presence_penalty=0.5,
+        frequency_penalty=0.7,
+        logit_bias={5: 1.0},
+    )
+    table, prefix = TableDecoder(seed, words=6, end=-1.0), (6, 5)
+    request = Request([4, EOS], 9, prefix, parameters, stream=3, read=[4, 4, 7])
+    [[found]] = sample(table, [request], DecodingConfig(kind="sample"))
+    state = SamplingState(parameters, stream=3, prompt=[4, 4, 7])
+    written: list[int] = []
+    while len(written) < 8 and (not written or written[-1] != EOS):
+        logits = table.logits(4, tuple(written))
+        logits[list(OWN.never)] = -torch.inf
+        token = int(choose_tokens(logits[None], [state]))
+        written.append(prefix[len(written)] if len(written) < 2 else token)
+        state.advance(written[-1])
+    assert found.tokens == [token for token in written if token != EOS]
+
+
 def test_seeds_and_streams_tell_draws_apart():
-    numbers = [uniforms(seed, stream, 2, 50) for seed in (0, 1) for stream in (0, 1)]
-    rows = torch.cat(numbers)
-    assert len({tuple(row) for row in rows.tolist()}) == len(rows)
-    assert torch.equal(numbers[0], uniforms(0, 0, 2, 50))
+    rows = [tuple(numbers(seed, stream, 50)) for seed in (0, 1) for stream in (0, 1)]
+    assert len(set(rows)) == len(rows)
+    assert rows[0] == tuple(numbers(0, 0, 50))
 
 
-@pytest.mark.parametrize("bad", [{"temperature": 0}, {"top_k": 0}, {"top_p": 1.5}, {"min_p": -1}])
+@pytest.mark.parametrize("bad", [{"temperature": -1}, {"top_k": 0}, {"top_p": 1.5}, {"min_p": -1}])
 def test_impossible_parameters_are_refused(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         SamplingParameters.parse(bad)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
+
+from peluche.cli import drawing, generating
+from peluche.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -14,49 +17,81 @@ def register(app: typer.Typer) -> None:
 
 
 def complete(
-    run: Annotated[str, Argument(help="a run directory, or the name of one in ./runs")],
+    context: typer.Context,
+    model: Annotated[str, Argument(help="a run, a GGUF file, a folder, or a known name")],
     prompt: Annotated[str | None, Argument(help="or the lines of standard input")] = None,
-    max_tokens: Annotated[int, Option(min=1, help="the most to write")] = 200,
+    max_tokens: generating.MaxTokens = None,
+    stop: generating.Stop = None,
+    on_overflow: generating.OnOverflow = None,
     greedy: Annotated[bool, Option("--greedy", help="the likeliest token each time")] = False,
-    temperature: Annotated[float, Option(help="sharper below 1")] = 1.0,
-    top_k: Annotated[int | None, Option(help="draw from the k likeliest")] = None,
-    top_p: Annotated[float, Option(help="draw from the likeliest p")] = 1.0,
-    min_p: Annotated[float, Option(help="draw from those with a share of the likeliest")] = 0.0,
-    seed: Annotated[int, Option(help="equal seeds, equal draws")] = 0,
+    temperature: drawing.Temperature = None,
+    top_k: drawing.TopK = None,
+    top_p: drawing.TopP = None,
+    min_p: drawing.MinP = None,
+    typical_p: drawing.TypicalP = None,
+    repetition_penalty: drawing.RepetitionPenalty = None,
+    presence_penalty: drawing.PresencePenalty = None,
+    frequency_penalty: drawing.FrequencyPenalty = None,
+    logit_bias: drawing.LogitBias = None,
+    seed: drawing.Seed = None,
     samples: Annotated[int, Option(min=1, help="completions of each prompt")] = 1,
+    beams: Annotated[int, Option(min=1, help="hypotheses followed; 1 follows none")] = 1,
+    penalty_alpha: Annotated[
+        float | None, Option(help="contrastive search: minds what is like what was said")
+    ] = None,
+    candidates: Annotated[int, Option(min=2, help="with --penalty-alpha: how many")] = 4,
     suffix: Annotated[str | None, Option(help="what comes after: write what is between")] = None,
-    weights: Annotated[str, Option(help="which weights of the run: best, averaged, …")] = "model",
-    encoding: Annotated[str, Option(help="of standard input")] = "utf-8",
-    as_json: Annotated[bool, Option("--json", help="one JSON object a line")] = False,
+    logprobs: Annotated[int | None, Option(help="with --json: so many tokens at each")] = None,
+    schema: Annotated[Path | None, Option(help="a JSON schema to follow")] = None,
+    regex: Annotated[str | None, Option(help="an expression to match as a whole")] = None,
+    grammar: Annotated[Path | None, Option(help="a grammar to follow, in Lark's notation")] = None,
+    batch: Annotated[Path | None, Option(help="requests, one JSON object a line")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="of --batch; goes on")] = None,
+    unordered: Annotated[bool, Option("--unordered", help="--batch: first done first")] = False,
+    precision: generating.Precision = "auto",
+    lookup: generating.Lookup = False,
+    draft: generating.Draft = None,
+    weights: generating.RunWeights = "model",
+    encoding: generating.Encoding = "utf-8",
+    as_json: generating.AsJson = False,
 ) -> None:
     """Go on with a text, or with each line of standard input. Prints prompt and completion.
 
-    Tokens are drawn from the model's distribution unless --greedy asks for the likeliest.
+    Tokens are drawn from the model's distribution unless --greedy asks for the likeliest. With
+    --batch, each line has a prompt and settings of its own; -o FILE goes on where it stopped.
     """
-    from peluche.data.readers import check_encoding, read_lines
-    from peluche.errors import ConfigError
-    from peluche.generation.sampling import SamplingParameters
-    from peluche.nn.machine import tune_allocator
-    from peluche.tasks.load import load_completer
-
     if greedy and samples > 1:
         raise ConfigError("--greedy has one completion", remedy="drop --greedy or --samples")
-    check_encoding(encoding)
-    tune_allocator()
-    completer = load_completer(run, weights=weights)
-    drawing = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "seed": seed,
-    }
-    sampling = None if greedy else SamplingParameters.parse(drawing, where="the sampling options")
-    prompts = [prompt] if prompt is not None else list(read_lines("-", encoding))
-    for found in completer.complete(
-        prompts, max_tokens=max_tokens, sampling=sampling, n_best=samples, suffix=suffix
+    if batch is None and (output is not None or unordered):
+        raise ConfigError("--output and --unordered are for --batch", remedy="give --batch FILE")
+    if batch is not None and (prompt, suffix, samples, beams, penalty_alpha) != (
+        *(None, None, 1, 1, None),
     ):
-        if as_json:
-            print(json.dumps(found.as_json(), ensure_ascii=False), flush=True)
-        else:
-            print(found.prompt + found.text + (suffix or ""), flush=True)
+        raise ConfigError(
+            "with --batch, prompts are in the file", remedy="drop the other ways to ask"
+        )
+    from peluche.cli import completing
+    from peluche.data.readers import check_encoding, read_lines
+
+    check_encoding(encoding)
+    options = generating.given(context) | completing.guide(schema, regex, grammar)
+    if greedy:
+        options["temperature"] = 0.0
+    if logprobs is not None:
+        options["logprobs"] = logprobs
+    completer = generating.load(context)
+    if batch is not None:
+        lines = read_lines(batch, encoding)
+        generator = generating.start(context, completer)
+        completing.batch(generator, lines, options, output, ordered=not unordered)
+        return
+    prompts = [prompt] if prompt is not None else list(read_lines("-", encoding))
+    asked = completing.Asked(prompts, options, samples, suffix, as_json)
+    if beams > 1:
+        asked.search(completer, beams=beams, n_best=samples)
+    elif penalty_alpha is not None:
+        asked.search(completer, penalty_alpha=penalty_alpha, candidates=candidates)
+    else:
+        asked.write(completer, generating.start(context, completer))
+    if asked.error is not None:
+        raise typer.Exit(asked.error.exit_code)

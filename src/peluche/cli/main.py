@@ -16,6 +16,7 @@ VERBS = [
     "translate",
     "summarise",
     "complete",
+    "chat",
     "perplexity",
     "fill",
     "answer",

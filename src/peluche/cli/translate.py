@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from peluche.cli import drawing
 from peluche.errors import ConfigError
 
 if TYPE_CHECKING:
     from peluche.tasks.translate import Translation
 
 QUIET_SECONDS = 2.0
-DRAWING = ("temperature", "top_k", "top_p", "min_p", "seed")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,17 +25,25 @@ def register(app: typer.Typer) -> None:
 
 
 def translate(
+    context: typer.Context,
     run: Annotated[str, Argument(help="a run directory, or the name of one in ./runs")],
     sentence: Annotated[str | None, Argument(help="or the lines of standard input")] = None,
     beam: Annotated[int | None, Option(min=1, help="hypotheses followed; 1 is greedy")] = None,
     n_best: Annotated[int, Option(min=1, help="translations per sentence")] = 1,
     prefix: Annotated[str | None, Option(help="what translations begin with")] = None,
-    sample: Annotated[bool, Option("--sample", help="draw tokens at random")] = False,
-    temperature: Annotated[float | None, Option(help="with --sample: sharper below 1")] = None,
-    top_k: Annotated[int | None, Option(help="with --sample: from the k likeliest")] = None,
-    top_p: Annotated[float | None, Option(help="with --sample: from the likeliest p")] = None,
-    min_p: Annotated[float | None, Option(help="with --sample: share of the likeliest")] = None,
-    seed: Annotated[int | None, Option(help="with --sample: equal seeds, equal draws")] = None,
+    sample: Annotated[
+        bool, Option("--sample", help="draw tokens at random; options for it follow")
+    ] = False,
+    temperature: drawing.Temperature = None,
+    top_k: drawing.TopK = None,
+    top_p: drawing.TopP = None,
+    min_p: drawing.MinP = None,
+    typical_p: drawing.TypicalP = None,
+    repetition_penalty: drawing.RepetitionPenalty = None,
+    presence_penalty: drawing.PresencePenalty = None,
+    frequency_penalty: drawing.FrequencyPenalty = None,
+    logit_bias: drawing.LogitBias = None,
+    seed: drawing.Seed = None,
     batch_tokens: Annotated[int | None, Option(min=1, help="tokens decoded at a time")] = None,
     weights: Annotated[str, Option(help="which weights of the run: best, averaged, …")] = "model",
     encoding: Annotated[str, Option(help="of standard input")] = "utf-8",
@@ -45,22 +53,20 @@ def translate(
 
     With --n-best over 1, lines are: line number, score and translation, separated by tabs.
     """
-    given = temperature, top_k, top_p, min_p, seed
-    drawing = {name: it for name, it in zip(DRAWING, given, strict=True) if it is not None}
-    if drawing and not sample:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in drawing)
+    given = drawing.given(context)
+    if given and not sample:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ConfigError(f"{options}: only with --sample", remedy="add --sample")
     if sample and beam is not None:
         raise ConfigError("--beam and --sample exclude each other", remedy="drop one of them")
     from peluche.data.readers import check_encoding, read_lines
-    from peluche.generation.sampling import SamplingParameters
     from peluche.nn.machine import tune_allocator
     from peluche.tasks.load import load_translator
 
     check_encoding(encoding)
     tune_allocator()
     translator = load_translator(run, weights=weights)
-    sampling = SamplingParameters.parse(drawing, where="the sampling options") if sample else None
+    sampling = drawing.parameters(given) if sample else None
     config = translator.options(
         beams=beam, n_best=n_best, sampling=sampling, batch_tokens=batch_tokens
     )

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from peluche.generation.best import GROUP
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import Decoder
 from peluche.generation.search import (
     FREE,
-    GROUP,
     SHRINK_AT,
     Batch,
     Hypothesis,

@@ -2,141 +2,283 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from pydantic import Field
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from peluche.config import Config
+from peluche.errors import ConfigError
+from peluche.generation.best import best_token, best_tokens
+from peluche.generation.processors import PROCESSORS
+
+# Under this temperature, float32 divides logits into infinities.
+COLDEST = 1e-4
+# How many of the likeliest tokens are looked at first.
+NARROW = 128
 
 
 class SamplingParameters(Config):
-    """How one request draws its tokens; the defaults draw from the model's own distribution."""
+    """How one request chooses its tokens; the defaults draw from the model's own distribution."""
 
-    temperature: float = Field(1.0, gt=0, description="below 1 sharpens, above 1 flattens")
-    top_k: int | None = Field(None, gt=0, description="only the k likeliest tokens")
+    temperature: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="below 1 sharpens, above 1 flattens; 0 takes the likeliest token",
+    )
+    top_k: int | None = Field(None, ge=1, description="only the k likeliest tokens")
     top_p: float = Field(
         1.0, gt=0, le=1, description="only the likeliest tokens that hold this probability"
     )
     min_p: float = Field(
         0.0, ge=0, le=1, description="only tokens with this share of the best one's probability"
     )
+    typical_p: float = Field(
+        1.0, gt=0, le=1, description="only tokens of usual surprisal that hold this probability"
+    )
+    repetition_penalty: float = Field(
+        1.0, ge=0.01, le=100, description="over 1: tokens read or said before become less likely"
+    )
+    presence_penalty: float = Field(
+        0.0, ge=-2, le=2, description="taken from the logit of each token said before"
+    )
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="taken from a token's logit each time it was said"
+    )
+    logit_bias: dict[
+        Annotated[int, Field(ge=0)],
+        Annotated[float, Field(ge=-100, le=100)],
+    ] = Field({}, description="what is added to the logits of these token ids")
     seed: int = Field(0, ge=0, description="equal seeds draw equal tokens")
 
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if 0 < self.temperature < COLDEST:
+            raise ValueError(
+                f"temperature {self.temperature} is too small to divide by; nearest that are not: "
+                f"0 (the likeliest token) and {COLDEST}"
+            )
+        return self
 
-class RowParameters(NamedTuple):
-    """Sampling parameters as columns, one row per hypothesis.
-
-    Attributes:
-        temperature, top_p, log_min_p: (rows, 1) float.
-        top_k: (rows, 1) int; the vocabulary's size where every token may be drawn.
-    """
-
-    temperature: Float[Tensor, "rows 1"]
-    top_k: Int[Tensor, "rows 1"]
-    top_p: Float[Tensor, "rows 1"]
-    log_min_p: Float[Tensor, "rows 1"]
-
-    @classmethod
-    def of(cls, records: Sequence[SamplingParameters], vocabulary: int) -> RowParameters:
-        """Stack the records of a batch."""
-
-        def column(values: list[float]) -> Tensor:
-            return torch.tensor(values)[:, None]
-
-        top_k = [min(r.top_k or vocabulary, vocabulary) for r in records]
-        return cls(
-            column([r.temperature for r in records]),
-            torch.tensor(top_k)[:, None],
-            column([r.top_p for r in records]),
-            column([r.min_p for r in records]).log(),
+    @property
+    def counts(self) -> bool:
+        """Whether it matters what was said before."""
+        return (
+            self.repetition_penalty != 1
+            or self.presence_penalty != 0
+            or self.frequency_penalty != 0
         )
 
-    def rows(self, index: Int[Tensor, "kept"]) -> RowParameters:
-        """The parameters of these rows."""
-        return RowParameters(*(column[index] for column in self))
 
+class SamplingState:
+    """What one request brings from step to step: its random numbers, and what it has said.
 
-Processor = Callable[[Tensor, RowParameters], Tensor]
-
-
-def apply_temperature(
-    logits: Float[Tensor, "rows vocabulary"], parameters: RowParameters
-) -> Float[Tensor, "rows vocabulary"]:
-    """Divide by the temperature (Ackley et al. 1985)."""
-    return logits / parameters.temperature
-
-
-def keep_top_k(
-    logits: Float[Tensor, "rows vocabulary"], parameters: RowParameters
-) -> Float[Tensor, "rows vocabulary"]:
-    """Rule out all but the k best tokens (Fan et al. 2018, §5.1); ties with the k-th stay."""
-    largest = int(parameters.top_k.max())
-    unlimited = parameters.top_k == logits.shape[-1]
-    if bool(unlimited.any()):
-        if bool(unlimited.all()):
-            return logits
-        largest = int(parameters.top_k.masked_fill(unlimited, 1).max())
-    best = logits.topk(largest).values
-    worst = best.gather(-1, (parameters.top_k - 1).clamp(max=largest - 1))
-    return logits.masked_fill((logits < worst) & ~unlimited, -torch.inf)
-
-
-def keep_top_p(
-    logits: Float[Tensor, "rows vocabulary"], parameters: RowParameters
-) -> Float[Tensor, "rows vocabulary"]:
-    """Rule out all but the smallest set of best tokens with probability p (Holtzman et al. 2020).
-
-    The token that crosses p stays, and so do its ties.
+    Args:
+        stream: tells requests of equal seed apart. Random number n depends on (seed, stream, n).
+        prompt: tokens that count as read before, for the repetition penalty.
     """
-    if bool((parameters.top_p == 1).all()):
-        return logits
-    ordered = logits.sort(descending=True).values
-    probabilities = ordered.softmax(-1)
-    before = probabilities.cumsum(-1) - probabilities
-    kept = ((before < parameters.top_p).sum(-1, keepdim=True) - 1).clamp(min=0)
-    outside = (logits < ordered.gather(-1, kept)) & (parameters.top_p < 1)
-    return logits.masked_fill(outside, -torch.inf)
+
+    def __init__(
+        self, parameters: SamplingParameters, stream: int = 0, prompt: Sequence[int] = ()
+    ) -> None:
+        self.parameters = parameters
+        self._random = np.random.default_rng([parameters.seed, stream])
+        self._places: dict[int, int] = {}
+        self._tokens = np.zeros(16, dtype=np.int64)
+        self._counts = np.zeros(16, dtype=np.float32)
+        if parameters.counts:
+            for token in prompt:
+                self._place(token)
+
+    def uniform(self) -> float:
+        """The next random number, in [0, 1)."""
+        return float(self._random.random(dtype=np.float32))
+
+    def advance(self, token: int) -> None:
+        """This token was said."""
+        if self.parameters.counts:
+            place = self._place(token)
+            self._counts[place] += 1
+
+    def said(self) -> tuple[Tensor, Tensor]:
+        """Each token read or said, (tokens,), and how often it was said, (tokens,)."""
+        used = len(self._places)
+        return torch.from_numpy(self._tokens[:used]), torch.from_numpy(self._counts[:used])
+
+    def _place(self, token: int) -> int:
+        place = self._places.setdefault(token, len(self._places))
+        if place == len(self._tokens):
+            self._tokens = np.concatenate([self._tokens, np.zeros_like(self._tokens)])
+            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+        self._tokens[place] = token
+        return place
 
 
-def keep_min_p(
-    logits: Float[Tensor, "rows vocabulary"], parameters: RowParameters
+def check_ids(tokens: Iterable[int], vocabulary: int, where: str) -> None:
+    """Refuse ids that are outside a vocabulary.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    highest = max(tokens, default=0)
+    if highest >= vocabulary:
+        raise ConfigError(
+            f"there is no token {highest}: the vocabulary has {vocabulary}",
+            where=where,
+            remedy=f"ids are 0 to {vocabulary - 1}",
+        )
+
+
+def choose_tokens(
+    logits: Float[Tensor, "rows vocabulary"], states: Sequence[SamplingState]
+) -> Int[Tensor, "rows"]:
+    """The next token of each row, by its own parameters. `logits` are not changed.
+
+    Draws one random number of each row that is not greedy; does not `advance` any.
+    """
+    logits = bias_and_penalise(logits, states)
+    drawn = [row for row, state in enumerate(states) if state.parameters.temperature > 0]
+    if len(drawn) < len(states):
+        tokens = best_token(logits)
+        if not drawn:
+            return tokens
+        logits = logits[drawn]
+    records = [states[row].parameters for row in drawn]
+    uniform = torch.tensor([states[row].uniform() for row in drawn])
+    found = draw_tokens(logits, records, uniform)
+    if len(drawn) == len(states):
+        return found
+    tokens[drawn] = found
+    return tokens
+
+
+def bias_and_penalise(
+    logits: Float[Tensor, "rows vocabulary"], states: Sequence[SamplingState]
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Rule out tokens under a share of the best probability (Nguyen et al. 2024, §3)."""
-    if bool((parameters.log_min_p == -torch.inf).all()):
+    """Logit bias, then the repetition penalty, then presence and frequency penalties.
+
+    Bias: logit + b. Repetition (Keskar et al. 2019, §4.1, as transformers has it): the logit of a
+    token that was read or said is divided by the penalty if positive, else multiplied with it.
+    Presence and frequency (OpenAI's): logit − presence·[count > 0] − frequency·count, of what was
+    said since the prompt.
+    """
+    changes = any(state.parameters.counts or state.parameters.logit_bias for state in states)
+    if not changes:
         return logits
-    floor = logits.amax(-1, keepdim=True) + parameters.log_min_p
-    return logits.masked_fill(logits < floor, -torch.inf)
-
-
-PROCESSORS: tuple[Processor, ...] = (apply_temperature, keep_top_k, keep_top_p, keep_min_p)
-
-
-def process(
-    logits: Float[Tensor, "rows vocabulary"], parameters: RowParameters
-) -> Float[Tensor, "rows vocabulary"]:
-    """Temperature, then top-k, top-p and min-p, each on what the one before left."""
-    for processor in PROCESSORS:
-        logits = processor(logits, parameters)
+    logits = logits.clone()
+    for row, state in zip(logits, states, strict=True):
+        parameters = state.parameters
+        if parameters.logit_bias:
+            check_ids(parameters.logit_bias, len(row), "logit_bias")
+            tokens = torch.tensor(list(parameters.logit_bias))
+            row[tokens] += torch.tensor(list(parameters.logit_bias.values()))
+        if parameters.counts:
+            tokens, counts = state.said()
+            values = row[tokens]
+            penalty = parameters.repetition_penalty
+            values = torch.where(values < 0, values * penalty, values / penalty)
+            values -= parameters.presence_penalty * (counts > 0)
+            row[tokens] = values - parameters.frequency_penalty * counts
     return logits
 
 
-def uniforms(seed: int, stream: int, draws: int, steps: int) -> Float[Tensor, "draws steps"]:
-    """Numbers in [0, 1) of one request; more steps only add to them."""
-    random = np.random.default_rng([seed, stream])
-    return torch.from_numpy(random.random((steps, draws), dtype=np.float32).T)
+def draw_tokens(
+    logits: Float[Tensor, "rows vocabulary"],
+    records: Sequence[SamplingParameters],
+    uniform: Float[Tensor, "rows"],
+) -> Int[Tensor, "rows"]:
+    """Draw a token of each row's `process`ed distribution.
+
+    Where few tokens stay, only the best are looked at: what is drawn is the same.
+    """
+    tokens = torch.empty(len(records), dtype=torch.int64)
+    large = logits.shape[1] > 8 * NARROW
+    narrow = [row for row, record in enumerate(records) if large and _is_narrow(record)]
+    wide = sorted(set(range(len(records))) - set(narrow))
+    if narrow:
+        rows = logits[narrow] if wide else logits
+        found, certain = _draw_of_best(rows, [records[row] for row in narrow], uniform[narrow])
+        tokens[narrow] = found
+        wide += [row for row, sure in zip(narrow, certain.tolist(), strict=True) if not sure]
+    if wide:
+        rows = logits[wide] if narrow else logits
+        tokens[wide] = draw(process(rows, [records[row] for row in wide]), uniform[wide])
+    return tokens
+
+
+def _is_narrow(record: SamplingParameters) -> bool:
+    if record.top_k is not None:
+        return record.top_k < NARROW
+    return record.top_p < 1 or record.min_p > 0
+
+
+def _draw_of_best(
+    logits: Tensor, records: Sequence[SamplingParameters], uniform: Tensor
+) -> tuple[Int[Tensor, "rows"], Bool[Tensor, "rows"]]:
+    """Draw of the `NARROW` best tokens; and for which rows it is certain that all others are out.
+
+    A row's own parameters alone decide that, not those of its batch.
+    """
+    records = list(records)
+    values, ids = best_tokens(logits, NARROW)
+    temperature = torch.tensor([[record.temperature] for record in records])
+    min_p = torch.tensor([[record.min_p] for record in records])
+    limited = torch.tensor([[record.top_k is not None] for record in records])
+    top_k = torch.tensor([[record.top_k or 1] for record in records])
+    # Tokens as good as the k-th stay.
+    certain = limited & (values.gather(1, top_k - 1) > values.gather(1, top_k))
+    certain |= values[:, -1:] < values[:, :1] + temperature * min_p.log()
+    certain |= values[:, -1:] == -torch.inf
+    rows = [row for row, r in enumerate(records) if r.top_k is None and r.top_p < 1]
+    if rows:
+        total = (logits[rows] / temperature[rows]).logsumexp(-1, keepdim=True)
+        held = (values[rows] / temperature[rows] - total).exp().cumsum(-1)
+        top_p = torch.tensor([[records[row].top_p] for row in rows])
+        certain[rows] |= held[:, -2:-1] >= top_p
+        # The same tokens, by their share of what the best hold together.
+        shares = (top_p / held[:, -1:]).clamp(max=1)[:, 0].tolist()
+        for row, share in zip(rows, shares, strict=True):
+            records[row] = records[row].model_copy(update={"top_p": share})
+    # In the order of the vocabulary, as all tokens are, so that the same is drawn.
+    ids, order = ids.sort(-1)
+    chosen = draw(process(values.gather(1, order), records), uniform)
+    return ids.gather(1, chosen[:, None])[:, 0], certain[:, 0]
+
+
+def process(
+    logits: Float[Tensor, "rows vocabulary"], records: Sequence[SamplingParameters]
+) -> Float[Tensor, "rows vocabulary"]:
+    """`PROCESSORS` in order, each on what the one before left, as transformers has them.
+
+    What no row asks for is not computed.
+    """
+    for name, neutral, processor in PROCESSORS:
+        values = [getattr(record, name) for record in records]
+        asked = [row for row, value in enumerate(values) if value != neutral]
+        if asked:
+            rows = torch.tensor(asked)
+            column = torch.tensor([[float(values[row])] for row in asked])
+            if len(asked) == len(records):
+                logits = processor(logits, column)
+            else:
+                logits = logits.index_copy(0, rows, processor(logits[rows], column))
+    return logits
 
 
 def draw(
     logits: Float[Tensor, "rows vocabulary"], uniform: Float[Tensor, "rows"]
 ) -> Int[Tensor, "rows"]:
-    """Draw a token of softmax(logits) by inverting its distribution function at `uniform`."""
+    """Draw a token of softmax(logits) by inverting its distribution function at `uniform`.
+
+    A row that no token can be drawn from gives any one.
+    """
     totals = logits.softmax(-1).cumsum(-1)
     # uniform < 1, so the product stays under the last total, and the first total above it
     # belongs to a token of non-zero probability.
     at = uniform[:, None] * totals[:, -1:]
-    return torch.searchsorted(totals, at, right=True)[:, 0]
+    return torch.searchsorted(totals, at, right=True)[:, 0].clamp(max=logits.shape[1] - 1)

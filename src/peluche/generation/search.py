@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from peluche.generation.best import best_token
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import Decoder
-from peluche.generation.sampling import (
-    RowParameters,
-    SamplingParameters,
-    draw,
-    process,
-    uniforms,
-)
+from peluche.generation.sampling import SamplingParameters, SamplingState, choose_tokens
 from peluche.text.tokenizer import SpecialIds
 
 FREE = -1
 DEFAULT_SAMPLING = SamplingParameters()
-# Columns of logits per group, of which only the best groups are searched for the best tokens.
-GROUP = 64
 # Leaving finished sentences behind copies the caches of the others: worth it from this share on.
 SHRINK_AT = 0.75
 
@@ -39,6 +32,7 @@ class Request:
         prefix: tokens that the result must begin with, shorter than `limit`.
         sampling: how to draw, where the search is sampling.
         stream: tells requests of equal seed apart, e.g. a line number.
+        read: tokens that the repetition penalty counts as said before.
     """
 
     source: Sequence[int]
@@ -46,6 +40,7 @@ class Request:
     prefix: Sequence[int] = ()
     sampling: SamplingParameters = DEFAULT_SAMPLING
     stream: int = 0
+    read: Sequence[int] = ()
 
 
 class Hypothesis(NamedTuple):
@@ -102,7 +97,16 @@ def never_said(special: SpecialIds) -> Int[Tensor, "tokens"]:
     return torch.tensor(special.never, dtype=torch.int64)
 
 
-Chooser = Callable[[Tensor, int, Tensor], Tensor]
+class Chooser(Protocol):
+    """Takes a token from each row of logits. Rows are numbered as at the beginning."""
+
+    def choose(
+        self, logits: Float[Tensor, "rows vocabulary"], rows: Int[Tensor, "rows"]
+    ) -> Int[Tensor, "rows"]:
+        """The token of each row, if it is free to choose. `logits` are not changed."""
+
+    def advance(self, tokens: Int[Tensor, "rows"], rows: Int[Tensor, "rows"]) -> None:
+        """What the rows say after all."""
 
 
 def greedy_search(
@@ -113,21 +117,17 @@ def greedy_search(
     Without `scores` they are NaN, which saves a pass over all logits.
     """
 
-    def choose(logits: Tensor, step: int, sentences: Tensor) -> Tensor:
+    return _follow(decoder, requests, config, 1, _Greedy(), scores=scores)
+
+
+class _Greedy:
+    """See `Chooser`."""
+
+    def choose(self, logits: Tensor, rows: Tensor) -> Tensor:
         return best_token(logits)
 
-    return _follow(decoder, requests, config, 1, choose, scores=scores)
-
-
-def best_token(logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows"]:
-    """`logits.argmax(-1)`, first looking for the best group of columns, which is faster."""
-    rows, columns = logits.shape
-    if columns % GROUP:
-        return logits.argmax(-1)
-    groups = columns // GROUP
-    group = logits.view(rows, groups, GROUP).amax(-1).argmax(-1)
-    members = logits.view(rows * groups, GROUP)[torch.arange(rows) * groups + group]
-    return group * GROUP + members.argmax(-1)
+    def advance(self, tokens: Tensor, rows: Tensor) -> None:
+        pass
 
 
 def sample(
@@ -137,21 +137,25 @@ def sample(
 
     A request draws the same tokens alone and in any batch: its random numbers are its own.
     """
-    draws = config.n_best
-    steps = max(request.limit for request in requests)
-    numbers = torch.stack([uniforms(r.sampling.seed, r.stream, draws, steps) for r in requests])
-    records = [request.sampling for request in requests for _ in range(draws)]
-    parameters: RowParameters | None = None
+    return _follow(decoder, requests, config, config.n_best, _Sampling(requests, config.n_best))
 
-    def choose(logits: Tensor, step: int, sentences: Tensor) -> Tensor:
-        nonlocal parameters
-        if parameters is None:
-            parameters = RowParameters.of(records, logits.shape[-1])
-        rows = (sentences[:, None] * draws + torch.arange(draws)).flatten()
-        allowed = process(logits, parameters.rows(rows))
-        return draw(allowed, numbers[sentences, :, step].flatten())
 
-    return _follow(decoder, requests, config, draws, choose)
+class _Sampling:
+    """See `Chooser`. The draws of a request have streams of their own."""
+
+    def __init__(self, requests: Sequence[Request], draws: int) -> None:
+        self.states = [
+            SamplingState(request.sampling, request.stream * draws + draw, request.read)
+            for request in requests
+            for draw in range(draws)
+        ]
+
+    def choose(self, logits: Tensor, rows: Tensor) -> Tensor:
+        return choose_tokens(logits, [self.states[row] for row in rows.tolist()])
+
+    def advance(self, tokens: Tensor, rows: Tensor) -> None:
+        for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
+            self.states[row].advance(token)
 
 
 def _follow(
@@ -159,7 +163,7 @@ def _follow(
     requests: Sequence[Request],
     config: DecodingConfig,
     copies: int,
-    choose: Chooser,
+    chooser: Chooser,
     *,
     scores: bool = True,
 ) -> list[list[Hypothesis]]:
@@ -179,11 +183,13 @@ def _follow(
         logits = decoding.step(tokens.flatten())
         normaliser = logits.logsumexp(-1) if scores else torch.nan
         raw = None if free_steps[step] else logits.clone()
-        tokens = choose(logits.index_fill_(1, never, -torch.inf), step, alive).view(-1, copies)
+        rows = (alive[:, None] * copies + torch.arange(copies)).flatten()
+        tokens = chooser.choose(logits.index_fill_(1, never, -torch.inf), rows).view(-1, copies)
         if raw is not None:
             forced = batch.forced[alive, step, None]
             tokens = torch.where(forced == FREE, tokens, forced)
         tokens = tokens.masked_fill(ended, eos)
+        chooser.advance(tokens.flatten(), rows)
         taken = (logits if raw is None else raw).gather(1, tokens.view(-1, 1))[:, 0] - normaliser
         total += taken.view(-1, copies).masked_fill(ended, 0.0)
         written[alive, :, step] = tokens

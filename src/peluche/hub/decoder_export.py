@@ -19,6 +19,7 @@ from peluche.models.decoder_gguf import write_gguf_decoder
 from peluche.models.decoder_layouts import write_decoder
 from peluche.models.state_space_layouts import write_state_space
 from peluche.models.state_space_lm import StateSpaceLMConfig
+from peluche.text.chat import of_tokenizer
 from peluche.text.pretrained import to_gguf
 from peluche.text.tokenizer import Tokenizer
 
@@ -57,10 +58,13 @@ def export_huggingface_decoder(
     ids = {f"{name}_token_id": number for name, number in names.items() if number >= 0}
     never = [number for number in tokenizer.special.never if number < vocabulary]
     generation = {**ids, "do_sample": False, **({"suppress_tokens": never} if never else {})}
+    chat = of_tokenizer(tokenizer)
     with new_folder(folder, bytes_needed(tensors)) as made:
         write_json(made / "config.json", written | ids)
         write_json(made / "generation_config.json", generation)
         write_tokenizer(tokenizer, made, length, ends=False)
+        if chat is not None:
+            files.write_text(made / "chat_template.jinja", chat.template)
         write_tensors(made / "model.safetensors", tensors)
     return str(written["architectures"][0])
 
@@ -92,6 +96,8 @@ def export_gguf(
         )
     metadata, tensors = write_gguf_decoder(config, state, len(state["head.weight"]))
     metadata = {"general.name": path.stem, **metadata, **to_gguf(tokenizer)}
+    if (chat := of_tokenizer(tokenizer)) is not None:
+        metadata["tokenizer.chat_template"] = chat.template
     arrays = {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
     needed = 4 * sum(array.size for array in arrays.values())
     with explain_failure("the exported model", path, needed, lambda: "nothing was made"):

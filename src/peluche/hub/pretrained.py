@@ -21,7 +21,8 @@ from peluche.models.state_space_layouts import MODEL_TYPE as MAMBA2
 from peluche.models.state_space_layouts import read_state_space
 from peluche.models.t5_layouts import MODEL_TYPE as T5
 from peluche.models.t5_layouts import read_t5
-from peluche.text import pretrained
+from peluche.text import chat, pretrained
+from peluche.text.chat import ChatSource
 from peluche.text.tokenizer import Tokenizer
 
 READERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], object], Any]] = {
@@ -49,6 +50,9 @@ class ModelSource(Protocol):
     def tokenizer(self) -> Tokenizer:
         """What the model reads."""
 
+    def chat(self) -> ChatSource | None:
+        """How the model talks; None if it was not trained to."""
+
     def load_weights(self, name: str = "model") -> Weights:
         """A state dict on the CPU."""
 
@@ -68,9 +72,10 @@ class PretrainedModel:
         task: str,
         read: Callable[[], tuple[Any, Weights]],
         tokenizer: Callable[[], Tokenizer],
+        chat: Callable[[], ChatSource | None],
         settings: Mapping[str, Any] = {},
     ) -> None:
-        self.path, self._read, self._tokenizer = path, read, tokenizer
+        self.path, self._read, self._tokenizer, self._chat = path, read, tokenizer, chat
         model, self._weights = read()
         self._config = {"task": task, "model": model.model_dump(mode="json"), **settings}
 
@@ -80,6 +85,9 @@ class PretrainedModel:
 
     def tokenizer(self) -> Tokenizer:
         return self._tokenizer()
+
+    def chat(self) -> ChatSource | None:
+        return self._chat()
 
     def load_weights(self, name: str = "model") -> Weights:
         if name != "model":
@@ -116,6 +124,7 @@ def open_gguf(path: Path) -> PretrainedModel:
         "language_modelling",
         lambda: read_gguf_decoder(file.metadata, tensor, set(file.tensors), path),
         lambda: pretrained.from_gguf(file.metadata, path),
+        lambda: chat.from_gguf(file.metadata),
     )
 
 
@@ -158,7 +167,12 @@ def open_folder(folder: Path) -> PretrainedModel:
     task = TASKS.get(str(kind), "language_modelling")
     settings = {"embedding": _embedding_settings(folder)} if kind == BERT else {}
     return PretrainedModel(
-        folder, task, open_weights, lambda: pretrained.from_folder(folder), settings
+        folder,
+        task,
+        open_weights,
+        lambda: pretrained.from_folder(folder),
+        lambda: chat.from_folder(folder),
+        settings,
     )
 
 

@@ -32,6 +32,7 @@ from peluche.hub.failure import explain_failure
 from peluche.hub.lock import locked
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
 from peluche.processes import ALONE, Processes
+from peluche.text.chat import ChatSource, of_tokenizer
 from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
 
 FORMAT_VERSION = 1
@@ -157,6 +158,10 @@ class RunDirectory:
             return Tokenizer.load(path)
         ids = json.loads(self.part(SPECIAL).read_bytes())
         return Tokenizer.load(path, SpecialIds(**{**ids, "never": tuple(ids["never"])}))
+
+    def chat(self) -> ChatSource | None:
+        """How the model talks, if its tokenizer was learnt for that."""
+        return of_tokenizer(self.tokenizer())
 
     def save_weights(
         self,

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from peluche.generation.best import GROUP
 from peluche.generation.decoder import Decoder, ModelDecoder
-from peluche.generation.search import GROUP
 from peluche.inference.memory import BeamMemory
 from peluche.inference.packed import PackedBlock, PackedEncoderDecoder, can_pack, hiding
 from peluche.models.encoder_decoder import EncoderDecoder

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,6 +35,12 @@ def can_pack(config: TransformerConfig, *further: str) -> bool:
     """Whether packed layers, or what surrounds them (`further`), know all parts of a model."""
     needed = {key: values for key, values in PLAIN.items() if key not in (*PACKED, *further)}
     return all(getattr(config, key) in values for key, values in needed.items())
+
+
+class Product(Protocol):
+    """Rows (rows, in) by a packed matrix: (rows, out)."""
+
+    def __call__(self, rows: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]: ...
 
 
 class Matrix(NamedTuple):
@@ -88,7 +94,8 @@ class PackedFeedForward:
         self.activation = layer.activation
         self.gated = isinstance(layer, GatedFeedForward)
         first = (layer.gate, layer.up) if isinstance(layer, GatedFeedForward) else (layer.up,)
-        self.up, self.down = Matrix.of(*first), Matrix.of(layer.down)
+        self.up: Product = Matrix.of(*first)
+        self.down: Product = Matrix.of(layer.down)
 
     def __call__(self, rows: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
         hidden = self.up(rows)
@@ -103,11 +110,14 @@ class PackedAttention:
 
     def __init__(self, layer: MultiHeadAttention) -> None:
         self.heads, self.kv_heads, self.width = layer.heads, layer.kv_heads, layer.head_width
-        self.turn = layer.head_positions
-        self.project = Matrix.of(layer.query, layer.key, layer.value)
-        self.query = Matrix.of(layer.query)
-        self.key_value = Matrix.of(layer.key, layer.value)
-        self.out = Matrix.of(layer.out)
+        self.turn, self.softcap = layer.head_positions, layer.softcap
+        self.scale = self.width**-0.5 if layer.scale is None else layer.scale
+        self.query_norm = copy.deepcopy(layer.query_norm)
+        self.key_norm = copy.deepcopy(layer.key_norm)
+        self.project: Product = Matrix.of(layer.query, layer.key, layer.value)
+        self.query: Product = Matrix.of(layer.query)
+        self.key_value: Product = Matrix.of(layer.key, layer.value)
+        self.out: Product = Matrix.of(layer.out)
 
     def split_heads(
         self, projected: Float[Tensor, "rows features"], sentences: int
@@ -126,6 +136,9 @@ class PackedAttention:
         """
         parts = self.split_heads(projected, sentences)
         turned, value = parts.split([self.heads + self.kv_heads, self.kv_heads], 1)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = turned.split([self.heads, self.kv_heads], 1)
+            turned = torch.cat([self.query_norm(query), self.key_norm(key)], 1)
         if self.turn is not None:
             turned = self.turn(turned, positions)
         query, key = turned.split([self.heads, self.kv_heads], 1)
@@ -149,7 +162,7 @@ class PackedAttention:
         # Query heads that share a key head become more queries of that head.
         rows = query.reshape(sentences * self.kv_heads, groups * per, self.width)
         scores = torch.bmm(rows, key.flatten(1, 2).permute(1, 2, 0))
-        scores *= self.width**-0.5
+        scores *= self.scale
         if bias is not None:
             scores.view(sentences, self.heads, per, -1).add_(bias)
         mixed = torch.bmm(scores.softmax(-1), value.flatten(1, 2).transpose(0, 1))

@@ -106,6 +106,13 @@ class TransformerConfig(Config):
         return self.head_width or self.d_model // self.heads
 
     @property
+    def remembered(self) -> tuple[int, int, int]:
+        """Heads, widths of their keys and of their values: what a layer remembers of a token."""
+        if self.latent is not None:
+            return 1, self.latent.remembered, 0
+        return self.kv_heads or self.heads, self.width_of_heads, self.width_of_heads
+
+    @property
     def scale_of_scores(self) -> float | None:
         """What scores are multiplied by; None for the attention's own."""
         return self.attention_scale
@@ -147,9 +154,7 @@ def start_state(
     Args:
         like: a tensor of the model, for its type and place.
     """
-    heads, width, value_width = config.kv_heads or config.heads, config.width_of_heads, None
-    if config.latent is not None:
-        heads, width, value_width = 1, config.latent.remembered, 0
+    heads, width, value_width = config.remembered
     return StaticState(
         layers,
         rows,

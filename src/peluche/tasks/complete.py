@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,13 @@ from peluche.generation.search import Hypothesis, Request
 from peluche.metrics.perplexity import BitsPerByte, NegativeLogLikelihood, Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.language_model import LanguageModel
+from peluche.tasks.chat import ChatSession
 from peluche.tasks.evaluation import Evaluation
+from peluche.tasks.generate import GeneratorConfig, TextGenerator
 from peluche.tasks.modes import evaluating
+from peluche.tasks.text_requests import Generated, Piece, TextRequest
 from peluche.tasks.texts import TextTask
+from peluche.text.chat import ChatFormat, ChatSource
 from peluche.text.tokenizer import OWN, Tokenizer
 
 
@@ -59,12 +64,75 @@ class Completer(TextTask):
         model: runs as it is.
         tokenizer: what the model reads.
         packing: the rows in which texts are read to see how likely they are.
+        context: the most tokens that the model was made for; unless given, that it can have.
+        chat: how the model talks; None if it was not trained to.
     """
 
     def __init__(
-        self, model: LanguageModel, tokenizer: Tokenizer, packing: PackingConfig = PackingConfig()
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        packing: PackingConfig = PackingConfig(),
+        *,
+        context: int | None = None,
+        chat: ChatSource | None = None,
     ) -> None:
         self.model, self.tokenizer, self.packing = model, tokenizer, packing
+        self.context = model.longest if context is None else context
+        self.chat_source = chat
+
+    @cached_property
+    def generator(self) -> TextGenerator:
+        """Runs the model as it is when this is first asked for."""
+        return self.start_generator(GeneratorConfig())
+
+    def start_generator(
+        self, config: GeneratorConfig, draft: Completer | None = None
+    ) -> TextGenerator:
+        """Another generator, which runs the model in its own way.
+
+        Args:
+            draft: a smaller model with the same tokenizer, which guesses what this one will say.
+
+        Raises:
+            ConfigError: it cannot run so.
+        """
+        if draft is not None and draft.tokenizer.tokens() != self.tokenizer.tokens():
+            raise ConfigError(
+                "the draft model has another vocabulary",
+                remedy="use a draft model with the same tokenizer",
+            )
+        smaller = None if draft is None else draft.model
+        return TextGenerator(self.model, self.tokenizer, self.context, config, smaller)
+
+    def stream(self, prompt: str | TextRequest, **options: Any) -> Generator[Piece, None, None]:
+        """What comes after a prompt, as it is written; see `TextGenerator.stream`."""
+        return self.generator.stream(prompt, **options)
+
+    def generate(self, prompts: Sequence[str | TextRequest], **options: Any) -> list[Generated]:
+        """What comes after each prompt; see `TextGenerator.generate`."""
+        return self.generator.generate(prompts, **options)
+
+    def chat(
+        self,
+        system: str | None = None,
+        *,
+        generator: TextGenerator | None = None,
+        **options: Any,
+    ) -> ChatSession:
+        """A conversation; see `ChatSession`.
+
+        Raises:
+            ConfigError: the model was not trained to talk, or an option that is not known.
+        """
+        if self.chat_source is None:
+            raise ConfigError(
+                "this model was not trained to talk",
+                remedy="use: peluche complete; or give a model that was, such as "
+                "smollm2-135m-instruct",
+            )
+        form = ChatFormat(self.chat_source, self.tokenizer)
+        return ChatSession(generator or self.generator, form, system, **options)
 
     def complete(
         self,
@@ -73,6 +141,8 @@ class Completer(TextTask):
         max_tokens: int = 200,
         sampling: SamplingParameters | None = None,
         beams: int = 1,
+        penalty_alpha: float | None = None,
+        candidates: int = 4,
         n_best: int = 1,
         suffix: str | None = None,
     ) -> list[Completion]:
@@ -82,6 +152,7 @@ class Completer(TextTask):
             max_tokens: the most to write; a text that ends before that is shorter.
             sampling: draw tokens instead of searching for the likeliest.
             beams: hypotheses followed at a time; 1 is greedy search.
+            penalty_alpha: contrastive search instead, weighing so many `candidates` at each token.
             suffix: what comes after: the text in between is written, by a model that was trained
                 to fill in the middle.
 
@@ -90,15 +161,18 @@ class Completer(TextTask):
             DataError: a prompt leaves no room for what is to be written.
         """
         config = _decoding(sampling, beams, n_best)
+        if penalty_alpha is not None:
+            config = _contrastive(config, penalty_alpha, candidates)
         encoded = self.tokenizer.encode_batch(prompts, bos=True)
         if suffix is not None:
-            encoded = self._with_gap(prompts, suffix)
+            encoded = self.with_gap(prompts, suffix)
         requests = [
             Request(
                 tokens,
                 max_tokens + 1,
                 sampling=sampling or SamplingParameters(),
                 stream=number,
+                read=tokens,
             )
             for number, tokens in enumerate(encoded)
         ]
@@ -119,7 +193,12 @@ class Completer(TextTask):
             for hypothesis in hypotheses
         ]
 
-    def _with_gap(self, prompts: Sequence[str], suffix: str) -> list[list[int]]:
+    def with_gap(self, prompts: Sequence[str], suffix: str) -> list[list[int]]:
+        """Tokens after which a model that was trained to fill in the middle writes it.
+
+        Raises:
+            ConfigError: it was not.
+        """
         before, after, middle = infilling_ids(self.tokenizer)
         *begins, end = self.tokenizer.encode_batch([*prompts, suffix])
         start = [self.tokenizer.bos_id] * (self.tokenizer.bos_id >= 0)
@@ -132,7 +211,7 @@ class Completer(TextTask):
                 where="an empty prompt",
                 remedy="give the first word",
             )
-        longest = self.model.longest
+        longest = self.context
         if longest is not None and length + max_tokens > longest:
             raise DataError(
                 f"a prompt of {length} tokens and {max_tokens} more are over the model's {longest}",
@@ -202,3 +281,13 @@ def _decoding(sampling: SamplingParameters | None, beams: int, n_best: int) -> D
     return DecodingConfig.parse(
         {"kind": kind, "beams": max(beams, n_best), "n_best": n_best}, where="the options"
     )
+
+
+def _contrastive(config: DecodingConfig, alpha: float, candidates: int) -> DecodingConfig:
+    if config.kind != "greedy":
+        raise ConfigError(
+            "contrastive search excludes sampling and beams, and has one result",
+            remedy="drop penalty_alpha, or the other options",
+        )
+    changes = {"kind": "contrastive", "penalty_alpha": alpha, "candidates": candidates}
+    return DecodingConfig.parse(config.model_dump() | changes, where="the options")

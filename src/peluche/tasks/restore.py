@@ -24,6 +24,7 @@ from peluche.models.answerer import AnswererConfig
 from peluche.models.classifier import ClassifierConfig
 from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.encoder import EncoderConfig
+from peluche.models.language_model import LanguageModel
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.multi_token import AHEAD
 from peluche.models.pretrained_encoder import (
@@ -147,7 +148,19 @@ def restore_completer(run: ModelSource, weights: str, options: Options) -> Compl
         lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
     )
     packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
-    return Completer(model, tokenizer, packing, **options)
+    context = context_of(run, model)
+    return Completer(model, tokenizer, packing, context=context, chat=run.chat(), **options)
+
+
+def context_of(run: ModelSource, model: LanguageModel) -> int | None:
+    """The most tokens of a text that a model was made for; None for any number.
+
+    Files of others say it; of our own runs it is known where positions are learnt.
+    """
+    if isinstance(run, RunDirectory):
+        return model.longest
+    found: int | None = getattr(model.config, "max_length", None)
+    return found
 
 
 def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:

@@ -157,8 +157,11 @@ def from_folder(folder: Path) -> Tokenizer:
     # What is cut or padded is decided where texts are read, not here.
     rust.no_truncation()
     rust.no_padding()
-    settings = _json(folder / "tokenizer_config.json")
-    model = {**_json(folder / "config.json"), **_json(folder / "generation_config.json")}
+    settings = read_settings(folder / "tokenizer_config.json")
+    model = {
+        **read_settings(folder / "config.json"),
+        **read_settings(folder / "generation_config.json"),
+    }
 
     def number(name: str) -> int:
         token = settings.get(f"{name}_token")
@@ -181,7 +184,8 @@ def from_folder(folder: Path) -> Tokenizer:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """A JSON object out of a file that a folder may lack; empty if it does."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -158,6 +159,18 @@ class Tokenizer:
             _refuse_surrogates(texts)
             raise
         return [[*before, *encoding.ids, *after] for encoding in encodings]
+
+    def encode_special(self, text: str) -> list[int]:
+        """`encode`, but special tokens that the text spells become themselves.
+
+        For text that is no person's, such as a template's.
+        """
+        return self._with_special.encode(text, add_special_tokens=False).ids
+
+    @cached_property
+    def _with_special(self) -> tokenizers.Tokenizer:
+        # A copy: texts may be encoded in other threads at the same time.
+        return tokenizers.Tokenizer.from_str(self._rust.to_str())
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of token ids, without [PAD], [BOS] and [EOS] unless these are asked for.

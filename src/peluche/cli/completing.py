@@ -1,0 +1,166 @@
+"""What `peluche complete` does once it knows what is asked: prompts, searches, batch files."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from peluche.cli.terminal import say
+from peluche.errors import ConfigError, PelucheError
+
+if TYPE_CHECKING:
+    from peluche.tasks.complete import Completer
+    from peluche.tasks.generate import TextGenerator
+    from peluche.tasks.text_requests import Generated, TextRequest
+
+QUIET_SECONDS = 2.0
+
+
+def guide(schema: Path | None, regex: str | None, grammar: Path | None) -> dict[str, Any]:
+    """The option `guide`, if there is one.
+
+    Raises:
+        ConfigError: there are several, or the schema is not JSON.
+        DataError: a file cannot be read.
+    """
+    from peluche.data.readers import read_text
+
+    found: list[dict[str, Any]] = []
+    if schema is not None:
+        try:
+            values = json.loads(read_text(schema))
+        except ValueError as error:
+            raise ConfigError(f"the schema is not JSON: {error}", where=schema) from None
+        found.append({"kind": "json_schema", "json_schema": values})
+    if regex is not None:
+        found.append({"kind": "regex", "pattern": regex})
+    if grammar is not None:
+        found.append({"kind": "grammar", "lark": read_text(grammar)})
+    if len(found) > 1:
+        raise ConfigError(
+            "--schema, --regex and --grammar exclude each other", remedy="give one of them"
+        )
+    return {"guide": found[0]} if found else {}
+
+
+class Asked:
+    """Prompts, and how what comes after them is printed.
+
+    Attributes:
+        error: the last that a prompt met with; None if all went well.
+    """
+
+    def __init__(
+        self,
+        prompts: list[str],
+        options: Mapping[str, Any],
+        samples: int,
+        suffix: str | None,
+        as_json: bool,
+    ) -> None:
+        self.prompts, self.options, self.samples = prompts, options, samples
+        self.suffix, self.as_json = suffix, as_json
+        self.error: PelucheError | None = None
+
+    def search(self, completer: Completer, **search: Any) -> None:
+        """By a search that `Completer.complete` knows; the likeliest first."""
+        others = sorted(set(self.options) - {"max_tokens"})
+        if others:
+            raise ConfigError(
+                f"with this search, there is no {', '.join(others)}",
+                remedy="drop --beams or --penalty-alpha, or the other options",
+            )
+        found = completer.complete(self.prompts, suffix=self.suffix, **self.options, **search)
+        for one in found:
+            self._print(one.prompt, one.text, one.as_json())
+
+    def write(self, completer: Completer, generator: TextGenerator) -> None:
+        """Token by token: one prompt as it is written, several together, in their order."""
+        requests = self._requests(completer)
+        if len(requests) == 1 and not self.as_json:
+            print(self.prompts[0], end="", flush=True)
+            for piece in generator.stream(requests[0]):
+                print(piece.text, end="", flush=True)
+            print(self.suffix or "", flush=True)
+            return
+        waiting: dict[int, list[Generated]] = {}
+        due = 0
+        for number, result in generator.finished(enumerate(requests)):
+            waiting.setdefault(number // self.samples, []).append(result)
+            while len(waiting.get(due, ())) == self.samples:
+                results = waiting.pop(due)
+                for one in sorted(results, key=lambda result: -result.score):
+                    self._print_result(due, one)
+                due += 1
+
+    def _requests(self, completer: Completer) -> list[TextRequest]:
+        from peluche.tasks.text_requests import TextRequest
+
+        prompts: list[Any] = list(self.prompts)
+        if self.suffix is not None:
+            prompts = completer.with_gap(self.prompts, self.suffix)
+        where = "the options"
+        base = TextRequest.flat({**self.options, "prompt": ""}, where=where)
+        repeated = [prompt for prompt in prompts for _ in range(self.samples)]
+        return [
+            base.model_copy(
+                update={"prompt": one if isinstance(one, str) else tuple(one), "stream": stream}
+            )
+            for stream, one in enumerate(repeated)
+        ]
+
+    def _print_result(self, number: int, result: Generated) -> None:
+        prompt = self.prompts[number]
+        if result.error is not None:
+            self.error = result.error
+            say(f"peluche: prompt {number + 1}: {result.error}")
+        self._print(prompt, result.text, {**result.as_json(), "prompt": prompt})
+
+    def _print(self, prompt: str, text: str, values: Mapping[str, Any]) -> None:
+        if self.as_json:
+            print(json.dumps(values, ensure_ascii=False), flush=True)
+        else:
+            print(prompt + text + (self.suffix or ""), flush=True)
+
+
+def batch(
+    generator: TextGenerator,
+    lines: Iterable[str],
+    options: Mapping[str, Any],
+    output: Path | None,
+    *,
+    ordered: bool,
+) -> None:
+    """Print the records of a batch, or add to a file those that it lacks."""
+    from peluche.tasks.batch import indices_done, run_batch
+    from peluche.tasks.text_requests import TextRequest
+
+    TextRequest.flat({**options, "prompt": ""}, where="the options")
+    done = set() if output is None else indices_done(output)
+    if done:
+        say(f"{len(done)} requests are done already, in {output}")
+    started, failed = time.perf_counter(), 0
+    stream = sys.stdout if output is None else output.open("a", encoding="utf-8")
+    try:
+        for record in run_batch(generator, lines, options, done=done, ordered=ordered):
+            failed += "error" in record
+            print(json.dumps(record, ensure_ascii=False), file=stream, flush=True)
+    except KeyboardInterrupt:
+        if output is not None:
+            say(f"stopped; the same command goes on with what {output} lacks")
+        raise typer.Exit(130) from None
+    finally:
+        if output is not None:
+            stream.close()
+    seconds, written = time.perf_counter() - started, generator.engine.counters.written
+    if seconds > QUIET_SECONDS:
+        say(f"{written:,} tokens in {seconds:.1f} s: {written / seconds:,.0f} tokens/s")
+    if failed:
+        say(f"peluche: {failed} requests failed; their records have an error")
+        raise typer.Exit(1)

@@ -1,0 +1,66 @@
+"""The options of verbs that run language models, and what they make of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer import Option
+
+if TYPE_CHECKING:
+    from peluche.tasks.complete import Completer
+    from peluche.tasks.generate import TextGenerator
+
+MaxTokens = Annotated[int | None, Option(min=1, help="the most to write")]
+Stop = Annotated[list[str] | None, Option(help="a text that ends it; may be repeated")]
+OnOverflow = Annotated[
+    Literal["error", "slide", "truncate"] | None,
+    Option("--overflow", help="what to do when the model's context is full"),
+]
+Precision = Annotated[
+    Literal["auto", "float32", "float16", "int8", "int4"], Option(help="of the weights in memory")
+]
+Lookup = Annotated[bool, Option("--lookup", help="guess that what was said is said again")]
+Draft = Annotated[str | None, Option(help="a smaller model with the same tokenizer, to guess")]
+RunWeights = Annotated[str, Option("--weights", help="which weights of the run: best, averaged, …")]
+Encoding = Annotated[str, Option(help="of standard input and files")]
+AsJson = Annotated[bool, Option("--json", help="one JSON object a line")]
+NAMES = ("max_tokens", "stop", "on_overflow")
+
+
+def given(context: typer.Context) -> dict[str, Any]:
+    """Those options of a request that were given to a verb whose parameters have these names.
+
+    Raises:
+        ConfigError: a --logit-bias that is not ID=BIAS.
+    """
+    from peluche.cli import drawing
+
+    values = {name: context.params.get(name) for name in NAMES}
+    found = {name: value for name, value in values.items() if value not in (None, [], ())}
+    return {**drawing.given(context), **found}
+
+
+def load(context: typer.Context) -> Completer:
+    """The model of a verb with the parameters `model` and `weights`."""
+    from peluche.nn.machine import tune_allocator
+    from peluche.tasks.load import load_completer
+
+    tune_allocator()
+    return load_completer(context.params["model"], weights=context.params["weights"])
+
+
+def start(context: typer.Context, completer: Completer) -> TextGenerator:
+    """A generator, as a verb's parameters `precision`, `lookup` and `draft` say.
+
+    Raises:
+        ConfigError: the model cannot run so.
+    """
+    from peluche.tasks.generate import GeneratorConfig
+    from peluche.tasks.load import load_completer
+
+    chosen = {name: context.params[name] for name in ("precision", "lookup")}
+    draft = context.params["draft"]
+    return completer.start_generator(
+        GeneratorConfig.parse(chosen), None if draft is None else load_completer(draft)
+    )

@@ -1,0 +1,90 @@
+"""What sampling parameters do to logits: pure functions of whole batches.
+
+Each takes logits (rows, vocabulary) and a column with a value for each row, and returns new logits;
+−∞ rules a token out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from peluche.generation.best import best_tokens
+
+Column = Float[Tensor, "rows 1"]
+
+
+def apply_temperature(
+    logits: Float[Tensor, "rows vocabulary"], temperature: Column
+) -> Float[Tensor, "rows vocabulary"]:
+    """Divide by the temperature (Ackley et al. 1985)."""
+    return logits / temperature
+
+
+def keep_top_k(
+    logits: Float[Tensor, "rows vocabulary"], top_k: Column
+) -> Float[Tensor, "rows vocabulary"]:
+    """Rule out all but the k best tokens (Fan et al. 2018, §5.1); ties with the k-th stay."""
+    place = top_k.long().clamp(max=logits.shape[-1]) - 1
+    best = best_tokens(logits, int(place.max()) + 1)[0]
+    return logits.masked_fill(logits < best.gather(-1, place), -torch.inf)
+
+
+def keep_top_p(
+    logits: Float[Tensor, "rows vocabulary"], top_p: Column
+) -> Float[Tensor, "rows vocabulary"]:
+    """Rule out all but the smallest set of best tokens with probability p (Holtzman et al. 2020).
+
+    The token that crosses p stays, and so do its ties.
+    """
+    # NumPy sorts values ten times as fast as torch sorts them with their places.
+    best = torch.from_numpy(np.sort(-logits.numpy(), -1)).neg_()
+    worst = _worst_within(best, best.softmax(-1), top_p)
+    return logits.masked_fill(logits < worst, -torch.inf)
+
+
+def keep_min_p(
+    logits: Float[Tensor, "rows vocabulary"], min_p: Column
+) -> Float[Tensor, "rows vocabulary"]:
+    """Rule out tokens under a share of the best probability (Nguyen et al. 2024, §3)."""
+    floor = logits.amax(-1, keepdim=True) + min_p.log()
+    return logits.masked_fill(logits < floor, -torch.inf)
+
+
+def keep_typical(
+    logits: Float[Tensor, "rows vocabulary"], typical_p: Column
+) -> Float[Tensor, "rows vocabulary"]:
+    """Rule out all but the smallest set with probability p of tokens whose surprisal is nearest to
+    the entropy (Meister et al. 2022, eq. 10). The token that crosses p stays.
+    """
+    surprisal = -logits.log_softmax(-1)
+    probabilities = (-surprisal).exp()
+    entropy = (probabilities * surprisal).nansum(-1, keepdim=True)
+    strangeness = (surprisal - entropy).abs_()
+    order = torch.from_numpy(np.argsort(strangeness.numpy(), -1))
+    strangest = _worst_within(
+        strangeness.gather(-1, order), probabilities.gather(-1, order), typical_p
+    )
+    return logits.masked_fill(strangeness > strangest, -torch.inf)
+
+
+def _worst_within(scores: Tensor, probabilities: Tensor, mass: Column) -> Column:
+    """The last score of the first ones whose tokens hold a probability."""
+    before = probabilities.cumsum(-1) - probabilities
+    kept = ((before < mass).sum(-1, keepdim=True) - 1).clamp(min=0)
+    return scores.gather(-1, kept)
+
+
+Processor = Callable[[Tensor, Tensor], Tensor]
+# In the order in which they are applied: parameter, the value that changes nothing, and how.
+PROCESSORS: tuple[tuple[str, float | None, Processor], ...] = (
+    ("temperature", 1.0, apply_temperature),
+    ("top_k", None, keep_top_k),
+    ("top_p", 1.0, keep_top_p),
+    ("min_p", 0.0, keep_min_p),
+    ("typical_p", 1.0, keep_typical),
+)

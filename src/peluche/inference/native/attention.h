@@ -1,0 +1,187 @@
+// Attention over keys and values in blocks of memory that sequences share.
+//
+// In each run of 16 slots of a block, a head's keys are kept feature by feature (16 slots in a
+// row), so that a score is a lane and nothing is summed across lanes, and its values slot by slot.
+// Keys are looked at in segments of SEGMENT positions, whose parts are put together at the end:
+// what is computed for a query depends on its own past only, wherever the work is cut.
+#pragma once
+
+#include "lanes.h"
+
+constexpr int64_t SEGMENT = 512;
+constexpr int MOST_QUERIES = 4;  // at once; a tile of them is a multiple
+
+// Where one layer's keys and values lie.
+template <class Number>
+struct Memory {
+    Number *at;  // of the layer
+    int64_t block_size, kv_heads, width, padded;  // padded: width, to whole lanes
+
+    // 16 slots of a head: (width, 16) keys, then (16, padded) values.
+    inline int64_t run_size() const { return LANES * (width + padded); }
+    inline Number *run(const int32_t *blocks, int64_t position, int64_t head) const {
+        int64_t runs = block_size / LANES, place = position % block_size / LANES;
+        return at + ((blocks[position / block_size] * runs + place) * kv_heads + head) * run_size();
+    }
+};
+
+template <class Number>
+INLINE void remember(const Memory<Number> &memory, const int32_t *blocks, int64_t position,
+                     int64_t head, const float *key, const float *value) {
+    Number *run = memory.run(blocks, position, head);
+    int64_t slot = position % LANES;
+    Number rounded[LANES];
+    for (int64_t i = 0; i < memory.padded; i += LANES) {
+        store(rounded, load(key + i));
+        for (int64_t j = i; j < memory.width && j < i + LANES; j++)
+            run[j * LANES + slot] = rounded[j - i];
+        store(run + LANES * memory.width + slot * memory.padded + i, load(value + i));
+    }
+}
+
+// What a query found in a segment: the sum of its weights, the largest score, the mixed values.
+struct Part {
+    float *largest, *total, *mixed;
+};
+
+template <int QUERIES, class Number>
+INLINE void score(const Number *keys, const float *const *queries, int64_t width, float **scores) {
+    Floats even[QUERIES], odd[QUERIES];
+    for (int q = 0; q < QUERIES; q++) even[q] = odd[q] = set(0);
+    int64_t i = 0;
+    for (; i + 1 < width; i += 2) {
+        Floats first = load(keys + i * LANES), second = load(keys + (i + 1) * LANES);
+        for (int q = 0; q < QUERIES; q++) {
+            even[q] = fma(first, set(queries[q][i]), even[q]);
+            odd[q] = fma(second, set(queries[q][i + 1]), odd[q]);
+        }
+    }
+    for (int q = 0; q < QUERIES; q++) {
+        if (i < width) even[q] = fma(load(keys + i * LANES), set(queries[q][i]), even[q]);
+        store(scores[q], add(even[q], odd[q]));
+    }
+}
+
+// Adds values, weighted, to what the queries mix; `parts` runs of 16 features.
+template <int QUERIES, int PARTS, class Number>
+INLINE void mix(const Number *values, int64_t slots, int64_t padded, float *const *weights,
+                float *const *mixed) {
+    Floats total[QUERIES][PARTS];
+    for (int q = 0; q < QUERIES; q++)
+        for (int p = 0; p < PARTS; p++) total[q][p] = load(mixed[q] + p * LANES);
+    for (int64_t slot = 0; slot < slots; slot++) {
+        Floats value[PARTS];
+        for (int p = 0; p < PARTS; p++) value[p] = load(values + slot * padded + p * LANES);
+        for (int q = 0; q < QUERIES; q++) {
+            Floats weight = set(weights[q][slot]);
+            for (int p = 0; p < PARTS; p++) total[q][p] = fma(value[p], weight, total[q][p]);
+        }
+    }
+    for (int q = 0; q < QUERIES; q++)
+        for (int p = 0; p < PARTS; p++) store(mixed[q] + p * LANES, total[q][p]);
+}
+
+template <int QUERIES, class Number>
+INLINE void mix_all(const Number *values, int64_t slots, int64_t padded, float *const *weights,
+                    float *const *mixed) {
+    constexpr int PARTS = 2 * PANELS;
+    int64_t i = 0;
+    for (; i + PARTS * LANES <= padded; i += PARTS * LANES) {
+        float *at[QUERIES];
+        for (int q = 0; q < QUERIES; q++) at[q] = mixed[q] + i;
+        mix<QUERIES, PARTS>(values + i, slots, padded, weights, at);
+    }
+    for (; i < padded; i += LANES) {
+        float *at[QUERIES];
+        for (int q = 0; q < QUERIES; q++) at[q] = mixed[q] + i;
+        mix<QUERIES, 1>(values + i, slots, padded, weights, at);
+    }
+}
+
+// Softmax's numerators of scores in place; `count` of them, the rest up to whole lanes are 0.
+INLINE void weigh(float *scores, int64_t count, const Part &part) {
+    for (int64_t i = count; i % LANES; i++) scores[i] = -INFINITY;
+    Floats most = set(-INFINITY);
+    for (int64_t i = 0; i < count; i += LANES) most = max(most, load(scores + i));
+    float top = largest(most);
+    Floats total = set(0);
+    for (int64_t i = 0; i < count; i += LANES) {
+        Floats weight = exponential(sub(load(scores + i), set(top)));
+        store(scores + i, weight);
+        if (i + LANES > count)
+            for (int64_t j = count; j < i + LANES; j++) scores[j] = 0;
+        total = add(total, load(scores + i));
+    }
+    *part.largest = top;
+    *part.total = sum(total);
+}
+
+// One segment of the past of a tile of queries that share a head of keys and values.
+//
+// `limits[q]`: how many of the segment's positions a query sees; they do not fall with q.
+// `scores`: room for SEGMENT numbers a query.
+template <class Number>
+INLINE void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t first, int64_t head,
+                   const float *const *queries, const int64_t *limits, int count, float *scores,
+                   const Part *parts) {
+    const int64_t most = limits[count - 1];
+    for (int64_t slot = 0; slot < most; slot += LANES) {
+        const Number *keys = memory.run(blocks, first + slot, head);
+        for (int q = 0; q < count; q += MOST_QUERIES) {
+            float *at[MOST_QUERIES];
+            for (int i = 0; i < MOST_QUERIES && q + i < count; i++) at[i] = scores + (q + i) * SEGMENT + slot;
+            switch (count - q) {
+                case 1: score<1>(keys, queries + q, memory.width, at); break;
+                case 2: score<2>(keys, queries + q, memory.width, at); break;
+                case 3: score<3>(keys, queries + q, memory.width, at); break;
+                default: score<4>(keys, queries + q, memory.width, at);
+            }
+        }
+    }
+    for (int q = 0; q < count; q++) {
+        memset(parts[q].mixed, 0, memory.padded * 4);
+        weigh(scores + q * SEGMENT, limits[q], parts[q]);
+    }
+    for (int64_t slot = 0; slot < most; slot += LANES) {
+        const Number *values = memory.run(blocks, first + slot, head) + LANES * memory.width;
+        for (int q = 0; q < count;) {
+            float *weights[MOST_QUERIES], *mixed[MOST_QUERIES];
+            int some = count - q < MOST_QUERIES ? count - q : MOST_QUERIES;
+            // Slots that a query does not see may hold anything, so that 0 times it may be NaN.
+            if (limits[q] < slot + LANES) some = 1;
+            for (int i = 0; i < some; i++) {
+                weights[i] = scores + (q + i) * SEGMENT + slot;
+                mixed[i] = parts[q + i].mixed;
+            }
+            int64_t seen = limits[q] - slot < LANES ? limits[q] - slot : LANES;
+            switch (some) {
+                case 1: mix_all<1>(values, seen, memory.padded, weights, mixed); break;
+                case 2: mix_all<2>(values, seen, memory.padded, weights, mixed); break;
+                case 3: mix_all<3>(values, seen, memory.padded, weights, mixed); break;
+                default: mix_all<4>(values, seen, memory.padded, weights, mixed);
+            }
+            q += some;
+        }
+    }
+}
+
+// A query's parts become its output: their sum over the sum of all weights.
+INLINE void put_together(const float *largest_scores, const float *totals, const float *mixed,
+                         int64_t segments, int64_t stride, int64_t padded, float *out) {
+    float most = largest_scores[0];
+    for (int64_t s = 1; s < segments; s++) {
+        float other = largest_scores[s * stride];
+        most = most >= other || most != most ? most : other;
+    }
+    float total = 0;
+    for (int64_t s = 0; s < segments; s++)
+        total += totals[s * stride] * expf(largest_scores[s * stride] - most);
+    for (int64_t i = 0; i < padded; i += LANES) {
+        Floats all = set(0);
+        for (int64_t s = 0; s < segments; s++) {
+            float weight = expf(largest_scores[s * stride] - most) / total;
+            all = fma(load(mixed + s * stride * padded + i), set(weight), all);
+        }
+        store(out + i, all);
+    }
+}

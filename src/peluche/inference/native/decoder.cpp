@@ -1,0 +1,388 @@
+// One step of a pre-norm decoder over the rows of several sequences, all layers in one call.
+//
+// RMSNorm, rotary positions, grouped-query attention over keys and values in shared blocks, SwiGLU
+// (Touvron et al. 2023, arXiv 2302.13971, §2.2). Threads enter once and meet at a barrier of their
+// own between parts; work within a part is taken in pieces by whoever is free. Which thread does a
+// piece does not change it.
+
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "attention.h"
+#include "linear.h"
+
+extern "C" {
+
+struct Layer {
+    const float *attention_norm, *feed_forward_norm;  // (width of hidden), zeros added
+    Matrix qkv, out, gate_up, down;
+};
+
+// Sizes are in numbers. `hidden` and `inner` are whole blocks; the model's own may be smaller.
+struct Model {
+    int64_t layer_count, d_model, hidden, inner, heads, kv_heads, head_width, vocabulary;
+    float epsilon, embedding_scale, score_scale;
+    int32_t half_memory;
+    const Layer *layers;
+    Matrix embedding, head;
+    const float *norm, *cosines, *sines;  // (positions, head_width / 2)
+    void *memory;                         // (layers, blocks, …): see attention.h
+    int64_t blocks, block_size;
+};
+
+struct Batch {
+    int64_t rows, chunks, wanted;
+    const int32_t *tokens, *positions, *sequence;  // of each row: the last is its chunk
+    const int64_t *first_row, *first_block;        // of each chunk, and one more
+    const int32_t *tables;                         // block tables, one after another
+    const int32_t *wanted_rows;
+    float *logits;  // (wanted, vocabulary)
+};
+
+}  // extern "C"
+
+namespace {
+
+enum Phase { EMBED, NORM, QKV, ROTATE, ATTEND, OUT, FEED_NORM, GATE_UP, DOWN, HEAD, PHASES };
+
+constexpr int TILE = 8;      // rows of a sequence that attend together
+constexpr int SPINS = 2000;  // before a waiting thread lets others run
+
+double now() {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+INLINE void pause() {
+#if defined(__AVX2__)
+    _mm_pause();
+#endif
+}
+
+// Threads that go through the parts of a step together.
+struct Team {
+    int threads;
+    int arrived = 0, generation = 0;
+    int64_t next = 0;  // piece of the present part
+
+    void wait() {
+        int now = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+        if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == threads) {
+            arrived = 0;
+            next = 0;
+            __atomic_store_n(&generation, now + 1, __ATOMIC_RELEASE);
+            return;
+        }
+        for (int spins = 0; __atomic_load_n(&generation, __ATOMIC_ACQUIRE) == now;)
+            if (++spins < SPINS) pause();
+            else sched_yield();
+    }
+
+    template <class Work>
+    void each(int64_t pieces, Work work) {
+        for (;;) {
+            int64_t piece = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
+            if (piece >= pieces) break;
+            work(piece);
+        }
+        wait();
+    }
+};
+
+// Memory for a step, handed out from one allocation of the caller's.
+struct Arena {
+    char *at;
+    int64_t used = 0;
+
+    template <class T>
+    T *take(int64_t count) {
+        T *found = (T *)(at + used);
+        used += (count * (int64_t)sizeof(T) + 63) / 64 * 64;
+        return found;
+    }
+    Rows rows(int64_t count, int64_t width, bool rounded) {
+        Rows made = {width, nullptr, nullptr, nullptr};
+        if (rounded) {
+            made.levels = take<int8_t>(count * width);
+            made.blocks = take<Rounded>(count * (width / BLOCK));
+        } else {
+            made.numbers = take<float>(count * width);
+        }
+        return made;
+    }
+};
+
+// Rows of a chunk that look at a segment of its past together.
+struct Piece {
+    int32_t chunk, first, last, segment;  // rows first to last - 1
+};
+
+INLINE int64_t whole(int64_t size, int64_t of) { return (size + of - 1) / of; }
+
+struct Step {
+    const Model &m;
+    const Batch &b;
+    Team team;
+    double *seconds, last = 0;
+    int64_t padded, group, segments, piece_count = 0, features, qkv_width;
+    float *hidden, *qkv, *mixed, *inner, *largest_scores, *totals, *parts, *scores;
+    Rows x, attended, activated, final_rows;
+    Piece *pieces;
+
+    // Lays memory out; returns how many bytes that takes.
+    int64_t plan(char *memory) {
+        Arena arena{memory};
+        const bool rounded = m.head.format >= INT8;
+        padded = whole(m.head_width, LANES) * LANES;
+        group = m.heads / m.kv_heads;
+        features = m.layers[0].out.inputs;
+        qkv_width = m.layers[0].qkv.outputs;
+        int64_t longest = 0, most_pieces = 0;
+        for (int64_t r = 0; r < b.rows; r++)
+            if (b.positions[r] >= longest) longest = b.positions[r] + 1;
+        segments = whole(longest, SEGMENT);
+        for (int64_t c = 0; c < b.chunks; c++)
+            most_pieces += whole(b.first_row[c + 1] - b.first_row[c], TILE) * segments;
+        hidden = arena.take<float>(b.rows * m.hidden);
+        qkv = arena.take<float>(b.rows * qkv_width + LANES);
+        mixed = arena.take<float>(b.rows * features + LANES);
+        inner = arena.take<float>(b.rows * m.inner);
+        largest_scores = arena.take<float>(segments * b.rows * m.heads);
+        totals = arena.take<float>(segments * b.rows * m.heads);
+        parts = arena.take<float>(segments * b.rows * m.heads * padded);
+        scores = arena.take<float>(team.threads * TILE * group * SEGMENT);
+        x = arena.rows(b.rows, m.hidden, rounded);
+        attended = arena.rows(b.rows, features, rounded);
+        activated = arena.rows(b.rows, m.inner, rounded);
+        final_rows = arena.rows(b.wanted, m.hidden, rounded);
+        pieces = arena.take<Piece>(most_pieces);
+        return arena.used;
+    }
+
+    void cut() {
+        for (int32_t c = 0; c < b.chunks; c++)
+            for (int64_t r = b.first_row[c]; r < b.first_row[c + 1]; r += TILE) {
+                int64_t end = r + TILE < b.first_row[c + 1] ? r + TILE : b.first_row[c + 1];
+                int64_t seen = whole(b.positions[end - 1] + 1, SEGMENT);
+                for (int32_t s = 0; s < seen; s++)
+                    pieces[piece_count++] = {c, (int32_t)r, (int32_t)end, s};
+            }
+    }
+
+    void norm(const float *row, const float *weights, const Rows &to, int64_t place) {
+        Floats squares = set(0);
+        for (int64_t i = 0; i < m.hidden; i += LANES) {
+            Floats part = load(row + i);
+            squares = fma(part, part, squares);
+        }
+        Floats scale = set(1.0f / sqrtf(sum(squares) / (float)m.d_model + m.epsilon));
+        float normed[m.hidden];
+        for (int64_t i = 0; i < m.hidden; i += LANES)
+            store(normed + i, mul(mul(load(row + i), scale), load(weights + i)));
+        write_row(to, place, normed);
+    }
+
+    void embed(int64_t row) {
+        float *to = hidden + row * m.hidden;
+        memset(to, 0, m.hidden * 4);
+        const int64_t token = b.tokens[row], lane = token % LANES;
+        const uint8_t *panel = m.embedding.data + token / LANES * panel_bytes(m.embedding);
+        read_output(m.embedding, panel, lane, to);
+        for (int64_t i = 0; i < m.hidden; i++) to[i] *= m.embedding_scale;
+    }
+
+    void turn(float *head, int64_t position, float scale) {
+        const int64_t half = m.head_width / 2;
+        const float *cosine = m.cosines + position * half, *sine = m.sines + position * half;
+        for (int64_t i = 0; i < half; i++) {
+            float first = head[i], second = head[half + i];
+            head[i] = (first * cosine[i] - second * sine[i]) * scale;
+            head[half + i] = (second * cosine[i] + first * sine[i]) * scale;
+        }
+    }
+
+    const int32_t *table(int64_t chunk) { return b.tables + b.first_block[chunk]; }
+
+    template <class Number>
+    void rotate(const Memory<Number> &memory, int64_t row) {
+        float *query = qkv + row * qkv_width, *key = query + m.heads * m.head_width;
+        const float *value = key + m.kv_heads * m.head_width;
+        const int64_t position = b.positions[row];
+        for (int64_t h = 0; h < m.heads; h++)
+            turn(query + h * m.head_width, position, m.score_scale);
+        for (int64_t h = 0; h < m.kv_heads; h++) {
+            turn(key + h * m.head_width, position, 1);
+            remember(memory, table(b.sequence[row]), position, h, key + h * m.head_width,
+                     value + h * m.head_width);
+        }
+    }
+
+    template <class Number>
+    void look(const Memory<Number> &memory, const Piece &piece, int64_t kv_head, float *scores) {
+        const float *queries[TILE * m.heads];
+        int64_t limits[TILE * m.heads];
+        Part found[TILE * m.heads];
+        int count = 0;
+        const int64_t first = piece.segment * SEGMENT;
+        for (int64_t row = piece.first; row < piece.last; row++)
+            for (int64_t g = 0; g < group; g++, count++) {
+                int64_t head = kv_head * group + g, seen = b.positions[row] + 1 - first;
+                int64_t place = (piece.segment * b.rows + row) * m.heads + head;
+                queries[count] = qkv + row * qkv_width + head * m.head_width;
+                limits[count] = seen < 0 ? 0 : seen > SEGMENT ? SEGMENT : seen;
+                found[count] = {largest_scores + place, totals + place, parts + place * padded};
+            }
+        attend(memory, table(piece.chunk), first, kv_head, queries, limits, count, scores, found);
+    }
+
+    void gather(int64_t row) {
+        float *to = mixed + row * features;
+        for (int64_t h = 0; h < m.heads; h++) {
+            int64_t place = row * m.heads + h, own = whole(b.positions[row] + 1, SEGMENT);
+            float out[padded];
+            put_together(largest_scores + place, totals + place, parts + place * padded, own,
+                         b.rows * m.heads, padded, out);
+            memcpy(to + h * m.head_width, out, m.head_width * 4);
+        }
+        for (int64_t i = m.heads * m.head_width; i < features; i++) to[i] = 0;
+        write_row(attended, row, to);
+    }
+
+    // A part is over; its time is counted by one thread.
+    void tick(int thread, Phase phase) {
+        if (thread) return;
+        double time = now();
+        seconds[phase] += time - last;
+        last = time;
+    }
+
+    template <class Number>
+    void run_layer(int64_t index, int thread) {
+        const Layer &layer = m.layers[index];
+        const int64_t rows = b.rows;
+        Memory<Number> memory{nullptr, m.block_size, m.kv_heads, m.head_width, padded};
+        memory.at = (Number *)m.memory +
+                    index * m.blocks * (m.block_size / LANES) * m.kv_heads * memory.run_size();
+        team.each(rows, [&](int64_t r) { norm(hidden + r * m.hidden, layer.attention_norm, x, r); });
+        tick(thread, NORM);
+        team.each(layer.qkv.outputs / BLOCK, [&](int64_t pair) {
+            multiply(layer.qkv, pair, x, rows, [&](int64_t r, Floats first, Floats second) {
+                store(qkv + r * qkv_width + pair * BLOCK, first);
+                store(qkv + r * qkv_width + pair * BLOCK + LANES, second);
+            });
+        });
+        tick(thread, QKV);
+        team.each(rows, [&](int64_t r) { rotate(memory, r); });
+        tick(thread, ROTATE);
+        float *own_scores = scores + thread * TILE * group * SEGMENT;
+        team.each(piece_count * m.kv_heads, [&](int64_t i) {
+            look(memory, pieces[i / m.kv_heads], i % m.kv_heads, own_scores);
+        });
+        team.each(rows, [&](int64_t r) { gather(r); });
+        tick(thread, ATTEND);
+        auto add_to_hidden = [&](int64_t r, int64_t pair, Floats first, Floats second) {
+            float *to = hidden + r * m.hidden + pair * BLOCK;
+            store(to, add(load(to), first));
+            store(to + LANES, add(load(to + LANES), second));
+        };
+        team.each(layer.out.outputs / BLOCK, [&](int64_t pair) {
+            multiply(layer.out, pair, attended, rows, [&](int64_t r, Floats first, Floats second) {
+                add_to_hidden(r, pair, first, second);
+            });
+        });
+        tick(thread, OUT);
+        team.each(rows,
+                  [&](int64_t r) { norm(hidden + r * m.hidden, layer.feed_forward_norm, x, r); });
+        tick(thread, FEED_NORM);
+        team.each(layer.gate_up.outputs / BLOCK, [&](int64_t pair) {
+            multiply(layer.gate_up, pair, x, rows, [&](int64_t r, Floats gate, Floats up) {
+                Floats bottom = add(set(1), exponential(sub(set(0), gate)));
+                store(inner + r * m.inner + pair * LANES, mul(div(gate, bottom), up));
+            });
+        });
+        team.each(rows, [&](int64_t r) { write_row(activated, r, inner + r * m.inner); });
+        tick(thread, GATE_UP);
+        team.each(layer.down.outputs / BLOCK, [&](int64_t pair) {
+            multiply(layer.down, pair, activated, rows, [&](int64_t r, Floats first, Floats second) {
+                add_to_hidden(r, pair, first, second);
+            });
+        });
+        tick(thread, DOWN);
+    }
+
+    void run_head(int thread) {
+        team.each(b.wanted, [&](int64_t i) {
+            norm(hidden + b.wanted_rows[i] * m.hidden, m.norm, final_rows, i);
+        });
+        team.each(m.head.outputs / BLOCK, [&](int64_t pair) {
+            const int64_t first_output = pair * BLOCK, left = m.vocabulary - first_output;
+            multiply(m.head, pair, final_rows, b.wanted, [&](int64_t r, Floats first, Floats second) {
+                float *to = b.logits + r * m.vocabulary + first_output;
+                float both[BLOCK];
+                float *at = left >= BLOCK ? to : both;
+                store(at, first);
+                store(at + LANES, second);
+                if (left < BLOCK && left > 0) memcpy(to, both, left * 4);
+            });
+        });
+        tick(thread, HEAD);
+    }
+
+    void run(int thread) {
+        if (thread == 0) last = now();
+        team.each(b.rows, [&](int64_t r) { embed(r); });
+        tick(thread, EMBED);
+        for (int64_t layer = 0; layer < m.layer_count; layer++)
+            if (m.half_memory) run_layer<Half>(layer, thread);
+            else run_layer<float>(layer, thread);
+        run_head(thread);
+    }
+};
+
+}  // namespace
+
+extern "C" {
+
+// Bytes of `memory` that a step needs; the step is taken if there are so many.
+//
+// `seconds` (PHASES) are added to.
+int64_t peluche_step(const Model *model, const Batch *batch, int threads, char *memory,
+                     int64_t bytes, double *seconds) {
+    Step step{*model, *batch, Team{threads}, seconds};
+    int64_t needed = step.plan(memory);
+    if (needed > bytes) return needed;
+    step.cut();
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(threads)
+    {
+        // There may be fewer than were asked for.
+#pragma omp single
+        step.team.threads = omp_get_num_threads();
+        step.run(omp_get_thread_num());
+    }
+#else
+    step.team.threads = 1;
+    step.run(0);
+#endif
+    return needed;
+}
+
+// Rows (rows, inputs) by a matrix: (rows, outputs), both in whole blocks.
+void peluche_multiply(const Matrix *matrix, const float *from, int64_t rows, float *to,
+                      char *memory) {
+    Arena arena{memory};
+    Rows in = arena.rows(rows, matrix->inputs, matrix->format >= INT8);
+    for (int64_t r = 0; r < rows; r++) write_row(in, r, from + r * matrix->inputs);
+    for (int64_t pair = 0; pair < matrix->outputs / BLOCK; pair++)
+        multiply(*matrix, pair, in, rows, [&](int64_t r, Floats first, Floats second) {
+            store(to + r * matrix->outputs + pair * BLOCK, first);
+            store(to + r * matrix->outputs + pair * BLOCK + LANES, second);
+        });
+}
+
+}  // extern "C"

@@ -1,0 +1,275 @@
+"""Llama-like decoders on a CPU: every layer of a step in one call of the C++ operator."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from itertools import accumulate, chain
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from peluche.inference.native.build import native_library
+from peluche.inference.native.weights import (
+    LANES,
+    Format,
+    Matrix,
+    Store,
+    interleaved,
+    pack,
+    padded,
+)
+from peluche.inference.packed import can_pack
+from peluche.inference.runner import Chunk
+from peluche.models.decoder import Decoder
+from peluche.models.language_model import LanguageModel
+from peluche.nn.attention import MultiHeadAttention
+from peluche.nn.feedforward import GatedFeedForward
+from peluche.nn.rotary import Rotary
+
+# Parts of a step in the order of `Phase` in decoder.cpp.
+PHASES = (
+    "embed",
+    "norm",
+    "query, key, value",
+    "rotate and remember",
+    "attention",
+    "output",
+    "second norm",
+    "gate and up",
+    "down",
+    "head",
+)
+FIRST_POSITIONS = 1024
+
+_address, _size, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, _address) for name in ("attention_norm", "feed_forward_norm")),
+        *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
+    )
+
+
+_SIZES = ("layers", "d_model", "hidden", "inner", "heads", "kv_heads", "head_width", "vocabulary")
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *((f"{name}_count" if name == "layers" else name, _size) for name in _SIZES),
+        *((name, _float) for name in ("epsilon", "embedding_scale", "score_scale")),
+        ("half_memory", ctypes.c_int32),
+        ("layers", _address),
+        ("embedding", Matrix),
+        ("head", Matrix),
+        *((name, _address) for name in ("norm", "cosines", "sines", "memory")),
+        *((name, _size) for name in ("blocks", "block_size")),
+    )
+
+
+_COUNTS = ("rows", "chunks", "wanted")
+_ARRAYS = ("tokens", "positions", "sequence", "first_row", "first_block", "tables", "wanted_rows")
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        *((name, _size) for name in _COUNTS),
+        *((name, _address) for name in _ARRAYS),
+        ("logits", _address),
+    )
+
+
+def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
+    """Whether the operator knows all parts of a model; whether it can be compiled is not asked."""
+    if not isinstance(model, Decoder) or model.head.weight.device.type != "cpu":
+        return False
+    config = model.config
+    return (
+        can_pack(config, "attention_scale")
+        and config.norm in ("rmsnorm", "plain_rmsnorm")
+        and config.norm_placement == "pre"
+        and config.positions == "rope"
+        and config.activation == "swiglu"
+        and not config.bias
+        and config.logit_softcap is None
+        and config.width_multiplier == 1
+        and block_size % LANES == 0
+    )
+
+
+class NativeRunner:
+    """See `peluche.inference.runner.Runner`. Changes of the model show after `refresh`.
+
+    Args:
+        model: one that `runs_natively`; its weights are copied.
+        block_size: a multiple of 16.
+        weights: how matrices are stored. "auto" is four bits for those that come from a file with
+            as many, which changes nothing, and else eight; with either, what a matrix is
+            multiplied by is rounded to eight bits, 32 numbers of a row by a scale of their own.
+        memory: how keys and values are stored.
+    """
+
+    def __init__(
+        self,
+        model: Decoder,
+        blocks: int,
+        block_size: int = LANES,
+        weights: Format | Literal["auto"] = "auto",
+        memory: Literal["float32", "float16"] = "float32",
+    ) -> None:
+        library = native_library()
+        if library is None or not runs_natively(model, block_size):
+            raise ValueError("ask runs_natively and native_library first")
+        self._library, self._weights = library, weights
+        self.blocks, self.block_size = blocks, block_size
+        self.vocabulary, self.longest = model.vocabulary, model.longest
+        config = model.config
+        kv_heads, width = config.kv_heads or config.heads, config.width_of_heads
+        # Runs of 16 slots of a head: keys, then values, which are padded (see attention.h).
+        vectors = LANES * (width + padded(width, LANES))
+        shape = (config.layers, blocks, block_size // LANES * kv_heads * vectors)
+        kept_as = torch.float32 if memory == "float32" else torch.float16
+        self.memory = torch.zeros(shape, dtype=kept_as)
+        self.seconds = np.zeros(len(PHASES))
+        self._scratch = torch.empty(0, dtype=torch.uint8)
+        self.refresh(model)
+
+    @torch.inference_mode()
+    def refresh(self, model: Decoder) -> None:
+        """Copy the weights of the moment."""
+        config, stack = model.config, model.decoder
+        hidden, inner = padded(config.d_model), padded(config.d_ff)
+        # Large pages are touched where they are used only.
+        self._store = Store(8 * sum(padded(each.numel(), 4096) for each in model.parameters()))
+        self._kept: list[Tensor] = []
+        self._layers = (_Layer * config.layers)(
+            *(
+                _Layer(
+                    self._norm(block.self_residual.norm, hidden),
+                    self._norm(block.feed_forward_residual.norm, hidden),
+                    *self._matrices(block.self_attention, block.feed_forward),
+                )
+                for block in stack.blocks
+            )
+        )
+        head = self._matrix(model.head.weight)
+        tied = config.tie_embeddings
+        assert stack.embedding is not None
+        attention = stack.blocks[0].self_attention
+        assert isinstance(attention, MultiHeadAttention)
+        assert isinstance(attention.head_positions, Rotary)
+        self._rotary, self._width = attention.head_positions, config.width_of_heads
+        self._model = _Model(
+            *(config.layers, config.d_model, hidden, inner, config.heads),
+            *(attention.kv_heads, attention.head_width, model.vocabulary),
+            _epsilon(stack.norm),
+            config.embedding_scale,
+            config.scale_of_scores or config.width_of_heads**-0.5,
+            int(self.memory.dtype == torch.float16),
+            ctypes.addressof(self._layers),
+            head if tied else self._matrix(stack.embedding.weight),
+            head,
+            self._norm(stack.norm, hidden),
+            None,
+            None,
+            self.memory.data_ptr(),
+            self.blocks,
+            self.block_size,
+        )
+        self._positions = 0
+        self._turn(FIRST_POSITIONS)
+
+    @property
+    def packed_bytes(self) -> int:
+        """What the weights take."""
+        return self._store.used
+
+    def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
+        lengths = [len(chunk.tokens) for chunk in chunks]
+        ends = [chunk.start + length for chunk, length in zip(chunks, lengths, strict=True)]
+        self._turn(max(ends))
+        rows = list(accumulate(lengths, initial=0))
+        wanted = [
+            row
+            for chunk, end in zip(chunks, rows[1:], strict=True)
+            for row in range(end - chunk.wanted, end)
+        ]
+        logits = torch.empty(len(wanted), self.vocabulary)
+        arrays = {
+            "tokens": _ints(chain.from_iterable(chunk.tokens for chunk in chunks)),
+            "positions": _ints(
+                chain.from_iterable(
+                    range(chunk.start, end) for chunk, end in zip(chunks, ends, strict=True)
+                )
+            ),
+            "sequence": np.repeat(np.arange(len(chunks), dtype=np.int32), lengths),
+            "first_row": np.array(rows, dtype=np.int64),
+            "first_block": np.cumsum([0, *(len(c.blocks) for c in chunks)], dtype=np.int64),
+            "tables": _ints(chain.from_iterable(chunk.blocks for chunk in chunks)),
+            "wanted_rows": _ints(wanted),
+        }
+        batch = _Batch(
+            *(rows[-1], len(chunks), len(wanted)),
+            *(arrays[name].ctypes.data for name in _ARRAYS),
+            logits.data_ptr(),
+        )
+        while True:
+            needed = self._library.peluche_step(
+                ctypes.byref(self._model),
+                ctypes.byref(batch),
+                torch.get_num_threads(),
+                _address(self._scratch.data_ptr()),
+                _size(len(self._scratch)),
+                _address(self.seconds.ctypes.data),
+            )
+            if needed <= len(self._scratch):
+                return logits
+            self._scratch = torch.empty(needed, dtype=torch.uint8)
+
+    def copy(self, source: int, target: int) -> None:
+        self.memory[:, target] = self.memory[:, source]
+
+    def _turn(self, positions: int) -> None:
+        """Have cosines and sines of so many positions."""
+        if positions <= self._positions:
+            return
+        self._positions = max(positions, 2 * self._positions)
+        turns = self._rotary.turns(torch.arange(self._positions), self._width, torch.float32)
+        self._turns = [each.contiguous() for each in turns]
+        self._model.cosines, self._model.sines = (each.data_ptr() for each in self._turns)
+
+    def _matrix(self, weight: Tensor) -> Matrix:
+        return self._store.keep(pack(weight.detach(), self._weights))
+
+    def _matrices(self, attention: torch.nn.Module, layer: torch.nn.Module) -> list[Matrix]:
+        assert isinstance(attention, MultiHeadAttention)
+        assert isinstance(layer, GatedFeedForward)
+        projections = (attention.query, attention.key, attention.value)
+        weights = (
+            torch.cat([each.weight for each in projections]),
+            attention.out.weight,
+            interleaved(layer.gate.weight, layer.up.weight),
+            layer.down.weight,
+        )
+        return [self._matrix(weight) for weight in weights]
+
+    def _norm(self, norm: torch.nn.Module, width: int) -> int:
+        """Where a norm's weights are."""
+        weight = norm.weight
+        kept = torch.zeros(width)
+        kept[: norm.normalized_shape[0]] = 1.0 if weight is None else weight.detach()
+        self._kept.append(kept)
+        return kept.data_ptr()
+
+
+def _epsilon(norm: torch.nn.Module) -> float:
+    assert isinstance(norm, torch.nn.RMSNorm)
+    return norm.eps
+
+
+def _ints(values: object) -> np.ndarray:
+    return np.fromiter(values, dtype=np.int32)  # type: ignore[call-overload]

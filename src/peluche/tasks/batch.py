@@ -1,0 +1,118 @@
+"""Batch files: requests in, one JSON object a line; results out, likewise; a killed one goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from peluche.errors import DataError, PelucheError
+from peluche.tasks.generate import TextGenerator
+from peluche.tasks.text_requests import TextRequest
+
+
+def run_batch(
+    generator: TextGenerator,
+    lines: Iterable[str],
+    defaults: Mapping[str, Any],
+    *,
+    done: Collection[int] = (),
+    ordered: bool = True,
+) -> Iterator[dict[str, Any]]:
+    """The record of each line: its `index`, from 0 on, and what `Generated.as_json` gives.
+
+    A line is an object with a `prompt` and any keys of `TextRequest` and `SamplingParameters`; its
+    `id`, if it has one, comes back. What fails has an `error` in its record and stops nobody.
+
+    Args:
+        defaults: of the keys that a line does not have.
+        done: lines that are passed over.
+        ordered: as the lines are, and not as they are done.
+    """
+    found = _records(generator, lines, defaults, done)
+    if not ordered:
+        yield from found
+        return
+    waiting: dict[int, dict[str, Any]] = {}
+    due = 0
+    for record in found:
+        waiting[record["index"]] = record
+        while due in waiting or due in done:
+            if due in waiting:
+                yield waiting.pop(due)
+            due += 1
+
+
+def _records(
+    generator: TextGenerator,
+    lines: Iterable[str],
+    defaults: Mapping[str, Any],
+    done: Collection[int],
+) -> Iterator[dict[str, Any]]:
+    names: dict[int, Any] = {}
+    refused: list[dict[str, Any]] = []
+
+    def requests() -> Iterator[tuple[int, TextRequest]]:
+        for index, line in enumerate(lines):
+            if index in done:
+                continue
+            try:
+                values = _object(line)
+                if "id" in values:
+                    names[index] = values.pop("id")
+                request = TextRequest.flat({"stream": index, **defaults, **values})
+            except PelucheError as error:
+                refused.append(_record(index, names, {"error": str(error)}))
+            else:
+                yield index, request
+
+    for index, result in generator.finished(requests()):
+        while refused:
+            yield refused.pop(0)
+        yield _record(index, names, result.as_json())
+    yield from refused
+
+
+def _record(index: int, names: dict[int, Any], values: dict[str, Any]) -> dict[str, Any]:
+    own = {"id": names.pop(index)} if index in names else {}
+    return {"index": index, **own, "finish_reason": "error", **values}
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"this line is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise DataError("this line is not a JSON object", remedy='write {"prompt": "…"}')
+    return values
+
+
+def indices_done(path: Path) -> set[int]:
+    """Which records a file has. What was cut off at its end is removed from it.
+
+    Raises:
+        DataError: it cannot be read, or is not the output of a batch.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise DataError(f"it cannot be read: {error.strerror}", where=path) from None
+    whole = data[: data.rfind(b"\n") + 1]
+    found = set()
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            found.add(int(json.loads(line)["index"]))
+        except (ValueError, KeyError, TypeError):
+            raise DataError(
+                "this file is not the output of a batch",
+                where=f"{path}:{number}",
+                remedy="give the name of another file",
+            ) from None
+    if len(whole) < len(data):
+        with path.open("r+b") as stream:
+            stream.truncate(len(whole))
+    return found

@@ -1,0 +1,339 @@
+"""Text generation: many prompts in, texts out as they are written, each by its own settings."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from peluche.config import Config
+from peluche.errors import ConfigError, DataError, PelucheError
+from peluche.generation.guides import GuideFactory
+from peluche.generation.requests import GenerationRequest
+from peluche.generation.sampler import Chosen, Sampler
+from peluche.inference.draft_model import DraftModel
+from peluche.inference.engine import Engine, EngineConfig, Finished, Token
+from peluche.inference.runner import KeptAs, Runner, Weights, fastest_runner
+from peluche.inference.speculation import Drafter, PromptLookup
+from peluche.inference.state_engine import StateEngine
+from peluche.models.decoder import Decoder
+from peluche.models.language_model import LanguageModel
+from peluche.tasks.text_requests import FinishReason, Generated, Piece, Said, TextRequest
+from peluche.text.streaming import TextStream
+from peluche.text.tokenizer import Tokenizer
+
+# Bytes of a number in the memory of keys and values.
+BYTES = {"plain": 4, "int8": 1}
+
+
+class GeneratorConfig(Config):
+    """How a model runs."""
+
+    engine: EngineConfig = EngineConfig()
+    memory: float = Field(5e8, gt=0, description="the most bytes for keys and values")
+    block_size: int = Field(16, gt=0, description="tokens of a block of that memory")
+    precision: Weights = Field("auto", description="how the weights are stored")
+    kept_as: KeptAs = Field("plain", description="how keys and values are stored")
+    lookup: bool = Field(False, description="guess that what was said before is said again")
+
+
+class Writing:
+    """A request that is being written.
+
+    Attributes:
+        result: what there is so far.
+    """
+
+    def __init__(self, request: TextRequest, tokens: list[int], stream: TextStream) -> None:
+        self.result = Generated(request, prompt_tokens=len(tokens))
+        self.tokens, self.stream = tokens, stream
+        self.key = self.slides = 0
+        self.pieces: deque[Piece] = deque()
+
+    def say(self, text: str, *, last: bool = False) -> None:
+        """Pass on text that is sure."""
+        self.result.text += text
+        if text or last:
+            self.pieces.append(Piece(text, self.result, last))
+
+    def end(self, reason: FinishReason, error: PelucheError | None = None) -> None:
+        """Pass on what was held back."""
+        self.result.finish_reason, self.result.error = reason, error
+        self.say(self.stream.end(), last=True)
+
+
+class TextGenerator:
+    """A language model and its tokenizer, ready to write. Not for several threads at once.
+
+    Args:
+        model: is put into evaluation mode. Decoders run by copies of their weights: make another
+            generator when they have changed.
+        context: the most tokens that the model was made for; None for any number.
+        draft: a smaller decoder with the same tokenizer, which guesses what this one will say.
+
+    Attributes:
+        context: the most tokens of a prompt and what comes after it; None for any number.
+
+    Raises:
+        ConfigError: the model cannot run as `config` says, or not with this draft.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        context: int | None = None,
+        config: GeneratorConfig = GeneratorConfig(),
+        draft: LanguageModel | None = None,
+    ) -> None:
+        self.tokenizer, self.most = tokenizer, config.engine.running
+        # Rows of an embedding that no token has.
+        nothing = tuple(range(len(tokenizer), model.vocabulary))
+        special = tokenizer.special._replace(never=(*tokenizer.special.never, *nothing))
+        self.sampler = Sampler(special, model.vocabulary)
+        self.engine = start_engine(model.eval(), self.sampler, context, config, draft)
+        limits = [limit for limit in (context, self.engine.capacity) if limit is not None]
+        self.context = min(limits, default=None)
+        self._writing: dict[int, Writing] = {}
+
+    def generate(self, prompts: Sequence[str | TextRequest], **options: Any) -> list[Generated]:
+        """What comes after each prompt, in their order.
+
+        Args:
+            options: of prompts that are plain texts; see `TextRequest` and `SamplingParameters`.
+
+        Raises:
+            ConfigError: an option that is not known, or out of range. A request that fails for
+                itself has its error in its result.
+        """
+        requests = [self._request(prompt, options, number) for number, prompt in enumerate(prompts)]
+        found = dict(self.finished(enumerate(requests)))
+        return [found[number] for number in range(len(requests))]
+
+    def stream(self, prompt: str | TextRequest, **options: Any) -> Generator[Piece, None, None]:
+        """What comes after a prompt, as it is written; see `generate`.
+
+        There is a piece for every step, at times an empty one. To stop reading is to cancel the
+        request. Several streams may be read in turn: their requests are computed together.
+
+        Raises:
+            PelucheError: what the request failed with.
+        """
+        writing = self.start(self._request(prompt, options, 0))
+        try:
+            last = False
+            while not last:
+                if not writing.pieces:
+                    self.step()
+                pieces = [*writing.pieces] or [Piece("", writing.result, False)]
+                writing.pieces.clear()
+                for piece in pieces:
+                    last = piece.last
+                    if last and piece.result.error is not None:
+                        raise piece.result.error
+                    yield piece
+        finally:
+            self.cancel(writing)
+
+    def finished(
+        self, requests: Iterable[tuple[int, TextRequest]]
+    ) -> Iterator[tuple[int, Generated]]:
+        """Results as they are done, each with the number that its request came with.
+
+        Requests are taken in as there is room for them, so there may be any number.
+        """
+        waiting = iter(requests)
+        numbers: dict[int, Writing] = {}
+        more = True
+        try:
+            while more or numbers:
+                while more and len(numbers) < 2 * self.most:
+                    number, request = next(waiting, (0, None))
+                    if request is None:
+                        more = False
+                        break
+                    try:
+                        numbers[number] = self.start(request)
+                    except PelucheError as error:
+                        yield number, Generated(request, finish_reason="error", error=error)
+                self.step()
+                for number, writing in list(numbers.items()):
+                    if writing.result.finish_reason is not None:
+                        del numbers[number]
+                        yield number, writing.result
+        finally:
+            for writing in numbers.values():
+                self.cancel(writing)
+
+    def start(self, request: TextRequest) -> Writing:
+        """Let a request wait for its turn. Its pieces come with `step`.
+
+        Raises:
+            DataError: it does not fit.
+            ConfigError: a guide that cannot be followed.
+            MissingExtraError: there is a guide, and nothing to follow it with.
+        """
+        tokens = self._fitting(self._encoded(request.prompt), request)
+        stream = TextStream(self.tokenizer, before=tokens, stop=request.stop)
+        writing = Writing(request, tokens, stream)
+        self._enter(writing)
+        return writing
+
+    def step(self) -> None:
+        """One token more for every request that can be given one."""
+        for event in self.engine.step():
+            writing = self._writing.get(event.key)
+            if writing is None:
+                continue
+            if isinstance(event, Token):
+                self._say(writing, event.chosen)
+            else:
+                self._finish(writing, event)
+
+    def cancel(self, writing: Writing) -> None:
+        """Stop a request, whatever has become of it. Nothing more comes of it."""
+        if self._writing.pop(writing.key, None) is not None:
+            self.engine.cancel(writing.key)
+            writing.end("cancelled")
+
+    def _request(
+        self, prompt: str | TextRequest, options: Mapping[str, Any], number: int
+    ) -> TextRequest:
+        if isinstance(prompt, TextRequest):
+            return prompt
+        return TextRequest.flat({"stream": number, **options, "prompt": prompt})
+
+    def _encoded(self, prompt: str | tuple[int, ...]) -> list[int]:
+        tokens = self.tokenizer.encode(prompt, bos=True) if isinstance(prompt, str) else prompt
+        if not tokens:
+            raise DataError(
+                "this model has no token for the beginning of a text, so it cannot begin one",
+                where="an empty prompt",
+                remedy="give the first word",
+            )
+        return list(tokens)
+
+    def _fitting(self, tokens: list[int], request: TextRequest) -> list[int]:
+        """A prompt cut to what leaves room."""
+        context, count = self.context, len(tokens)
+        if context is None or count + request.max_tokens <= context:
+            return tokens
+        if request.on_overflow == "slide":
+            return tokens if count < context else self._last(tokens, context - _freed(context))
+        if request.on_overflow == "truncate" and request.max_tokens < context:
+            return self._last(tokens, context - request.max_tokens)
+        raise DataError(
+            f"a prompt of {count} tokens and {request.max_tokens} more are over the model's "
+            f"{context}",
+            where=f"the prompt '{_beginning(request.prompt)}'",
+            remedy="give a shorter prompt, ask for fewer tokens, or let its beginning be left out: "
+            "on_overflow truncate or slide",
+        )
+
+    def _last(self, tokens: list[int], count: int) -> list[int]:
+        """The last of some tokens, with [BOS] before them if that was there."""
+        begins = tokens[:1] == [self.tokenizer.bos_id] and count > 1
+        return [*tokens[:begins], *tokens[len(tokens) - count + begins :]]
+
+    def _enter(self, writing: Writing) -> None:
+        """Give a request to the engine: all of it, or what fits into the context."""
+        request, left = writing.result.request, self._left(writing)
+        if self.context is not None:
+            left = min(left, self.context - len(writing.tokens))
+        if request.guide is not None and self.sampler.guides is None:
+            self.sampler.guides = GuideFactory(self.tokenizer, self.sampler.vocabulary)
+        values = {
+            "tokens": tuple(writing.tokens),
+            "max_tokens": left,
+            "sampling": request.sampling,
+            # What goes on after the context slid has random numbers of its own.
+            "stream": request.stream + (writing.slides << 32),
+            "guide": request.guide,
+            "logprobs": request.logprobs or 0,
+            "ignore_eos": request.ignore_eos,
+        }
+        writing.key = self.engine.add(GenerationRequest.parse(values, where="this request"))
+        self._writing[writing.key] = writing
+
+    def _left(self, writing: Writing) -> int:
+        return writing.result.request.max_tokens - len(writing.result.tokens)
+
+    def _say(self, writing: Writing, chosen: Chosen) -> None:
+        result = writing.result
+        ends = chosen.token in result.request.stop_tokens
+        top = tuple(self._said(token, logprob) for token, logprob in chosen.top)
+        said = self._said(chosen.token, chosen.logprob)._replace(top=top)
+        if ends or chosen.token == self.tokenizer.eos_id:
+            result.ended_by = said
+        else:
+            result.tokens.append(said)
+            writing.tokens.append(chosen.token)
+            writing.say(writing.stream.add(chosen.token))
+        if ends or writing.stream.stopped is not None:
+            del self._writing[writing.key]
+            self.engine.cancel(writing.key)
+            writing.end("stop")
+
+    def _finish(self, writing: Writing, event: Finished) -> None:
+        del self._writing[event.key]
+        context, slides = self.context, writing.result.request.on_overflow == "slide"
+        if event.reason == "length" and self._left(writing) and slides and context is not None:
+            writing.tokens = self._last(writing.tokens, context - _freed(context))
+            writing.slides += 1
+            self._enter(writing)
+        else:
+            writing.end(event.reason, event.error)
+
+    def _said(self, token: int, logprob: float) -> Said:
+        text = self.tokenizer.readable(token) if token < len(self.tokenizer) else ""
+        return Said(token, text, logprob)
+
+
+def start_engine(
+    model: LanguageModel,
+    sampler: Sampler,
+    context: int | None,
+    config: GeneratorConfig,
+    draft: LanguageModel | None,
+) -> Engine | StateEngine:
+    """What runs a model: the engine of decoders, if it is one.
+
+    Raises:
+        ConfigError: it cannot run as `config` says, or not with this draft.
+    """
+    if config.lookup and draft is not None:
+        raise ConfigError("lookup and a draft model exclude each other", remedy="drop one of them")
+    others = [one for one in (model, draft) if one is not None and not isinstance(one, Decoder)]
+    if others and (config.lookup or draft is not None):
+        raise ConfigError(
+            f"guesses are for decoders, and by decoders, not '{others[0].config.kind}'",
+            remedy="leave lookup and the draft model out",
+        )
+    if not isinstance(model, Decoder):
+        return StateEngine(model, sampler)
+    drafter: Drafter | None = PromptLookup() if config.lookup else None
+    if draft is not None:
+        smaller, running = _runner(draft.eval(), context, config), config.engine.running
+        drafter = DraftModel(smaller, sampler.special, sampler.vocabulary, running)
+    return Engine(_runner(model, context, config), sampler, config.engine, drafter)
+
+
+def _runner(model: LanguageModel, context: int | None, config: GeneratorConfig) -> Runner:
+    """With as much memory as is of use and allowed."""
+    heads, *widths = model.config.remembered
+    size = model.config.layers * heads * sum(widths) * BYTES[config.kept_as]
+    tokens = int(config.memory // size)
+    if context is not None:
+        tokens = min(tokens, (context + config.block_size) * config.engine.running)
+    blocks = max(1, tokens // config.block_size)
+    return fastest_runner(model, blocks, config.block_size, config.precision, config.kept_as)
+
+
+def _freed(context: int) -> int:
+    return max(1, context // 2)
+
+
+def _beginning(prompt: str | tuple[int, ...]) -> str:
+    return prompt[:40] if isinstance(prompt, str) else f"{len(prompt)} tokens"

@@ -1,0 +1,139 @@
+"""What is asked of a text generator, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from peluche.config import Config
+from peluche.errors import ConfigError, PelucheError
+from peluche.generation.guides import GuideConfig
+from peluche.generation.sampling import SamplingParameters
+
+Overflow = Literal["error", "slide", "truncate"]
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+
+class TextRequest(Config):
+    """A prompt, and how to go on with it."""
+
+    prompt: str | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        description="a text, or tokens as they are"
+    )
+    max_tokens: int = Field(200, ge=1, description="the most to write")
+    sampling: SamplingParameters = SamplingParameters()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="texts that end what is written, and are not part of it"
+    )
+    stop_tokens: frozenset[int] = Field(frozenset(), description="likewise, besides [EOS]")
+    guide: GuideConfig | None = Field(None, description="what the text has to be like")
+    logprobs: int | None = Field(
+        None, ge=0, le=100, description="tokens with log-probabilities, and so many others at each"
+    )
+    ignore_eos: bool = False
+    stream: int = Field(0, ge=0, description="tells requests of equal seed apart")
+    on_overflow: Overflow = Field(
+        "error",
+        description="of a prompt that leaves no room for max_tokens: refuse it, leave its "
+        "beginning out (truncate), or forget the beginning whenever the context is full (slide)",
+    )
+
+    @model_validator(mode="after")
+    def _guides_stand_still(self) -> Self:
+        if self.guide is not None and self.on_overflow == "slide":
+            raise ValueError(
+                "a guide has to see all that was written: on_overflow may be error or truncate"
+            )
+        return self
+
+    @classmethod
+    def flat(cls, values: Mapping[str, Any], *, where: str | None = None) -> TextRequest:
+        """`parse`, but the sampling parameters stand beside the other settings.
+
+        Raises:
+            ConfigError: a setting that is not known, or out of range.
+        """
+        drawn = {key: values[key] for key in values if key in SamplingParameters.model_fields}
+        others = {key: value for key, value in values.items() if key not in drawn}
+        sampling = SamplingParameters.parse(drawn, where=where)
+        unknown = set(others) - set(cls.model_fields)
+        if unknown:
+            known = sorted({*cls.model_fields, *SamplingParameters.model_fields} - {"sampling"})
+            raise ConfigError(
+                f"unknown key '{min(unknown)}'", where=where, remedy=f"known are {', '.join(known)}"
+            )
+        return cls.parse({**others, "sampling": sampling}, where=where)
+
+
+class Said(NamedTuple):
+    """A token that was written, or could have been.
+
+    Attributes:
+        text: of the token alone, as a person reads it.
+        logprob: in nats, by the model itself.
+        top: the likeliest tokens in its place, best first.
+    """
+
+    id: int
+    text: str
+    logprob: float
+    top: tuple[Said, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; `top` if there is any."""
+        values: dict[str, Any] = {"token": self.text, "id": self.id, "logprob": self.logprob}
+        return values | ({"top": [one.as_json() for one in self.top]} if self.top else {})
+
+
+@dataclass
+class Generated:
+    """What came after a prompt.
+
+    Attributes:
+        text: without the prompt and without a stop string.
+        tokens: without [EOS].
+        finish_reason: "stop" at [EOS], a stop string or the end of a guide; "length" at
+            `max_tokens`.
+        prompt_tokens: that were read, after what does not fit was left out.
+    """
+
+    request: TextRequest
+    text: str = ""
+    tokens: list[Said] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    error: PelucheError | None = None
+    prompt_tokens: int = 0
+    ended_by: Said | None = None
+
+    @property
+    def score(self) -> float:
+        """The mean log-probability of the tokens, and of what ended the text."""
+        said = [*self.tokens, *([self.ended_by] if self.ended_by else [])]
+        return sum(one.logprob for one in said) / len(said) if said else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; log-probabilities if the request asked for them."""
+        values: dict[str, Any] = {"prompt": self.request.prompt, "completion": self.text}
+        values |= {"score": self.score, "finish_reason": self.finish_reason}
+        values |= {"prompt_tokens": self.prompt_tokens, "completion_tokens": len(self.tokens)}
+        if self.error is not None:
+            values["error"] = str(self.error)
+        if self.request.logprobs is not None:
+            values["logprobs"] = [one.as_json() for one in self.tokens]
+        return values
+
+
+class Piece(NamedTuple):
+    """Some text of a request, as soon as it is sure.
+
+    Attributes:
+        result: what has been written so far.
+        last: nothing follows; `result` is complete.
+    """
+
+    text: str
+    result: Generated
+    last: bool

@@ -1,0 +1,194 @@
+"""`peluche complete`: one prompt, many, batch files that go on, guides, and searches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import peluche
+from peluche.cli.complete import register
+from peluche.errors import ConfigError, DataError
+from talking import TOKENIZER, make_run
+
+PROMPTS = ["What is", "bear", "the été 🧸"]
+CHOSEN = ("--max-tokens", "7", "--seed", "4")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return str(make_run(tmp_path_factory.mktemp("runs") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def completer(run):
+    return peluche.load(run)
+
+
+def invoke(*arguments: str, stdin: str | bytes | None = None):
+    app = typer.Typer()
+    register(app)
+    return CliRunner().invoke(app, arguments, input=stdin, catch_exceptions=False)
+
+
+def objects(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_lines_in_lines_out(run, completer):
+    found = invoke(run, *CHOSEN, stdin="\n".join(PROMPTS) + "\n").stdout
+    expected = completer.generate(PROMPTS, max_tokens=7, seed=4)
+    texts = [prompt + one.text for prompt, one in zip(PROMPTS, expected, strict=True)]
+    assert found == "".join(f"{text}\n" for text in texts)
+    # One alone is printed as it is written.
+    assert invoke(run, PROMPTS[0], *CHOSEN).stdout == texts[0] + "\n"
+
+
+def test_the_draws_are_those_of_the_search(run, completer):
+    from peluche.generation.sampling import SamplingParameters
+
+    found = objects(
+        invoke(run, *CHOSEN, "--samples", "3", "--json", stdin="\n".join(PROMPTS)).stdout
+    )
+    expected = completer.complete(
+        PROMPTS, max_tokens=7, n_best=3, sampling=SamplingParameters(seed=4)
+    )
+    key = lambda one: (one["prompt"], one["completion"])  # noqa: E731
+    assert sorted(map(key, found)) == sorted(key(one.as_json()) for one in expected)
+    assert [one["prompt"] for one in found] == [prompt for prompt in PROMPTS for _ in range(3)]
+    for place in range(0, 9, 3):
+        scores = [one["score"] for one in found[place : place + 3]]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_greedy_beams_and_contrastive_search(run, completer):
+    greedy = completer.complete(["bear"], max_tokens=7)[0].text
+    assert invoke(run, "bear", "--greedy", "--max-tokens", "7").stdout == f"bear{greedy}\n"
+    assert (
+        invoke(run, "bear", "--temperature", "0", "--max-tokens", "7").stdout[4:] == greedy + "\n"
+    )
+    options = ("--max-tokens", "7", "--json")
+    found = objects(invoke(run, "bear", "--beams", "4", "--samples", "2", *options).stdout)
+    expected = completer.complete(["bear"], max_tokens=7, beams=4, n_best=2)
+    assert [one["completion"] for one in found] == [one.text for one in expected]
+    (found,) = objects(invoke(run, "bear", "--penalty-alpha", "0.6", *options).stdout)
+    (expected,) = completer.complete(["bear"], max_tokens=7, penalty_alpha=0.6, candidates=4)
+    assert found["completion"] == expected.text
+
+
+def test_stop_strings_and_log_probabilities(run, completer):
+    (whole,) = completer.generate(["bear"], max_tokens=7, seed=4)
+    stop = whole.text[3:5]
+    options = (*CHOSEN, "--json", "--logprobs", "2", "--stop", "never", "--stop", stop)
+    (found,) = objects(invoke(run, "bear", *options).stdout)
+    assert found["completion"] == whole.text[: whole.text.index(stop)]
+    assert found["finish_reason"] == "stop"
+    assert all(len(one["top"]) == 2 for one in found["logprobs"])
+
+
+def test_a_prompt_that_fails_fails_alone(tmp_path):
+    small = str(make_run(tmp_path / "small", positions="learned", max_length=30))
+    result = invoke(small, *CHOSEN, "--json", stdin=f"a\n{'xz' * 20}\nb\n")
+    first, second, third = objects(result.stdout)
+    assert (first["prompt"], third["prompt"]) == ("a", "b")
+    assert second["finish_reason"] == "error"
+    assert "over the model's 30" in result.stderr
+    assert "prompt 2" in result.stderr
+    assert result.exit_code == 3
+    cut = invoke(small, *CHOSEN, "--json", "--overflow", "truncate", stdin="xz" * 20)
+    assert objects(cut.stdout)[0]["prompt_tokens"] == 23
+    long = invoke(small, "a", "--max-tokens", "90", "--overflow", "slide", "--seed", "4", "--json")
+    assert objects(long.stdout)[0]["completion_tokens"] > 30
+
+
+def test_guesses_change_nothing(run):
+    lines = "\n".join(PROMPTS)
+    plain = invoke(run, *CHOSEN, "--json", stdin=lines).stdout
+    assert invoke(run, *CHOSEN, "--json", "--lookup", stdin=lines).stdout == plain
+    assert invoke(run, *CHOSEN, "--json", "--draft", run, stdin=lines).stdout == plain
+
+
+def test_what_cannot_be_asked(run, tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("{")
+    for options, says in [
+        (["--greedy", "--samples", "2"], "--greedy has one"),
+        (["--top-p", "2"], "top_p"),
+        (["--beams", "2", "--top-k", "3"], "there is no top_k"),
+        (["--regex", "a", "--schema", str(file)], "not JSON"),
+        (["--lookup", "--draft", run], "exclude each other"),
+        (["--output", "x"], "for --batch"),
+        (["--batch", str(file)], "prompts are in the file"),
+        (["--suffix", "x"], r"has no \[PREFIX\]"),
+    ]:
+        with pytest.raises(ConfigError, match=says):
+            invoke(run, "bear", *options)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        invoke(run, "bear", "--regex", "a", "--grammar", str(file))
+    with pytest.raises(DataError, match=r"none\.jsonl"):
+        invoke(run, "--batch", str(tmp_path / "none.jsonl"))
+
+
+def test_a_guide_is_followed(run):
+    pytest.importorskip("llguidance")
+    (found,) = objects(invoke(run, "bear", "--regex", "[0-9]{3}-[ab]+x", "--json", *CHOSEN).stdout)
+    assert found["completion"][:4].replace("-", "").isdigit()
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Requests of which each takes a while."""
+    path = tmp_path / "in.jsonl"
+    values = [{"prompt": prompt, "max_tokens": 60, "ignore_eos": True} for prompt in PROMPTS * 20]
+    path.write_text("".join(json.dumps(one) + "\n" for one in values), encoding="utf-8")
+    return path
+
+
+def test_a_batch_that_is_killed_goes_on(run, batch, tmp_path):
+    whole = objects(invoke(run, "--batch", str(batch), "--seed", "1").stdout)
+    assert [one["index"] for one in whole] == list(range(60))
+    output = tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "peluche", "complete", run, "--batch", str(batch)]
+    command += ["--seed", "1", "-o", str(output)]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while process.poll() is None and (not output.exists() or output.stat().st_size < 3000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with output.open("a") as stream:
+        stream.write('{"index": 59, "torn')
+    before = len(output.read_text(encoding="utf-8").splitlines()) - 1
+    assert before > 0
+    result = invoke(run, "--batch", str(batch), "--seed", "1", "-o", str(output))
+    assert f"{before} requests are done already" in result.stderr
+    found = objects(output.read_text(encoding="utf-8"))
+    assert [one["completion"] for one in found] == [one["completion"] for one in whole]
+
+
+def test_a_batch_with_lines_that_fail(run, tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"prompt": "bear"}\nnonsense\n')
+    result = invoke(run, "--batch", str(path), "--unordered", *CHOSEN)
+    assert "error" in {one["index"]: one for one in objects(result.stdout)}[1]
+    assert result.exit_code == 1
+    assert "1 requests failed" in result.stderr
+
+
+def test_a_reader_that_goes_away(run):
+    command = f"{sys.executable} -m peluche complete {run} bear --max-tokens 300000 "
+    biases = [f"--logit-bias {TOKENIZER.eos_id}=-100", "--temperature 1.5"]
+    done = subprocess.run(
+        ["bash", "-c", f"{command}{' '.join(biases)} | head -c 20"],
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout.startswith(b"bear")
+    assert done.stderr == b""

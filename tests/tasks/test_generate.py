@@ -1,0 +1,267 @@
+"""Text generation: in pieces and whole, together and alone, and where the context ends."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from peluche.errors import ConfigError, DataError, NumericsError
+from peluche.models.decoder import DecoderConfig
+from peluche.models.recurrent_lm import RecurrentLMConfig
+from peluche.tasks.complete import Completer
+from peluche.tasks.generate import GeneratorConfig, TextGenerator
+from peluche.tasks.text_requests import TextRequest
+from peluche.text.tokenizer import TokenizerConfig
+
+TEXT = "the cat sat on the mat and the dog sat on the log"
+CONFIGS = [
+    DecoderConfig(d_model=16, layers=2, heads=2, d_ff=32),
+    RecurrentLMConfig(embedding=16, hidden=24, layers=2),
+]
+BYTES = TokenizerConfig(kind="bpe", byte_level=True, vocab_size=280, normalization="none")
+SMALL = GeneratorConfig.parse({"block_size": 4, "engine": {"running": 3, "step_tokens": 8}})
+GUIDE = {"kind": "regex", "pattern": "a"}
+PROMPTS = ["the ", "a", "cat sat", "été 🧸", "", "dog sat on", "the"]
+
+
+def model_of(config, tokenizer, extra=0):
+    torch.manual_seed(1)
+    return config.build(len(tokenizer) + extra)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return BYTES.build([TEXT])
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=lambda config: config.kind)
+def generator(request, tokenizer):
+    return TextGenerator(model_of(request.param, tokenizer), tokenizer, 40, SMALL)
+
+
+def test_the_tokens_are_those_of_the_search_without_an_engine(generator, tokenizer, request):
+    config = request.node.callspec.params["generator"]
+    completer = Completer(model_of(config, tokenizer), tokenizer)
+    found = generator.generate(PROMPTS, max_tokens=12, temperature=0)
+    for result, expected in zip(found, completer.complete(PROMPTS, max_tokens=12), strict=True):
+        assert [said.id for said in result.tokens] == expected.tokens
+        assert result.text == expected.text
+
+
+def test_each_request_is_as_it_is_alone(generator):
+    requests = [
+        TextRequest.flat(
+            {"prompt": prompt, "max_tokens": 5 + number, "temperature": 0.5 * number, "seed": 7}
+            | {"stream": number, "logprobs": number % 3, "repetition_penalty": 1.1}
+        )
+        for number, prompt in enumerate(PROMPTS)
+    ]
+    together = generator.generate(requests)
+    for request, found in zip(requests, together, strict=True):
+        (alone,) = generator.generate([request])
+        assert alone.text == found.text
+        assert [one.id for one in alone.tokens] == [one.id for one in found.tokens]
+        assert alone.score == pytest.approx(found.score, abs=1e-5)
+        assert all(len(one.top) == request.logprobs for one in found.tokens)
+    assert generator.engine.idle
+
+
+def test_pieces_are_the_text_and_streams_may_be_read_in_turn(generator):
+    options = {"max_tokens": 20, "seed": 3}
+    whole = generator.generate(PROMPTS[:3], **options)
+    streams = [
+        generator.stream(prompt, stream=number, **options)
+        for number, prompt in enumerate(PROMPTS[:3])
+    ]
+    shown = ["", "", ""]
+    for turn in itertools.zip_longest(*streams):
+        for number, piece in enumerate(turn):
+            if piece is not None:
+                shown[number] += piece.text
+                assert piece.result.text.startswith(shown[number])
+    assert shown == [result.text for result in whole]
+
+
+def test_a_stream_that_is_not_read_on_is_cancelled(generator):
+    stream = generator.stream("the", max_tokens=30, seed=1)
+    next(stream)
+    assert not generator.engine.idle
+    stream.close()
+    generator.step()
+    assert generator.engine.idle
+
+
+def test_stop_strings_and_tokens(generator):
+    (whole,) = generator.generate(["the "], max_tokens=20, seed=5, ignore_eos=True)
+    assert whole.finish_reason == "length"
+    assert len(whole.tokens) == 20
+    for stop in (whole.text[4:7], whole.text[10:12]):
+        options = {"max_tokens": 20, "seed": 5, "ignore_eos": True}
+        (cut,) = generator.generate(["the "], stop=[stop], **options)
+        assert cut.text == whole.text[: whole.text.index(stop)]
+        assert cut.finish_reason == "stop"
+        assert cut.tokens == whole.tokens[: len(cut.tokens)]
+    ender = whole.tokens[6].id
+    first = [said.id for said in whole.tokens].index(ender)
+    (cut,) = generator.generate(["the "], stop_tokens=[ender], **options)
+    assert [said.id for said in cut.tokens] == [said.id for said in whole.tokens[:first]]
+    assert (cut.finish_reason, cut.ended_by.id) == ("stop", ender)
+    generator.step()
+    assert generator.engine.idle
+
+
+def test_log_probabilities_are_the_models(generator, tokenizer, request):
+    config = request.node.callspec.params["generator"]
+    model = model_of(config, tokenizer).eval()
+    (found,) = generator.generate(["the cat"], max_tokens=6, seed=2, logprobs=3, temperature=2.0)
+    tokens = tokenizer.encode("the cat", bos=True)
+    ids = [said.id for said in found.tokens]
+    with torch.no_grad():
+        logits = model.logits(model.hidden(torch.tensor([[*tokens, *ids]])))[0]
+    logprobs = logits.log_softmax(-1)
+    for place, said in enumerate(found.tokens):
+        row = logprobs[len(tokens) + place - 1]
+        assert said.logprob == pytest.approx(float(row[said.id]), abs=1e-4)
+        best = row.topk(3)
+        assert [one.id for one in said.top] == best.indices.tolist()
+        assert [one.logprob for one in said.top] == pytest.approx(best.values.tolist(), abs=1e-4)
+    as_json = found.as_json()
+    assert as_json["logprobs"][0]["top"][0]["id"] == found.tokens[0].top[0].id
+    assert as_json["completion"] == found.text
+    mean = sum(said.logprob for said in found.tokens) / len(ids)
+    if found.ended_by is None:
+        assert as_json["score"] == pytest.approx(mean)
+
+
+def test_a_prompt_over_the_context(generator, tokenizer):
+    prompt = "xyzw" * 12
+    tokens = tokenizer.encode(prompt, bos=True)
+    assert len(tokens) > 40
+    options = {"max_tokens": 15, "seed": 4, "ignore_eos": True}
+    refused, fine = generator.generate([prompt, "a"], **options)
+    assert refused.finish_reason == "error"
+    assert "are over the model's 40" in str(refused.error)
+    assert len(fine.tokens) == 15
+    with pytest.raises(DataError, match="over the model's 40"):
+        list(generator.stream(prompt, **options))
+    # What is left of it is its end, after [BOS].
+    (cut,) = generator.generate([prompt], on_overflow="truncate", **options)
+    same = TextRequest.flat({"prompt": (2, *tokens[-24:]), **options})
+    (expected,) = generator.generate([same])
+    assert cut.prompt_tokens == 25
+    assert [said.id for said in cut.tokens] == [said.id for said in expected.tokens]
+    (nothing,) = generator.generate([prompt], on_overflow="truncate", max_tokens=40)
+    assert "over the model's 40" in str(nothing.error)
+
+
+def test_sliding_goes_on_for_ever(generator, tokenizer):
+    options = {"max_tokens": 90, "seed": 4, "ignore_eos": True}
+    (found,) = generator.generate(["the cat"], on_overflow="slide", **options)
+    assert (len(found.tokens), found.finish_reason) == (90, "length")
+    ids = [said.id for said in found.tokens]
+    # By hand: the context is filled; then half of it goes on, with other random numbers.
+    tokens = tokenizer.encode("the cat", bos=True)
+    written, slides = [], 0
+    while len(written) < 90:
+        count = min(40 - len(tokens), 90 - len(written))
+        values = {**options, "max_tokens": count, "stream": slides << 32}
+        (part,) = generator.generate([TextRequest.flat({"prompt": tokens, **values})])
+        written += [said.id for said in part.tokens]
+        everything = [*tokens, *written[-count:]]
+        tokens, slides = [2, *everything[-19:]], slides + 1
+    assert ids == written
+    assert slides > 2
+    (late,) = generator.generate(["xyzw" * 12], on_overflow="slide", max_tokens=5)
+    assert late.prompt_tokens == 20
+
+
+def test_what_cannot_be_asked(generator):
+    with pytest.raises(ConfigError, match="unknown key 'temprature'"):
+        generator.generate(["a"], temprature=1)
+    with pytest.raises(ConfigError, match="temperature"):
+        generator.generate(["a"], temperature=-1)
+    with pytest.raises(ConfigError, match="guide has to see"):
+        TextRequest.flat({"prompt": "a", "on_overflow": "slide", "guide": GUIDE})
+    strange, guided = generator.generate(
+        [
+            TextRequest(prompt=(9999,), max_tokens=3),
+            TextRequest.flat({"prompt": "a", "max_tokens": 3, "ignore_eos": True, "guide": GUIDE}),
+        ]
+    )
+    assert "9999" in str(strange.error)
+    assert guided.finish_reason == "error"
+    empty = TextRequest(prompt=())
+    assert "cannot begin" in str(generator.generate([empty])[0].error)
+
+
+def test_a_request_that_fails_fails_alone(tokenizer):
+    model = model_of(CONFIGS[0].model_copy(update={"tie_embeddings": False}), tokenizer)
+    with torch.no_grad():
+        model.decoder.embedding.weight[tokenizer.id("z")] = math.nan
+    generator = TextGenerator(model, tokenizer, config=SMALL)
+    fine, broken = generator.generate(["a", "zz"], max_tokens=4, ignore_eos=True)
+    assert isinstance(broken.error, NumericsError)
+    assert (broken.finish_reason, broken.text) == ("error", "")
+    assert (fine.finish_reason, len(fine.tokens)) == ("length", 4)
+    assert "are not numbers" in broken.as_json()["error"]
+
+
+def test_a_step_that_was_interrupted_is_done_again(tokenizer, monkeypatch):
+    generator = TextGenerator(model_of(CONFIGS[1], tokenizer), tokenizer, 40, SMALL)
+    expected = generator.generate(PROMPTS[:3], max_tokens=9, seed=2)
+    model, logits = generator.engine.model, generator.engine.model.logits
+    calls = itertools.count()
+
+    def interrupted(hidden):
+        if next(calls) in (1, 4, 8):
+            raise KeyboardInterrupt
+        return logits(hidden)
+
+    monkeypatch.setattr(model, "logits", interrupted)
+    requests = [
+        TextRequest.flat({"prompt": prompt, "stream": number, "max_tokens": 9, "seed": 2})
+        for number, prompt in enumerate(PROMPTS[:3])
+    ]
+    writings = [generator.start(request) for request in requests]
+    interruptions = 0
+    while not generator.engine.idle:
+        try:
+            generator.step()
+        except KeyboardInterrupt:
+            interruptions += 1
+    assert interruptions == 3
+    assert [one.result.text for one in writings] == [one.text for one in expected]
+
+
+def test_guesses_are_for_decoders(tokenizer):
+    decoder, recurrent = (model_of(config, tokenizer) for config in CONFIGS)
+    lookup = GeneratorConfig(lookup=True)
+    for model, draft, config in [
+        (recurrent, None, lookup),
+        (decoder, recurrent, SMALL),
+        (recurrent, decoder, SMALL),
+    ]:
+        with pytest.raises(ConfigError, match="not 'recurrent_lm'"):
+            TextGenerator(model, tokenizer, config=config, draft=draft)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        TextGenerator(decoder, tokenizer, config=lookup, draft=decoder)
+
+
+def test_rows_of_the_embedding_that_no_token_has_are_never_said(tokenizer):
+    model = model_of(CONFIGS[0], tokenizer, extra=40)
+    generator = TextGenerator(model, tokenizer, config=SMALL)
+    found = generator.generate(["a"] * 4, max_tokens=30, ignore_eos=True, logprobs=5)
+    for result in found:
+        assert all(said.id < len(tokenizer) for said in result.tokens)
+    assert any(one.id >= len(tokenizer) for said in found[0].tokens for one in said.top)
+
+
+def test_memory_is_as_large_as_is_of_use(tokenizer):
+    model = model_of(CONFIGS[0], tokenizer)
+    # 2 layers × (16 + 16) numbers of 4 bytes for each token.
+    little = TextGenerator(model, tokenizer, 40, GeneratorConfig(memory=256 * 20, block_size=4))
+    assert little.context == 20
+    much = TextGenerator(model, tokenizer, 40, GeneratorConfig(block_size=4))
+    assert much.engine.runner.blocks == 44 * 32 // 4
+    assert TextGenerator(model, tokenizer, None, SMALL).context == 5e8 // 256 // 4 * 4
