@@ -24,7 +24,7 @@ from peluche.inference.native.weights import (
 )
 from peluche.inference.packed import can_pack
 from peluche.inference.runner import Chunk
-from peluche.models.decoder import Decoder, DecoderConfig
+from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 from peluche.nn.attention import MultiHeadAttention
 from peluche.nn.feedforward import GatedFeedForward
@@ -133,7 +133,8 @@ class NativeRunner:
         vectors = LANES * (width + padded(width, LANES))
         shape = (config.layers, blocks, block_size // LANES * kv_heads * vectors)
         kept_as = torch.float32 if memory == "float32" else torch.float16
-        self.memory = torch.zeros(shape, dtype=kept_as)
+        # What is not a number there reaches nobody, so that no page is touched before it is used.
+        self.memory = torch.empty(shape, dtype=kept_as)
         self.seconds = np.zeros(len(PHASES))
         self._scratch = torch.empty(0, dtype=torch.uint8)
         self.refresh(model)
