@@ -70,6 +70,15 @@ def test_what_is_not_to_be_kept_takes_its_followers_along():
     assert len(pool.empty) == 4
 
 
+def test_long_sequences_are_forgotten():
+    pool = BlockPool(3000, 1)
+    blocks = store(pool, list(range(3000)))
+    pool.release(blocks[1:])
+    pool.release(blocks[:1], keep=False)
+    assert len(pool.empty) == 3000
+    assert pool.places == pool.children == {}
+
+
 def test_without_a_cache_nothing_is_found():
     pool = BlockPool(4, 1, cache=False)
     pool.release(store(pool, [1, 2]))

@@ -47,10 +47,17 @@ def texts(*lengths: int) -> list[list[int]]:
     ]
 
 
-def read(runner: TorchRunner, given: list[list[int]], cuts: list[list[int]]) -> list[torch.Tensor]:
+SCATTERED = torch.randperm(BLOCKS, generator=torch.Generator().manual_seed(2)).tolist()
+
+
+def read(
+    runner: TorchRunner,
+    given: list[list[int]],
+    cuts: list[list[int]],
+    blocks: list[int] = SCATTERED,
+) -> list[torch.Tensor]:
     """The logits after every token of each text, read in so many chunks at the same time."""
-    # Blocks in no order, and one more than is needed.
-    blocks = torch.randperm(BLOCKS, generator=torch.Generator().manual_seed(2)).tolist()
+    # More than are needed.
     tables = [blocks[number::3] for number in range(len(given))]
     found: list[list[torch.Tensor]] = [[] for _ in given]
     at = [0] * len(given)
@@ -95,6 +102,17 @@ def test_packed_weights_equal_the_model_as_it_is(settings):
     plain.reader = PlainReader(model)
     for one, other in zip(read(packed, given, CUTS), read(plain, given, CUTS), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("kept_as", ["plain", "int8"])
+@pytest.mark.parametrize("settings", [PACKED[0], PLAIN[2]], ids=["packed", "plain"])
+def test_blocks_in_a_row_are_read_like_others(settings, kept_as):
+    model, given = model_with(**settings), texts(13)
+    runner = fastest_runner(model, BLOCKS, SIZE, kept_as=kept_as)
+    (scattered,), (in_a_row,) = (
+        read(runner, given, CUTS[:1], blocks) for blocks in (SCATTERED, sorted(3 * SCATTERED))
+    )
+    assert torch.equal(scattered, in_a_row)
 
 
 def test_only_what_is_wanted_comes_in_the_order_of_the_chunks():

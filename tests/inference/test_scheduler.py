@@ -192,6 +192,14 @@ def test_a_runner_that_fails_may_be_called_again():
     assert engine.pool.used == 0
 
 
+def test_what_a_failed_request_read_is_not_found():
+    engine = toy_engine(8, 2, running=2)
+    engine.add(request([0, 1, 2, 0, 1, POISON, 0], 3))
+    assert finish(engine)[0] == ["error"]
+    assert engine.pool.match([0, 1, 2, 0]) == blocks.Match([])
+    check(engine)
+
+
 def test_what_never_fits_is_refused_and_leaves_nothing_behind():
     engine = toy_engine(4, 4)
     with pytest.raises(DataError, match="a prompt of 10 tokens and 8 more"):

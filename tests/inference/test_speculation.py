@@ -55,6 +55,23 @@ def test_more_is_guessed_while_guesses_are_right():
     assert lengths.of(1) == 4
 
 
+def test_many_requests_share_what_is_guessed():
+    asked: list[list[int]] = []
+
+    class Watching(PromptLookup):
+        def draft(self, wishes):
+            asked.append([wish.most for wish in wishes])
+            return super().draft(wishes)
+
+    engine = engine_of(model_with(), 40, Watching(2, 1), running=12, drafts=8)
+    for number in range(9):
+        engine.add(request([5] * (2 + number), 3 + 3 * number, temperature=0))
+    finish(engine)
+    assert max(len(each) for each in asked) > 2
+    assert all(sum(each) <= 8 for each in asked)
+    assert any(each and max(each) > 2 for each in asked)
+
+
 def drafted_by(model, target) -> DraftModel:
     return DraftModel(fastest_runner(model, 40, 4), OWN, target.vocabulary, running=4)
 
@@ -118,7 +135,9 @@ def test_texts_with_guesses_are_distributed_as_the_model_says():
         Markov(logits + torch.randn(tokens, tokens, generator=generator)), OWN_LESS, tokens
     )
     sampler = Sampler(OWN_LESS, tokens)
-    engine = Engine(runner, sampler, EngineConfig(running=200, prefix_cache=False), draft)
+    engine = Engine(
+        runner, sampler, EngineConfig(running=200, prefix_cache=False, drafts=800), draft
+    )
     for stream in range(texts):
         engine.add(GenerationRequest(tokens=(0,), max_tokens=count, stream=stream))
     seen = torch.zeros(tokens, tokens)

@@ -142,14 +142,16 @@ class BlockPool:
 
     def forget(self, block: int) -> None:
         """Give up what an unused block holds, and what follows it."""
-        for child in list(self.children.get(block, {}).values()):
-            self.forget(child)
-        parent, tokens = self.places.pop(block)
-        del self.children[parent][tokens]
-        if not self.children[parent]:
-            del self.children[parent]
-        del self.unused[block]
-        self.empty.append(block)
+        going = [block]
+        for one in going:  # which grows
+            going += self.children.get(one, {}).values()
+        for one in reversed(going):
+            parent, tokens = self.places.pop(one)
+            del self.children[parent][tokens]
+            if not self.children[parent]:
+                del self.children[parent]
+            del self.unused[one]
+            self.empty.append(one)
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, NamedTuple, Self
 
-import torch
+from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -50,7 +51,7 @@ class EngineConfig(Config):
     running: int = Field(32, gt=0, description="the most requests in a step")
     step_tokens: int = Field(256, gt=0, description="the most tokens that are read in a step")
     prefix_cache: bool = Field(True, description="prompts that begin alike are read once")
-    drafts: int = Field(16, gt=0, description="the most tokens that are guessed for a request")
+    drafts: int = Field(16, gt=0, description="the most tokens that are guessed in a step")
 
     @model_validator(mode="after")
     def _all_go_on(self) -> Self:
@@ -112,7 +113,7 @@ class Engine:
         drafter: Drafter | None = None,
     ) -> None:
         self.runner, self.sampler, self.drafter = runner, sampler, drafter
-        self.lengths = DraftLengths(config.drafts)
+        self.drafts, self.lengths = config.drafts, DraftLengths(config.drafts)
         self.pool = BlockPool(runner.blocks, runner.block_size, cache=config.prefix_cache)
         self.scheduler = Scheduler(self.pool, config.running, config.step_tokens)
         self.counters = Counters()
@@ -183,9 +184,10 @@ class Engine:
         if self.drafter is None:
             return
         ready = [one for one in self.scheduler.running if one.pending == 1]
-        # One token comes by itself.
+        # Guesses pay where a step has few rows; one token comes by itself.
+        share = self.drafts // max(1, len(ready))
         wishes = [
-            Wish(one.key, one.tokens, min(self.lengths.of(one.key), self.left[one.key] - 1))
+            Wish(one.key, one.tokens, min(self.lengths.of(one.key), share, self.left[one.key] - 1))
             for one in ready
         ]
         wishes = [wish for wish in wishes if wish.most > 0]
@@ -193,8 +195,10 @@ class Engine:
         for one in ready:
             one.drafts = drafts.get(one.key, [])
 
-    def _logits(self, copies: list[tuple[int, int]], work: list[Work]) -> list[Tensor]:
-        """For each work, (wanted, vocabulary)."""
+    def _logits(
+        self, copies: list[tuple[int, int]], work: list[Work]
+    ) -> Float[Tensor, "wanted vocabulary"]:
+        """What is wanted, work for work."""
         try:
             for source, target in copies:
                 self.runner.copy(source, target)
@@ -202,12 +206,12 @@ class Engine:
                 Chunk(one.tokens, one.sequence.computed, one.sequence.blocks, one.wanted)
                 for one in work
             ]
-            return list(self.runner.run(chunks).split([one.wanted for one in work]))
+            return self.runner.run(chunks)
         except BaseException:
             self.scheduler.interrupt_all()
             raise
 
-    def _written(self, work: list[Work], logits: list[Tensor]) -> list[Event]:
+    def _written(self, work: list[Work], logits: Float[Tensor, "wanted vocabulary"]) -> list[Event]:
         """The tokens that follow from a step's logits.
 
         A draft is right if it is what is chosen in its place (Leviathan et al. 2023, with the
@@ -216,12 +220,15 @@ class Engine:
         events: list[Event] = []
         given: list[list[int]] = [[] for _ in work]
         ends: dict[int, Finished] = {}
+        first = [0, *accumulate(one.wanted for one in work)]
         active = [place for place, one in enumerate(work) if one.wanted]
         while active:
             keys = [work[place].sequence.key for place in active]
-            rows = torch.stack([logits[place][len(given[place])] for place in active])
+            rows = [first[place] + len(given[place]) for place in active]
+            # Without guesses these are all rows, and nothing is copied.
+            theirs = logits if len(rows) == len(logits) else logits[rows]
             matching = []
-            for place, chosen in zip(active, self.sampler.choose(keys, rows), strict=True):
+            for place, chosen in zip(active, self.sampler.choose(keys, theirs), strict=True):
                 one, tokens = work[place], given[place]
                 key = one.sequence.key
                 if isinstance(chosen, PelucheError):

@@ -14,6 +14,17 @@ from peluche.models.transformer import TransformerConfig
 from peluche.nn.masks import causal, prepare
 from peluche.nn.state import View
 
+# Of several sequences, (sequences, blocks); or of one, where they lie in a row and need no copy.
+Blocks = Int[Tensor, "sequences blocks"] | slice
+
+
+def find_blocks(tables: Sequence[Sequence[int]], device: torch.device) -> Blocks:
+    """Where the blocks of sequences are, as `Pages.read` takes them; each has as many."""
+    first, count = tables[0][0], len(tables[0])
+    if len(tables) == 1 and list(tables[0]) == list(range(first, first + count)):
+        return slice(first, first + count)
+    return torch.tensor(tables, device=device)
+
 
 class Pages(Protocol):
     """Vectors of one kind, keys or values, of all layers: slot s is in block s // block_size."""
@@ -23,8 +34,8 @@ class Pages(Protocol):
     ) -> None: ...
 
     def read(
-        self, layer: int, blocks: Int[Tensor, "*shape"]
-    ) -> Float[Tensor, "*shape block_size kv_heads width"]: ...
+        self, layer: int, blocks: Blocks
+    ) -> Float[Tensor, "sequences blocks block_size kv_heads width"]: ...
 
     def clear(self, blocks: Int[Tensor, "blocks"]) -> None: ...
 
@@ -46,7 +57,9 @@ class PlainPages:
     def write(self, layer: int, slots: Tensor, rows: Tensor) -> None:
         self.flat[layer].index_copy_(0, slots, rows)
 
-    def read(self, layer: int, blocks: Tensor) -> Tensor:
+    def read(self, layer: int, blocks: Blocks) -> Tensor:
+        if isinstance(blocks, slice):
+            return self.slots[layer, blocks][None]
         found = self.slots[layer].index_select(0, blocks.flatten())
         return found.unflatten(0, blocks.shape)
 
@@ -74,7 +87,7 @@ class QuantisedPages:
         self.numbers.write(layer, slots, numbers.nan_to_num(0).to(torch.int8))
         self.scales.write(layer, slots, scales)
 
-    def read(self, layer: int, blocks: Tensor) -> Tensor:
+    def read(self, layer: int, blocks: Blocks) -> Tensor:
         scales = self.scales.read(layer, blocks)
         return self.numbers.read(layer, blocks).to(scales.dtype).mul_(scales)
 
@@ -154,7 +167,7 @@ class PagedMemory:
         self.values.write(layer, slots, value)
 
     def read(
-        self, layer: int, blocks: Int[Tensor, "sequences blocks"]
+        self, layer: int, blocks: Blocks
     ) -> tuple[
         Float[Tensor, "sequences kv_heads slots width"],
         Float[Tensor, "sequences kv_heads slots value_width"],
@@ -180,7 +193,7 @@ class PagedState:
         self.written = memory.slots(chunk)
         self.length = memory.span(chunk)[1]
         count = -(-self.length // memory.block_size)
-        self.blocks = torch.tensor([chunk.blocks[:count]], device=memory.device)
+        self.blocks = find_blocks([chunk.blocks[:count]], memory.device)
         positions, slots = torch.arange(*memory.span(chunk)), torch.arange(self.length)
         self.masks = {
             window: prepare(causal(window), 1, positions.to(memory.device), slots.to(memory.device))

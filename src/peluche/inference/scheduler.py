@@ -193,9 +193,9 @@ class Scheduler:
         )
 
     def _drafts_that_fit(self, sequence: Sequence, budget: int) -> int:
-        """How many drafts can be tried without interrupting anybody."""
-        size, pool = self.pool.block_size, self.pool
-        room = size * (len(sequence.blocks) + pool.free) - len(sequence.tokens)
+        """How many drafts can be tried without taking a block that somebody else will need."""
+        spare = max(0, self.pool.free - len(self.running))
+        room = self.pool.block_size * (len(sequence.blocks) + spare) - len(sequence.tokens)
         return max(0, min(len(sequence.drafts), budget, room))
 
     def _make_room(self, sequence: Sequence, count: int) -> bool:

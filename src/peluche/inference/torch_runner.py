@@ -8,11 +8,11 @@ from itertools import accumulate, chain, groupby
 from typing import NamedTuple, Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from peluche.inference.packed import Matrix, PackedAttention, PackedStack, Product, can_pack
-from peluche.inference.paged import PagedMemory, PagedState
+from peluche.inference.paged import Blocks, PagedMemory, PagedState, find_blocks
 from peluche.inference.runner import Chunk, KeptAs
 from peluche.models.decoder import Decoder
 from peluche.nn.attention import attention
@@ -87,13 +87,15 @@ class Group(NamedTuple):
 
     Attributes:
         rows: theirs among all.
-        blocks: (chunks, blocks) of all that they see, in order.
+        members: how many chunks.
+        blocks: of all that they see, in order.
         masks: for each window, what is seen of that, (chunks, 1, tokens, slots).
         bias: what is added to scores, (chunks, heads, tokens, slots).
     """
 
     rows: slice
-    blocks: Int[Tensor, "chunks blocks"]
+    members: int
+    blocks: Blocks
     masks: dict[int | None, PreparedMask]
     bias: Tensor | None
 
@@ -148,18 +150,16 @@ class PackedReader:
         group: Group,
         memory: PagedMemory,
     ) -> Float[Tensor, "group_rows features"]:
-        queries = query[:, group.rows].unflatten(1, (len(group.blocks), -1)).transpose(0, 1)
+        queries = query[:, group.rows].unflatten(1, (group.members, -1)).transpose(0, 1)
+        shape, bias = queries.shape, group.bias
         key, value = memory.read(number, group.blocks)
-        mixed = attention(
-            queries,
-            key,
-            value,
-            group.masks[self.windows[number]],
-            group.bias,
-            layer.scale,
-            layer.softcap,
-        )
-        return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
+        if shape[2] == 1:
+            # Heads that share a key become queries of it, so that it is read once.
+            queries = queries.unflatten(1, (key.shape[1], -1)).squeeze(3)
+            bias = bias if bias is None else bias.unflatten(1, (key.shape[1], -1)).squeeze(3)
+        mask = group.masks[self.windows[number]]
+        mixed = attention(queries, key, value, mask, bias, layer.scale, layer.softcap)
+        return mixed.reshape(shape).transpose(1, 2).flatten(2).flatten(0, 1)
 
     def _groups(self, chunks: Sequence[Chunk], block_size: int) -> list[Group]:
         """The chunks by their lengths, which rise."""
@@ -184,7 +184,7 @@ class PackedReader:
             if self.stack.bias is not None:
                 bias = torch.cat([self.stack.bias(each, slots) for each in positions])
             rows = slice(row, row + length * len(members))
-            groups.append(Group(rows, torch.tensor(blocks, device=device), masks, bias))
+            groups.append(Group(rows, len(members), find_blocks(blocks, device), masks, bias))
             row = rows.stop
         return groups
 
