@@ -14,7 +14,7 @@ step's time goes.
 
 from __future__ import annotations
 
-import peluche  # noqa: F401, before torch, whose threads it sets up
+import peluche  # before torch, whose threads it sets up
 
 # isort: split
 import argparse
@@ -383,7 +383,9 @@ def profile(options: Mapping[str, Any]) -> None:
     columns = {}
     for name, count, tokens in (("1 row", 1, 1), (f"{MANY} rows", MANY, 1), ("prompt", 1, PROMPT)):
         chunks = [
-            Chunk(list(range(1000, 1000 + tokens)), 128 * (tokens == 1), range(i * 16, i * 16 + 16), 1)
+            Chunk(
+                list(range(1000, 1000 + tokens)), 128 * (tokens == 1), range(i * 16, i * 16 + 16), 1
+            )
             for i in range(count)
         ]
         runner.run(chunks)

@@ -36,7 +36,7 @@ def fake_compiler(folder, body):
     return str(script)
 
 
-def test_without_a_compiler_torch_generates_and_it_is_said_once(fresh, monkeypatch, capfd, tmp_path):
+def test_without_a_compiler_torch_generates(fresh, monkeypatch, capfd, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     model = DecoderConfig(

@@ -27,12 +27,9 @@ VOCABULARY = 75
 
 def model_with(**changes):
     torch.manual_seed(0)
-    config = {
-        **{"d_model": 64, "layers": 2, "heads": 4, "d_ff": 96, "activation": "swiglu"},
-        **{"norm": "rmsnorm", "bias": False, "dropout": 0.0},
-        **changes,
-    }
-    model = DecoderConfig(**config).build(VOCABULARY).eval()
+    sizes = {"d_model": 64, "layers": 2, "heads": 4, "d_ff": 96}
+    parts = {"activation": "swiglu", "norm": "rmsnorm", "bias": False, "dropout": 0.0}
+    model = DecoderConfig(**(sizes | parts | changes)).build(VOCABULARY).eval()
     for parameter in model.parameters():
         parameter.data.normal_(0, 0.25)
     return model
@@ -80,7 +77,9 @@ def test_packed_weights_are_the_model_of_such_weights_and_rows(weights):
     for linear in linears:
         linear.weight.data = kept(linear.weight.data, weights)
         if weights != "float16":
-            linear.register_forward_pre_hook(lambda _, rows: (rounded(rows[0].flatten(0, -2))[None],))
+            linear.register_forward_pre_hook(
+                lambda _, given: (rounded(given[0].flatten(0, -2))[None],)
+            )
     simulated.decoder.embedding.weight = simulated.head.weight
     expected, plain = logits_of(simulated, read), logits_of(model, read)
     # A number on the border between two levels may go either way.
