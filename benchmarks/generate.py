@@ -270,10 +270,13 @@ def files(
 
 
 def published_file(model: str) -> Path | None:
-    """The file that a catalogue's model comes as, if it is a GGUF file."""
-    from peluche.hub.model_catalogue import known_model, pull
+    """The file of four bits that a catalogue's model comes as, if it does."""
+    from peluche.hub.model_catalogue import find_pretrained, pretrained_models
 
-    return next(iter(sorted(Path(pull(known_model(model))).rglob("*.gguf"))), None)
+    folder = find_pretrained(model) if model in pretrained_models() else None
+    if folder is None:
+        return None
+    return next(iter([folder] if folder.is_file() else folder.rglob("*Q4_1*.gguf")), None)
 
 
 def written(values: Sequence[float]) -> str:
