@@ -3,9 +3,10 @@
     python benchmarks/serve_requests.py
     python benchmarks/serve_requests.py --task copying
 
-`requests`: prompts of 16 to 112 tokens that arrive at random, 32 to 224 to be written after each, and
-how many tokens a second are written for all of them. `copying`: three requests whose answers repeat their prompts (quote, edit, tool
-arguments), one at a time. Contestants take turns in processes of their own; medians of rounds.
+`requests`: prompts of 16 to 112 tokens arrive at random, 32 to 224 are to be written after each;
+how many tokens a second are written for all of them. `copying`: three requests whose answers repeat
+their prompts (quote, edit, tool arguments), one at a time. Contestants take turns in processes of
+their own; medians of rounds.
 """
 
 from __future__ import annotations
