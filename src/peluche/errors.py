@@ -59,7 +59,7 @@ class DownloadError(PelucheError):
 
 
 class NumericsError(PelucheError):
-    """Training that cannot go on: the loss is not a number and lower rates did not help."""
+    """What cannot go on: a loss that is not a number, though lower rates were tried, or logits."""
 
     exit_code = 6
 
