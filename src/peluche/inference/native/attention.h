@@ -121,7 +121,7 @@ INLINE void weigh(float *scores, int64_t count, const Part &part) {
 // `limits[q]`: how many of the segment's positions a query sees; they do not fall with q.
 // `scores`: room for SEGMENT numbers a query.
 template <class Number>
-INLINE void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t first, int64_t head,
+APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t first, int64_t head,
                    const float *const *queries, const int64_t *limits, int count, float *scores,
                    const Part *parts) {
     const int64_t most = limits[count - 1];

@@ -143,7 +143,7 @@ def _own_temporary_folder() -> Path:
 
 def _compile(level: str, source: Path, path: Path) -> None:
     compiler = _compiler()
-    _say(f"compiling its operator for this machine ({level}), once; some 20 seconds")
+    _say(f"compiling its operator for this machine ({level}), once; some seconds")
     flags = [*compiler, *FLAGS, *LEVELS[level][0], str(source)]
     with replacing(path) as temporary:
         for threads in (["-fopenmp"], []):

@@ -12,6 +12,7 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline))  // compiled once, not at each call
 
 typedef uint16_t Half;  // an IEEE half-precision number
 

@@ -267,8 +267,8 @@ INLINE void panels_float(const uint8_t *data, size_t bytes, const Rows &in, int6
 // ---- all rows by a pair of panels
 
 template <int ROWS>
-INLINE void pair_of_panels(const Matrix &m, int64_t pair, const Rows &in, int64_t row,
-                           Floats (*out)[2]) {
+APART void pair_of_panels(const Matrix &m, int64_t pair, const Rows &in, int64_t row,
+                          Floats (*out)[2]) {
     const size_t bytes = panel_bytes(m);
     const uint8_t *data = m.data + 2 * pair * bytes;
     switch (m.format) {

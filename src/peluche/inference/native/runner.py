@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from peluche.inference.native.build import native_library
 from peluche.inference.native.weights import (
@@ -27,6 +28,7 @@ from peluche.inference.runner import Chunk
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 from peluche.nn.attention import MultiHeadAttention
+from peluche.nn.blocks import Block
 from peluche.nn.feedforward import GatedFeedForward
 from peluche.nn.rotary import Rotary
 
@@ -133,7 +135,8 @@ class NativeRunner:
         vectors = LANES * (width + padded(width, LANES))
         shape = (config.layers, blocks, block_size // LANES * kv_heads * vectors)
         kept_as = torch.float32 if memory == "float32" else torch.float16
-        self.memory = torch.zeros(shape, dtype=kept_as)
+        # What is not a number there reaches nobody, so that no page is touched before it is used.
+        self.memory = torch.empty(shape, dtype=kept_as)
         self.seconds = np.zeros(len(PHASES))
         self._scratch = torch.empty(0, dtype=torch.uint8)
         self.refresh(model)
@@ -146,20 +149,14 @@ class NativeRunner:
         # Large pages are touched where they are used only.
         self._store = Store(8 * sum(padded(each.numel(), 4096) for each in model.parameters()))
         self._kept: list[Tensor] = []
-        self._layers = (_Layer * config.layers)(
-            *(
-                _Layer(
-                    self._norm(block.self_residual.norm, hidden),
-                    self._norm(block.feed_forward_residual.norm, hidden),
-                    *self._matrices(block.self_attention, block.feed_forward),
-                )
-                for block in stack.blocks
-            )
-        )
+        layers = [self._layer(block, hidden) for block in stack.blocks]
+        self._layers = (_Layer * config.layers)(*layers)
         head = self._matrix(model.head.weight)
         tied = config.tie_embeddings
         assert stack.embedding is not None
-        attention = stack.blocks[0].self_attention
+        block = stack.blocks[0]
+        assert isinstance(block, Block)
+        attention = block.self_attention
         assert isinstance(attention, MultiHeadAttention)
         assert isinstance(attention.head_positions, Rotary)
         self._rotary, self._width = attention.head_positions, config.width_of_heads
@@ -199,7 +196,7 @@ class NativeRunner:
             for row in range(end - chunk.wanted, end)
         ]
         logits = torch.empty(len(wanted), self.vocabulary)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "tokens": _ints(chain.from_iterable(chunk.tokens for chunk in chunks)),
             "positions": _ints(
                 chain.from_iterable(
@@ -245,31 +242,34 @@ class NativeRunner:
     def _matrix(self, weight: Tensor) -> Matrix:
         return self._store.keep(pack(weight.detach(), self._weights))
 
-    def _matrices(self, attention: torch.nn.Module, layer: torch.nn.Module) -> list[Matrix]:
+    def _layer(self, block: nn.Module, width: int) -> _Layer:
+        assert isinstance(block, Block)
+        attention, layer = block.self_attention, block.feed_forward
         assert isinstance(attention, MultiHeadAttention)
         assert isinstance(layer, GatedFeedForward)
         projections = (attention.query, attention.key, attention.value)
-        weights = (
-            torch.cat([each.weight for each in projections]),
-            attention.out.weight,
-            interleaved(layer.gate.weight, layer.up.weight),
-            layer.down.weight,
+        return _Layer(
+            self._norm(block.self_residual.norm, width),
+            self._norm(block.feed_forward_residual.norm, width),
+            self._matrix(torch.cat([each.weight for each in projections])),
+            self._matrix(attention.out.weight),
+            self._matrix(interleaved(layer.gate.weight, layer.up.weight)),
+            self._matrix(layer.down.weight),
         )
-        return [self._matrix(weight) for weight in weights]
 
-    def _norm(self, norm: torch.nn.Module, width: int) -> int:
-        """Where a norm's weights are."""
-        weight = norm.weight
+    def _norm(self, norm: nn.Module, width: int) -> int:
+        """Where a norm's weights are, with zeros added up to a width."""
+        assert isinstance(norm, nn.RMSNorm)
         kept = torch.zeros(width)
-        kept[: norm.normalized_shape[0]] = 1.0 if weight is None else weight.detach()
+        kept[: norm.normalized_shape[0]] = 1.0 if norm.weight is None else norm.weight.detach()
         self._kept.append(kept)
         return kept.data_ptr()
 
 
-def _epsilon(norm: torch.nn.Module) -> float:
-    assert isinstance(norm, torch.nn.RMSNorm)
-    return norm.eps
+def _epsilon(norm: nn.Module) -> float:
+    assert isinstance(norm, nn.RMSNorm)
+    return torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
 
 
-def _ints(values: object) -> np.ndarray:
-    return np.fromiter(values, dtype=np.int32)  # type: ignore[call-overload]
+def _ints(values: Iterable[int]) -> NDArray[np.int32]:
+    return np.fromiter(values, dtype=np.int32)

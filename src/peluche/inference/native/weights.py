@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -144,7 +143,7 @@ class Store:
         return packed.at(at.data_ptr())
 
 
-def interleaved(*weights: Tensor) -> Sequence[Tensor]:
+def interleaved(*weights: Tensor) -> Tensor:
     """Rows of matrices of one shape, 16 of each in turn."""
     whole = [F.pad(weight, (0, 0, 0, padded(len(weight)) - len(weight))) for weight in weights]
     panels = [weight.view(-1, LANES, weight.shape[1]) for weight in whole]

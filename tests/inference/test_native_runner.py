@@ -1,0 +1,234 @@
+"""The compiled operator's whole step: equal to the model, whatever is read together or in parts."""
+
+import copy
+
+import pytest
+import torch
+from test_native_products import kept, rounded
+
+from peluche.errors import ConfigError
+from peluche.inference.half import HalfRunner
+from peluche.inference.native.build import cpu_levels, native_library
+from peluche.inference.native.runner import PHASES, NativeRunner, runs_natively
+from peluche.inference.runner import Chunk, fastest_runner
+from peluche.inference.torch_runner import TorchRunner
+from peluche.models.decoder import DecoderConfig
+
+SETTINGS = {
+    "grouped": {"heads": 4, "kv_heads": 2},
+    "one shared head": {"heads": 2, "kv_heads": 1, "tie_embeddings": False},
+    "odd sizes": {"d_model": 40, "heads": 3, "kv_heads": 3, "head_width": 20, "d_ff": 50},
+    "stretched": {"rope": {"scaling": {"kind": "yarn", "factor": 4, "original_length": 16}}},
+    "scaled": {"scale_embeddings": True, "attention_scale": 0.3, "norm_epsilon": 1e-3},
+    "unweighted norms": {"norm": "plain_rmsnorm"},
+}
+VOCABULARY = 75
+
+
+def model_with(**changes):
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "layers": 2, "heads": 4, "d_ff": 96}
+    parts = {"activation": "swiglu", "norm": "rmsnorm", "bias": False, "dropout": 0.0}
+    model = DecoderConfig(**(sizes | parts | changes)).build(VOCABULARY).eval()
+    for parameter in model.parameters():
+        parameter.data.normal_(0, 0.25)
+    return model
+
+
+def tokens(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, VOCABULARY, (count,), generator=generator).tolist()
+
+
+@torch.inference_mode()
+def logits_of(model, read):
+    return model.logits(model.hidden(torch.tensor([read])))[0]
+
+
+@pytest.fixture(params=cpu_levels())
+def level(request, monkeypatch):
+    monkeypatch.setenv("PELUCHE_CPU", request.param)
+    if native_library() is None:
+        pytest.skip("there is no C++ compiler")
+
+
+@pytest.fixture
+def native():
+    if native_library() is None:
+        pytest.skip("there is no C++ compiler")
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_float32_is_the_model(setting):
+    model, read = model_with(**SETTINGS[setting]), tokens(40)
+    assert runs_natively(model)
+    found = NativeRunner(model, 8, 16, "float32").run([Chunk(read, 0, [3, 1, 5], 40)])
+    torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("weights", ["int8", "int4", "float16"])
+def test_packed_weights_are_the_model_of_such_weights_and_rows(weights):
+    model, read = model_with(kv_heads=2), tokens(40)
+    found = NativeRunner(model, 8, 16, weights).run([Chunk(read, 0, [3, 1, 5], 40)])
+    simulated = copy.deepcopy(model)
+    linears = [each for each in simulated.modules() if isinstance(each, torch.nn.Linear)]
+    for linear in linears:
+        linear.weight.data = kept(linear.weight.data, weights)
+        if weights != "float16":
+            linear.register_forward_pre_hook(
+                lambda _, given: (rounded(given[0].flatten(0, -2))[None],)
+            )
+    simulated.decoder.embedding.weight = simulated.head.weight
+    expected, plain = logits_of(simulated, read), logits_of(model, read)
+    # A number on the border between two levels may go either way.
+    error = (found - expected).norm() / expected.norm()
+    assert error < (1e-5 if weights == "float16" else 3e-3)
+    assert error < 0.2 * (expected - plain).norm() / expected.norm()
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("weights", ["float32", "auto"])
+def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(weights):
+    model = model_with(kv_heads=2)
+    runner = NativeRunner(model, 24, 16, weights)
+    # Whatever is left there by others.
+    runner.memory.fill_(torch.nan)
+    first, second = tokens(60, 1), tokens(33, 2)
+    whole = runner.run([Chunk(first, 0, [0, 1, 2, 3], 60)])
+    other = runner.run([Chunk(second, 0, [4, 5, 6], 33)])
+    assert whole.isfinite().all()
+    runner.memory.fill_(torch.nan)
+    blocks, others = [9, 2, 17, 5], [11, 3, 8]
+    found, beside, at = [], [], 0
+    for until in (1, 18, 19, 45, 60):
+        both = runner.run(
+            [
+                Chunk(first[at:until], at, blocks, until - at),
+                Chunk(second[at // 2 : until // 2], at // 2, others, until // 2 - at // 2),
+            ][: 1 if until == 1 else 2]
+        )
+        found.append(both[: until - at])
+        beside.append(both[until - at :])
+        at = until
+    assert torch.equal(torch.cat(found), whole)
+    assert torch.equal(torch.cat(beside), other[:30])
+
+
+@pytest.mark.usefixtures("native")
+def test_only_wanted_rows_are_given():
+    runner, read = NativeRunner(model_with(), 8, 16, "float32"), tokens(20)
+    whole = runner.run([Chunk(read, 0, [0, 1], 20)])
+    chunks = [Chunk(read[:9], 0, [2], 0), Chunk(read, 0, [3, 4], 3), Chunk(read[:5], 0, [5], 1)]
+    assert torch.equal(runner.run(chunks), whole[[17, 18, 19, 4]])
+    assert runner.run(chunks[:1]).shape == (0, VOCABULARY)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("block_size", [16, 48])
+def test_long_pasts_are_put_together_from_segments(block_size):
+    model = model_with(kv_heads=2, layers=1)
+    read, blocks = tokens(1100), list(range(1104 // block_size))[::-1]
+    runner = NativeRunner(model, len(blocks), block_size, "float32")
+    runner.run([Chunk(read[:1000], 0, blocks, 0)])
+    found = runner.run([Chunk(read[1000:], 1000, blocks, 100)])
+    torch.testing.assert_close(found, logits_of(model, read)[1000:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("level")
+def test_keys_and_values_in_half_precision():
+    model, read = model_with(kv_heads=2), tokens(50)
+    runner = NativeRunner(model, 4, 16, "float32", memory="float16")
+    found = runner.run([Chunk(read, 0, [0, 1, 2, 3], 50)])
+    torch.testing.assert_close(found, logits_of(model, read), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.usefixtures("native")
+def test_a_copied_block_goes_on_as_its_source():
+    runner, read = NativeRunner(model_with(), 8, 16), tokens(20)
+    whole = runner.run([Chunk(read, 0, [0, 1], 20)])
+    runner.copy(0, 6)
+    found = runner.run([Chunk(read[16:], 16, [6, 7], 4)])
+    assert torch.equal(found, whole[16:])
+
+
+@pytest.mark.usefixtures("native")
+def test_changed_weights_show_after_refresh():
+    model, read = model_with(), tokens(9)
+    runner = NativeRunner(model, 2, 16, "float32")
+    before = runner.run([Chunk(read, 0, [0], 9)])
+    for parameter in model.parameters():
+        parameter.data.mul_(1.1)
+    assert torch.equal(runner.run([Chunk(read, 0, [0], 9)]), before)
+    runner.refresh(model)
+    found = runner.run([Chunk(read, 0, [0], 9)])
+    torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("native")
+def test_threads_change_nothing(monkeypatch):
+    runner = NativeRunner(model_with(kv_heads=2), 8, 16)
+    chunks = [Chunk(tokens(30), 0, [0, 1], 30), Chunk(tokens(40, 1), 0, [2, 3, 4], 40)]
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(runner.run(chunks))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert len(runner.seconds) == len(PHASES)
+    assert (runner.seconds > 0).all()
+
+
+def test_what_the_operator_does_not_know_is_left_to_torch():
+    unknown = [
+        {"bias": True},
+        {"norm": "layernorm"},
+        {"norm_placement": "sandwich"},
+        {"activation": "geglu"},
+        {"positions": "learned"},
+        {"qk_norm": True},
+        {"window": {"size": 4}},
+        {"attention_softcap": 10.0},
+        {"logit_softcap": 10.0},
+        {"qkv_bias": True},
+        {"mup": {"d_model": 32, "head_width": 16}},
+        {"experts": {"count": 2, "active": 1, "d_ff": 16}},
+    ]
+    assert not any(runs_natively(model_with(**changes)) for changes in unknown)
+    assert not runs_natively(model_with(), block_size=8)
+    model = model_with(bias=True)
+    assert isinstance(fastest_runner(model, 4), TorchRunner)
+    with pytest.raises(ConfigError, match="no runner with int8 weights"):
+        fastest_runner(model, 4, weights="int8")
+    with pytest.raises(ValueError, match="runs_natively"):
+        NativeRunner(model, 4)
+
+
+@pytest.mark.usefixtures("native")
+def test_who_runs_what(monkeypatch):
+    model = model_with()
+    # Small models gain nothing.
+    assert isinstance(fastest_runner(model, 4), TorchRunner)
+    assert isinstance(fastest_runner(model, 4, weights="int8"), NativeRunner)
+    monkeypatch.setattr("peluche.inference.runner.LEAST_PARAMETERS", 1)
+    assert isinstance(fastest_runner(model, 4), NativeRunner)
+    assert isinstance(fastest_runner(model, 4, kept_as="int8"), TorchRunner)
+    monkeypatch.setenv("PELUCHE_NATIVE", "0")
+    for weights in ("auto", "float16", "int8"):
+        assert isinstance(fastest_runner(model, 4, weights=weights), HalfRunner)
+    assert type(fastest_runner(model, 4, weights="float32")) is TorchRunner
+
+
+def test_half_precision_by_torch_alone():
+    model, read = model_with(bias=True, activation="gelu"), tokens(40)
+    runner = HalfRunner(model, 4, 16)
+    expected = logits_of(model, read)
+    for _ in range(2):
+        found = runner.run([Chunk(read, 0, [0, 1, 2], 40)])
+        error = (found - expected).norm() / expected.norm()
+        assert 0 < error < 1e-3
+        for parameter in model.parameters():
+            parameter.data.mul_(1.05)
+        runner.refresh(model)
+        expected = logits_of(model, read)
