@@ -237,11 +237,13 @@ def _draw_of_best(
     rows = [row for row, r in enumerate(records) if r.top_k is None and r.top_p < 1]
     if rows:
         total = (logits[rows] / temperature[rows]).logsumexp(-1, keepdim=True)
-        held = (values[rows] / temperature[rows] - total).exp().cumsum(-1)
+        held = (values[rows] / temperature[rows] - total).exp()
         top_p = torch.tensor([[records[row].top_p] for row in rows])
-        certain[rows] |= held[:, -2:-1] >= top_p
+        # Better than the last: as good as it may be others too.
+        better = values[rows] > values[rows, -1:]
+        certain[rows] |= (held * better).sum(-1, keepdim=True) >= top_p
         # The same tokens, by their share of what the best hold together.
-        shares = (top_p / held[:, -1:]).clamp(max=1)[:, 0].tolist()
+        shares = (top_p / held.sum(-1, keepdim=True)).clamp(max=1)[:, 0].tolist()
         for row, share in zip(rows, shares, strict=True):
             records[row] = records[row].model_copy(update={"top_p": share})
     # In the order of the vocabulary, as all tokens are, so that the same is drawn.
