@@ -90,7 +90,13 @@ def test_what_to_do_without_a_model(run, tmp_path):
 
 def test_what_is_typed_becomes_messages(monkeypatch, capsys):
     strokes = ["one", "", "  ", "two\\", "more", KeyboardInterrupt, "three\\", KeyboardInterrupt]
-    strokes += ["four", KeyboardInterrupt, KeyboardInterrupt, "never"]
+    strokes += [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        "four",
+        KeyboardInterrupt,
+        KeyboardInterrupt,
+        "never",
+    ]
 
     def typed(prompt):
         stroke = strokes.pop(0)

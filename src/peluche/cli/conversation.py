@@ -28,7 +28,7 @@ class Conversation:
     """A session, and where its answers go.
 
     Attributes:
-        error: the last that a message met with; None if all went well.
+        error: the last that a line met with in `follow`; None if all went well.
     """
 
     def __init__(self, session: ChatSession, *, as_json: bool, verbose: bool) -> None:
@@ -39,7 +39,7 @@ class Conversation:
         """Answer each line. A message that fails fails alone."""
         for line in lines:
             if line.strip():
-                self.answer(line, self.session.ask(line))
+                self.error = self.answer(line, self.session.ask(line)) or self.error
 
     def at_prompt(self, model: str) -> None:
         """Answer what is typed, until Ctrl-D, /quit, or Ctrl-C twice in a row."""
@@ -54,8 +54,8 @@ class Conversation:
                     continue
                 return
 
-    def answer(self, message: str, pieces: Generator[Piece, None, None]) -> None:
-        """Print an answer as it is written. Ctrl-C ends it; an error is said."""
+    def answer(self, message: str, pieces: Generator[Piece, None, None]) -> PelucheError | None:
+        """Print an answer as it is written. Ctrl-C ends it; an error is said, and returned."""
         steers = STEERING if sys.stdout.isatty() else {}
         watch, result, shown = _Watch(self.session), None, False
         try:
@@ -70,11 +70,10 @@ class Conversation:
                         break
                 pieces.close()
         except PelucheError as error:
-            self.error = error
             if self.as_json:
                 self._print({"message": message, "error": str(error)})
             say(f"{chr(10) * shown}peluche: {error}")
-            return
+            return error
         assert result is not None, "there is a piece at least"
         if self.as_json:
             known = result.as_json()
@@ -88,6 +87,7 @@ class Conversation:
             say(f"(interrupted; {what} remembered)")
         if self.verbose:
             say(watch.summary(result))
+        return None
 
     def _print(self, values: dict[str, Any]) -> None:
         print(json.dumps(values, ensure_ascii=False), flush=True)
@@ -136,6 +136,9 @@ def _typed() -> Iterator[str]:
             if warned:
                 return
             warned, lines = True, []
+            continue
+        except UnicodeDecodeError as error:
+            say(f"peluche: this is not {error.encoding}: {error.reason}")
             continue
         warned = False
         lines.append(line.removesuffix("\\"))
