@@ -3,9 +3,10 @@
     python benchmarks/serve_requests.py
     python benchmarks/serve_requests.py --task copying
 
-`requests`: prompts of mixed length that arrive at random, and how many tokens a second are written
-for all of them. `copying`: three requests whose answers repeat their prompts (quote, edit, tool
-arguments), one at a time. Contestants take turns in processes of their own; medians of rounds.
+`requests`: prompts of 16 to 112 tokens arrive at random, 32 to 224 are to be written after each;
+how many tokens a second are written for all of them. `copying`: three requests whose answers repeat
+their prompts (quote, edit, tool arguments), one at a time. Contestants take turns in processes of
+their own; medians of rounds.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def request_round(options: Mapping[str, Any], running: int) -> Callable[[], Mapp
     at = 0.0
     for _ in range(options["requests"]):
         at += chance.expovariate(1 / options["gap"])
-        start, length = chance.randrange(len(tokens) - 256), chance.randint(16, 256)
-        coming.append((at, tokens[start : start + length], chance.randint(16, 96)))
+        start, length = chance.randrange(len(tokens) - 128), chance.randint(16, 112)
+        coming.append((at, tokens[start : start + length], chance.randint(32, 224)))
 
     def run() -> Mapping[str, float]:
         written = engine.counters.written

@@ -142,21 +142,33 @@ def test_best_tokens_of_a_large_vocabulary():
     assert torch.equal(best_tokens(logits, 30)[1], logits.topk(30).indices)
 
 
-@given(st.integers(0, 10**6), st.sampled_from([1, 2, 5, 40, 120]), st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_cutting_rows_down_first_draws_the_same(seed, top_k, tied):
-    """Also where several tokens are as good as the k-th."""
-    logits = random_logits(6, 9000, seed)
-    if tied:
+@given(
+    st.integers(0, 10**6), st.sampled_from([0.3, 2.0, 6.0]), st.sampled_from(["", "tied", "few"])
+)
+@settings(max_examples=40, deadline=None)
+def test_looking_at_the_best_first_draws_the_same(seed, scale, kind):
+    """Peaked or flat, with many equal tokens, or with few that are allowed."""
+    logits = random_logits(8, 5000, seed, scale)
+    if kind == "tied":
         logits = logits.round()
+    elif kind == "few":
+        logits[:, seed % 40 + 1 :] = -torch.inf
     records = [
-        SamplingParameters(top_k=top_k, temperature=0.7 + row / 4, top_p=0.8 + row / 25)
-        for row in range(5)
-    ] + [SamplingParameters(min_p=0.2)]
-    uniform = torch.rand(6, generator=torch.Generator().manual_seed(seed))
+        SamplingParameters(top_k=1),
+        SamplingParameters(top_k=5, top_p=0.8, temperature=2.0),
+        SamplingParameters(top_k=127, min_p=0.01, typical_p=0.9),
+        SamplingParameters(top_k=400, top_p=0.5),
+        SamplingParameters(top_p=0.9, temperature=0.6),
+        SamplingParameters(top_p=0.5, min_p=0.001, temperature=1.4),
+        SamplingParameters(min_p=0.1, temperature=0.8),
+        SamplingParameters(top_p=0.2, typical_p=0.7),
+    ]
+    uniform = torch.rand(8, generator=torch.Generator().manual_seed(seed))
     found = draw_tokens(logits, records, uniform)
     for row, record in enumerate(records):
         weights = process(logits[row : row + 1], [record]).softmax(-1).double()[0]
         below = weights[: found[row]].sum()
         assert weights[found[row]] > 0
         assert below - 1e-5 <= uniform[row] <= below + weights[found[row]] + 1e-5
+        alone = draw_tokens(logits[row : row + 1], [record], uniform[row : row + 1])
+        assert int(alone) == int(found[row])

@@ -10,8 +10,15 @@ from toy_decoders import EOS, TableDecoder
 
 from peluche.errors import ConfigError
 from peluche.generation.config import DecodingConfig
-from peluche.generation.sampling import SamplingParameters, SamplingState, draw, process
+from peluche.generation.sampling import (
+    SamplingParameters,
+    SamplingState,
+    choose_tokens,
+    draw,
+    process,
+)
 from peluche.generation.search import Request, greedy_search, sample
+from peluche.text.tokenizer import OWN
 
 records = st.builds(
     SamplingParameters,
@@ -109,6 +116,33 @@ def test_one_allowed_token_is_greedy_search():
     assert sample(table, only_best, DecodingConfig(kind="sample")) == greedy_search(
         table, requests, DecodingConfig(kind="greedy")
     )
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_searches_and_the_sampler_choose_alike(seed):
+    """Penalties count what a search has said; forced tokens count too."""
+    parameters = SamplingParameters(
+        seed=seed,
+        temperature=(0.0, 1.3)[seed % 2],
+        top_k=4,
+        repetition_penalty=1.3,
+        presence_penalty=0.5,
+        frequency_penalty=0.7,
+        logit_bias={5: 1.0},
+    )
+    table, prefix = TableDecoder(seed, words=6, end=-1.0), (6, 5)
+    request = Request([4, EOS], 9, prefix, parameters, stream=3, read=[4, 4, 7])
+    [[found]] = sample(table, [request], DecodingConfig(kind="sample"))
+    state = SamplingState(parameters, stream=3, prompt=[4, 4, 7])
+    written: list[int] = []
+    while len(written) < 8 and (not written or written[-1] != EOS):
+        logits = table.logits(4, tuple(written))
+        logits[list(OWN.never)] = -torch.inf
+        token = int(choose_tokens(logits[None], [state]))
+        written.append(prefix[len(written)] if len(written) < 2 else token)
+        state.advance(written[-1])
+    assert found.tokens == [token for token in written if token != EOS]
 
 
 def test_seeds_and_streams_tell_draws_apart():

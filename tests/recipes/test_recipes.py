@@ -94,6 +94,11 @@ def test_another_kind_of_model_starts_from_its_own_defaults():
     assert same == load_recipe("multi30k-de-en")
 
 
+def test_a_search_that_cannot_translate_is_refused_before_training():
+    with pytest.raises(ConfigError, match="contrastive search goes on with texts"):
+        load_recipe("quickstart", ["decoding.kind=contrastive"])
+
+
 def test_an_unknown_kind_of_model_is_refused():
     with pytest.raises(ConfigError, match="did you mean 'recurrent_seq2seq'"):
         load_recipe("quickstart", ["model.kind=recurrent_seq2sec"])

@@ -72,6 +72,34 @@ def test_draws_follow_from_the_seed(completer):
     assert [found.score for found in one] == sorted((found.score for found in one), reverse=True)
 
 
+def test_penalties_know_what_was_read_and_said(completer):
+    def said(**options):
+        parameters = SamplingParameters(temperature=0, **options)
+        [found] = completer.complete(["the cat "], sampling=parameters, max_tokens=20)
+        return found.tokens
+
+    [greedy] = completer.complete(["the cat "], max_tokens=20)
+    assert said() == greedy.tokens
+    assert len(set(greedy.tokens)) < len(greedy.tokens)
+    often = said(presence_penalty=2, frequency_penalty=2, logit_bias={3: -100})
+    assert len(set(often)) > len(set(greedy.tokens))
+    first = completer.tokenizer.encode("the cat ")
+    assert not set(said(repetition_penalty=100)[:3]) & set(first)
+
+
+def test_contrastive_search_is_an_option(completer):
+    [plain] = completer.complete(["the "], max_tokens=12)
+    [same] = completer.complete(["the "], max_tokens=12, penalty_alpha=0.0)
+    assert same.tokens == plain.tokens
+    assert same.score == pytest.approx(plain.score, abs=1e-5)
+    several = completer.complete(["the ", "cat", "a "], max_tokens=12, penalty_alpha=0.9)
+    alone = completer.complete(["cat"], max_tokens=12, penalty_alpha=0.9)
+    assert several[1] == alone[0]
+    for options in ({"beams": 3}, {"n_best": 2}, {"sampling": SamplingParameters()}):
+        with pytest.raises(ConfigError, match="contrastive search excludes"):
+            completer.complete(["a"], penalty_alpha=0.5, **options)
+
+
 def test_a_wide_beam_finds_what_is_likelier(completer):
     (plain,) = completer.complete(["the "], max_tokens=6)
     beam = completer.complete(["the "], max_tokens=6, beams=8, n_best=2)

@@ -10,6 +10,7 @@ import torch
 
 from peluche.generation.beam import BeamStep, beam_search
 from peluche.generation.config import DecodingConfig
+from peluche.generation.contrastive import contrastive_search
 from peluche.generation.decoder import Decoder
 from peluche.generation.search import Hypothesis, Request, greedy_search, sample
 
@@ -44,6 +45,8 @@ def generate(
                 return greedy_search(decoder, batch, config, scores=scores)
             if config.kind == "sample":
                 return sample(decoder, batch, config)
+            if config.kind == "contrastive":
+                return contrastive_search(decoder, batch, config)
             return beam_search(decoder, batch, config, observe)
 
     lengths = [len(request.source) for request in requests]

@@ -14,7 +14,7 @@ from peluche.generation.sampling import SamplingParameters
 class DecodingConfig(Config):
     """Settings of a search; the defaults are beam search as translation uses it."""
 
-    kind: Literal["greedy", "beam", "sample"] = "beam"
+    kind: Literal["greedy", "beam", "sample", "contrastive"] = "beam"
     beams: int = Field(5, gt=0, description="hypotheses followed at a time; one: greedy search")
     n_best: int = Field(1, gt=0, description="results per sentence")
     length_normalization: Literal["average", "gnmt"] = Field(
@@ -30,12 +30,16 @@ class DecodingConfig(Config):
         4096, gt=0, description="padded source tokens × hypotheses decoded at a time"
     )
     sampling: SamplingParameters = SamplingParameters()
+    candidates: int = Field(4, ge=2, description="likeliest tokens that contrastive search weighs")
+    penalty_alpha: float = Field(
+        0.6, ge=0, le=1, description="α: how much contrastive search minds what is like before"
+    )
 
     @model_validator(mode="after")
     def _n_best_fits(self) -> Self:
-        if self.kind == "greedy" and self.n_best > 1:
+        if self.kind in ("greedy", "contrastive") and self.n_best > 1:
             raise ValueError(
-                f"greedy search has one result, not n_best {self.n_best}; "
+                f"{self.kind} search has one result, not n_best {self.n_best}; "
                 "use kind 'beam' or 'sample'"
             )
         if self.kind == "beam" and self.n_best > self.beams:
@@ -48,7 +52,8 @@ class DecodingConfig(Config):
     @property
     def rows(self) -> int:
         """Hypotheses followed at a time for one sentence."""
-        return {"greedy": 1, "beam": self.beams, "sample": self.n_best}[self.kind]
+        rows = {"beam": self.beams, "sample": self.n_best, "contrastive": self.candidates}
+        return rows.get(self.kind, 1)
 
     def limit(self, source: int, prefix: int = 0) -> int:
         """The most tokens of a translation, [EOS] included, for `source` tokens without [EOS].

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from peluche.config import Config
 from peluche.errors import ConfigError, DataError, MissingExtraError
+from peluche.generation.json_schemas import followable
 from peluche.text.token_bytes import token_bytes
 from peluche.text.tokenizer import Tokenizer
 
@@ -28,12 +29,21 @@ class JsonSchemaGuide(Config):
 
     kind: Literal["json_schema"] = "json_schema"
     json_schema: dict[str, Any] = Field(description="{} for any JSON")
+    whitespace: int = Field(
+        16, ge=0, description="the most spaces and line breaks in a row outside strings; 0: none"
+    )
 
     def grammar(self) -> str:
         """What llguidance reads."""
         from llguidance import LLMatcher
 
-        return LLMatcher.grammar_from_json_schema(self.json_schema)
+        # Models are known to write spaces for ever where they are let.
+        limited = {"whitespace_pattern": f"[ \\t\\r\\n]{{1,{self.whitespace}}}"}
+        none = {"whitespace_flexible": False}
+        return LLMatcher.grammar_from_json_schema(
+            followable(self.json_schema),
+            overrides=limited if self.whitespace else none,
+        )
 
 
 class RegexGuide(Config):
@@ -72,7 +82,8 @@ class ChoiceGuide(Config):
         """What llguidance reads."""
         from llguidance import LLMatcher
 
-        return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, self.choices)))
+        texts = (json.dumps(choice, ensure_ascii=False) for choice in self.choices)
+        return LLMatcher.grammar_from_lark("start: " + " | ".join(texts))
 
 
 GuideConfig = Annotated[
@@ -81,10 +92,14 @@ GuideConfig = Annotated[
 
 
 class Guide:
-    """Where one text is in its grammar. Made by `GuideFactory.build`."""
+    """Where one text is in its grammar. Made by `GuideFactory.build`.
 
-    def __init__(self, matcher: llguidance.LLMatcher, vocabulary: int) -> None:
-        self._matcher, self._vocabulary = matcher, vocabulary
+    Args:
+        gaps: whether there are letters that the vocabulary cannot write.
+    """
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocabulary: int, *, gaps: bool) -> None:
+        self._matcher, self._vocabulary, self._gaps = matcher, vocabulary, gaps
 
     def allowed(self) -> Bool[Tensor, "vocabulary"]:
         """Which tokens may come next; [EOS] where the text may end.
@@ -110,11 +125,17 @@ class Guide:
         return self._matcher.is_stopped()
 
     def _stuck(self) -> DataError:
-        said = self._matcher.get_error() or "no token of the vocabulary goes on with it"
+        if self._gaps:
+            return DataError(
+                "this model has no token for what the guide asks for next",
+                where="the guide of this request",
+                remedy="use a model with a byte-level tokenizer, or ask for what it can write",
+            )
+        error = self._matcher.get_error().partition("\n")[0]
         return DataError(
-            f"the guide allows nothing more: {said}",
+            f"the guide allows nothing more: {error or 'no token goes on with it'}",
             where="the guide of this request",
-            remedy="loosen the schema or grammar, or use a byte-level tokenizer",
+            remedy="loosen the guide",
         )
 
 
@@ -136,7 +157,7 @@ class GuideFactory:
         except ImportError:
             raise MissingExtraError(
                 "guides need the package llguidance, which is not installed",
-                remedy="pip install peluche[guided]",
+                remedy="pip install 'peluche[guided]'",
             ) from None
         if tokenizer.eos_id < 0:
             raise ConfigError(
@@ -144,8 +165,9 @@ class GuideFactory:
                 remedy="use a model whose tokenizer has one",
             )
         self.vocabulary = vocabulary or len(tokenizer)
-        wrapper = llguidance.TokenizerWrapper(_Bytes(tokenizer, self.vocabulary))
-        self._tokenizer = llguidance.LLTokenizer(wrapper)
+        spelling = _Spelling(tokenizer, self.vocabulary)
+        self._gaps = spelling.gaps
+        self._tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(spelling))
 
     def build(self, config: GuideConfig) -> Guide:
         """A guide at its beginning.
@@ -155,26 +177,45 @@ class GuideFactory:
         """
         import llguidance
 
-        matcher = llguidance.LLMatcher(self._tokenizer, config.grammar(), log_level=0)
+        limits = llguidance.LLParserLimits(verbose_errors=False)
+        matcher = llguidance.LLMatcher(
+            self._tokenizer, config.grammar(), log_level=0, limits=limits
+        )
         if matcher.is_error():
             raise ConfigError(
                 f"the {config.kind.replace('_', ' ')} cannot be used: {matcher.get_error()}",
                 where="the guide of this request",
+                remedy="change or leave out what it names; docs/sampling.md says what can be used",
             )
-        return Guide(matcher, self.vocabulary)
+        return Guide(matcher, self.vocabulary, gaps=self._gaps)
 
 
-class _Bytes:
+class _Spelling:
     """A tokenizer as llguidance wants it (`llguidance.TokenizerWrapper`)."""
 
     bos_token_id = None
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
-        spelt = token_bytes(tokenizer)
+        self._tokenizer, self._spelt = tokenizer, token_bytes(tokenizer)
+        self._ids = {text: number for number, text in self._spelt.items() if text}
+        self._longest = max(map(len, self._ids), default=0)
+        self.gaps = any(bytes([letter]) not in self._ids for letter in range(0x20, 0x7F))
         self.eos_token_id = tokenizer.eos_id
-        self.tokens = [spelt.get(number, b"") for number in range(vocabulary)]
-        self.special_token_ids = sorted(set(range(vocabulary)) - set(spelt))
-        self._tokenizer = tokenizer
+        self.tokens = [self._spelt.get(number, b"") for number in range(vocabulary)]
+        self.special_token_ids = sorted(set(range(vocabulary)) - set(self._spelt))
 
-    def __call__(self, text: bytes | str) -> list[int]:
-        return self._tokenizer.encode(text.decode() if isinstance(text, bytes) else text)
+    def __call__(self, text: bytes) -> list[int]:
+        """Tokens that spell what has to come next: the tokenizer's own, if they do so exactly."""
+        tokens = self._tokenizer.encode(text.decode())
+        if b"".join(self._spelt.get(token, b"") for token in tokens) == text:
+            return tokens
+        # It has changed the case, put a space before, or does not know a letter.
+        found, at = [], 0
+        while at < len(text):
+            ends = range(min(len(text), at + self._longest), at, -1)
+            end = next((end for end in ends if text[at:end] in self._ids), None)
+            if end is None:
+                break
+            found.append(self._ids[text[at:end]])
+            at = end
+        return found

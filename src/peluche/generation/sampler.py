@@ -101,7 +101,7 @@ class Sampler:
             for logits that are not numbers, DataError where nothing is allowed.
         """
         running = [self._running[key] for key in keys]
-        logits = logits.detach().float().cpu()
+        logits = logits.detach().float().cpu().contiguous()
         normalisers = logits.logsumexp(-1)
         allowed, errors = self._allowed(logits, running)
         tokens = choose_tokens(allowed, [one.state for one in running])

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -18,8 +18,8 @@ from peluche.generation.processors import PROCESSORS
 
 # Under this temperature, float32 divides logits into infinities.
 COLDEST = 1e-4
-# The most likeliest tokens that rows are cut down to before they are processed.
-NARROW = 256
+# How many of the likeliest tokens are looked at first.
+NARROW = 128
 
 
 class SamplingParameters(Config):
@@ -194,29 +194,60 @@ def draw_tokens(
 ) -> Int[Tensor, "rows"]:
     """Draw a token of each row's `process`ed distribution.
 
-    Rows with a small top-k are cut down to their best tokens first.
+    Where few tokens stay, only the best are looked at: what is drawn is the same.
     """
     tokens = torch.empty(len(records), dtype=torch.int64)
-    narrow, wide = [], []
-    for row, record in enumerate(records):
-        (wide if record.top_k is None or record.top_k >= NARROW else narrow).append(row)
+    large = logits.shape[1] > 8 * NARROW
+    narrow = [row for row, record in enumerate(records) if large and _is_narrow(record)]
+    wide = sorted(set(range(len(records))) - set(narrow))
     if narrow:
-        cut = [records[row] for row in narrow]
-        top_k = torch.tensor([[r.top_k] for r in cut]).clamp(max=logits.shape[1])
-        values, ids = best_tokens(logits[narrow], int(top_k.max()) + 1)
-        # Tokens as good as the k-th stay: where there may be more of them than were found, all
-        # tokens have to be looked at.
-        after = top_k.clamp(max=values.shape[1] - 1)
-        tied = (values.gather(1, top_k - 1) == values.gather(1, after)) & (after == top_k)
-        ids, order = ids.sort(-1)
-        chosen = draw(process(values.gather(1, order), cut), uniform[narrow])
-        tokens[narrow] = ids.gather(1, chosen[:, None])[:, 0]
-        wide += [row for row, tie in zip(narrow, tied[:, 0].tolist(), strict=True) if tie]
+        rows = logits[narrow] if wide else logits
+        found, certain = _draw_of_best(rows, [records[row] for row in narrow], uniform[narrow])
+        tokens[narrow] = found
+        wide += [row for row, sure in zip(narrow, certain.tolist(), strict=True) if not sure]
     if wide:
-        wide.sort()
-        rows = logits[wide] if len(wide) < len(logits) else logits
+        rows = logits[wide] if narrow else logits
         tokens[wide] = draw(process(rows, [records[row] for row in wide]), uniform[wide])
     return tokens
+
+
+def _is_narrow(record: SamplingParameters) -> bool:
+    if record.top_k is not None:
+        return record.top_k < NARROW
+    return record.top_p < 1 or record.min_p > 0
+
+
+def _draw_of_best(
+    logits: Tensor, records: Sequence[SamplingParameters], uniform: Tensor
+) -> tuple[Int[Tensor, "rows"], Bool[Tensor, "rows"]]:
+    """Draw of the `NARROW` best tokens; and for which rows it is certain that all others are out.
+
+    A row's own parameters alone decide that, not those of its batch.
+    """
+    records = list(records)
+    values, ids = best_tokens(logits, NARROW)
+    temperature = torch.tensor([[record.temperature] for record in records])
+    min_p = torch.tensor([[record.min_p] for record in records])
+    limited = torch.tensor([[record.top_k is not None] for record in records])
+    top_k = torch.tensor([[record.top_k or 1] for record in records])
+    # Tokens as good as the k-th stay.
+    certain = limited & (values.gather(1, top_k - 1) > values.gather(1, top_k))
+    certain |= values[:, -1:] < values[:, :1] + temperature * min_p.log()
+    certain |= values[:, -1:] == -torch.inf
+    rows = [row for row, r in enumerate(records) if r.top_k is None and r.top_p < 1]
+    if rows:
+        total = (logits[rows] / temperature[rows]).logsumexp(-1, keepdim=True)
+        held = (values[rows] / temperature[rows] - total).exp().cumsum(-1)
+        top_p = torch.tensor([[records[row].top_p] for row in rows])
+        certain[rows] |= held[:, -2:-1] >= top_p
+        # The same tokens, by their share of what the best hold together.
+        shares = (top_p / held[:, -1:]).clamp(max=1)[:, 0].tolist()
+        for row, share in zip(rows, shares, strict=True):
+            records[row] = records[row].model_copy(update={"top_p": share})
+    # In the order of the vocabulary, as all tokens are, so that the same is drawn.
+    ids, order = ids.sort(-1)
+    chosen = draw(process(values.gather(1, order), records), uniform)
+    return ids.gather(1, chosen[:, None])[:, 0], certain[:, 0]
 
 
 def process(

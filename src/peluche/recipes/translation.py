@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self
 
 import torch
+from pydantic import model_validator
 
 from peluche.config import Config
 from peluche.data.batching import BatchingConfig, TranslationStream
@@ -46,6 +47,15 @@ class TranslationRecipe(Recipe):
     batching: BatchingConfig = BatchingConfig()
     decoding: DecodingConfig = DecodingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _decoding_fits(self) -> Self:
+        if self.decoding.kind == "contrastive":
+            raise ValueError(
+                "contrastive search goes on with texts: translate by decoding.kind=beam, greedy or "
+                "sample"
+            )
+        return self
 
     def completed(self) -> Self:
         """See `Recipe.completed`."""

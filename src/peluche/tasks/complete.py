@@ -73,6 +73,8 @@ class Completer(TextTask):
         max_tokens: int = 200,
         sampling: SamplingParameters | None = None,
         beams: int = 1,
+        penalty_alpha: float | None = None,
+        candidates: int = 4,
         n_best: int = 1,
         suffix: str | None = None,
     ) -> list[Completion]:
@@ -82,6 +84,7 @@ class Completer(TextTask):
             max_tokens: the most to write; a text that ends before that is shorter.
             sampling: draw tokens instead of searching for the likeliest.
             beams: hypotheses followed at a time; 1 is greedy search.
+            penalty_alpha: contrastive search instead, weighing so many `candidates` at each token.
             suffix: what comes after: the text in between is written, by a model that was trained
                 to fill in the middle.
 
@@ -90,6 +93,8 @@ class Completer(TextTask):
             DataError: a prompt leaves no room for what is to be written.
         """
         config = _decoding(sampling, beams, n_best)
+        if penalty_alpha is not None:
+            config = _contrastive(config, penalty_alpha, candidates)
         encoded = self.tokenizer.encode_batch(prompts, bos=True)
         if suffix is not None:
             encoded = self._with_gap(prompts, suffix)
@@ -203,3 +208,13 @@ def _decoding(sampling: SamplingParameters | None, beams: int, n_best: int) -> D
     return DecodingConfig.parse(
         {"kind": kind, "beams": max(beams, n_best), "n_best": n_best}, where="the options"
     )
+
+
+def _contrastive(config: DecodingConfig, alpha: float, candidates: int) -> DecodingConfig:
+    if config.kind != "greedy":
+        raise ConfigError(
+            "contrastive search excludes sampling and beams, and has one result",
+            remedy="drop penalty_alpha, or the other options",
+        )
+    changes = {"kind": "contrastive", "penalty_alpha": alpha, "candidates": candidates}
+    return DecodingConfig.parse(config.model_dump() | changes, where="the options")

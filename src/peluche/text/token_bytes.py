@@ -12,6 +12,7 @@ from peluche.text.tokenizer import Tokenizer
 
 # Decoders of the `tokenizers` library that spell each token by itself.
 KNOWN = {"ByteLevel", "Metaspace", "Replace", "ByteFallback", "Fuse", "Strip"}
+_FROM_BYTE_LEVEL = {ord(character): byte for byte, character in enumerate(BYTE_CHARACTERS)}
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -24,10 +25,15 @@ def token_bytes(tokenizer: Tokenizer) -> dict[int, bytes]:
     Raises:
         ConfigError: what an entry stands for depends on those around it, as in BERT's vocabulary.
     """
-    steps = _steps(json.loads(tokenizer.to_json())["decoder"])
+    specification = json.loads(tokenizer.to_json())
+    steps = _steps(specification["decoder"])
+    added = {token["id"] for token in specification["added_tokens"]}
     special = tokenizer.special_ids
-    texts = {number: tokenizer.token(number) for number in range(len(tokenizer))}
-    return {number: _spell(text, steps) for number, text in texts.items() if number not in special}
+    return {
+        number: text.encode() if number in added else _spell(text, steps)
+        for number, text in enumerate(tokenizer.tokens())
+        if number not in special
+    }
 
 
 def _steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -49,7 +55,7 @@ def _steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
 def _spell(text: str, steps: list[dict[str, Any]]) -> bytes:
     for step in steps:
         if step["type"] == "ByteLevel":
-            return bytes(BYTE_CHARACTERS.index(character) for character in text)
+            return text.translate(_FROM_BYTE_LEVEL).encode("latin-1")
         if step["type"] == "Metaspace":
             text = text.replace(step["replacement"], " ")
         elif step["type"] == "Replace":
