@@ -129,6 +129,7 @@ def llama(options: Mapping[str, Any], format: str) -> Callable[[], Mapping[str, 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = options["files"][format]
     parameters.n_ctx, parameters.n_parallel = MANY * 512, MANY
+    parameters.verbosity = 1  # errors only
     parameters.cpuparams.n_threads = options["threads"]
     parameters.cpuparams_batch.n_threads = options["threads"]
     server = xllamacpp.Server(parameters)
