@@ -9,7 +9,7 @@ from their prompts, of which peluche alone guesses; contestants take turns in pr
 own. llama.cpp runs in three formats (package xllamacpp), transformers in two; who is not installed
 is left out. `perplexity`: of the weights and roundings that are timed, by the rule of `peluche
 perplexity`. `context`: a step's and a chunk's time by what was read before. `profile`: where a
-step's time goes.
+step's time goes. `runners`: what a step takes without compiled code, and with other weights.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ def llama(options: Mapping[str, Any], format: str) -> Callable[[], Mapping[str, 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = options["files"][format]
     parameters.n_ctx, parameters.n_parallel = MANY * 512, MANY
+    parameters.verbosity = 1  # errors only
     parameters.cpuparams.n_threads = options["threads"]
     parameters.cpuparams_batch.n_threads = options["threads"]
     server = xllamacpp.Server(parameters)
@@ -376,21 +377,27 @@ def draw(series: Mapping[str, Sequence[float]], path: Path) -> None:
     figure.savefig(path)
 
 
+def steps() -> dict[str, list[Any]]:
+    """A step of one row, of eight, and of a prompt."""
+    from peluche.inference.runner import Chunk
+
+    chunks = {}
+    for name, count, tokens in (("1 row", 1, 1), (f"{MANY} rows", MANY, 1), ("prompt", 1, PROMPT)):
+        read, start = list(range(1000, 1000 + tokens)), 128 if tokens == 1 else 0
+        chunks[name] = [
+            Chunk(read, start, range(place * 16, place * 16 + 16), 1) for place in range(count)
+        ]
+    return chunks
+
+
 def profile(options: Mapping[str, Any]) -> None:
     """Means over steps: parts of the operator, and the rest of `NativeRunner.run`."""
     from peluche.inference.native.runner import PHASES, NativeRunner
-    from peluche.inference.runner import Chunk
 
     runner = NativeRunner(opened(options).model.eval(), 512, 16)
     runner.memory.zero_()
     columns = {}
-    for name, count, tokens in (("1 row", 1, 1), (f"{MANY} rows", MANY, 1), ("prompt", 1, PROMPT)):
-        chunks = [
-            Chunk(
-                list(range(1000, 1000 + tokens)), 128 * (tokens == 1), range(i * 16, i * 16 + 16), 1
-            )
-            for i in range(count)
-        ]
+    for name, chunks in steps().items():
         runner.run(chunks)
         runner.seconds[:] = 0
         started, times = time.perf_counter(), 10 * options["rounds"]
@@ -405,11 +412,38 @@ def profile(options: Mapping[str, Any]) -> None:
     print(table(rows))
 
 
+def runners(options: Mapping[str, Any]) -> None:
+    """Medians of a step's time, by who runs it."""
+    from peluche.inference.half import HalfRunner
+    from peluche.inference.native.runner import NativeRunner
+    from peluche.inference.torch_runner import TorchRunner
+
+    model = opened(options).model.eval()
+    makers: dict[str, Callable[[], Any]] = {
+        **{
+            f"operator, {weights}": functools.partial(NativeRunner, model, 512, 16, weights)
+            for weights in ("auto", "int8", "float16", "float32")
+        },
+        "PyTorch, float32": functools.partial(TorchRunner, model, 512, 16),
+        "PyTorch, float16": functools.partial(HalfRunner, model, 512, 16),
+    }
+    rows = [["ms", *steps()]]
+    for name, make in makers.items():
+        runner = make()
+        found = []
+        for chunks in steps().values():
+            run = functools.partial(runner.run, chunks)
+            found.append(f"{timed(run, 4 * options['rounds']):.1f}")
+        rows.append([name, *found])
+    print(table(rows))
+
+
 PARTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "speed": speed,
     "perplexity": perplexity,
     "context": context,
     "profile": profile,
+    "runners": runners,
 }
 
 

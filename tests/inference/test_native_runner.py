@@ -102,7 +102,7 @@ def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(weights):
     runner.memory.fill_(torch.nan)
     blocks, others = [9, 2, 17, 5], [11, 3, 8]
     found, beside, at = [], [], 0
-    for until in (1, 18, 19, 45, 60):
+    for until in (1, 18, 20, 45, 60):
         both = runner.run(
             [
                 Chunk(first[at:until], at, blocks, until - at),
@@ -142,6 +142,24 @@ def test_keys_and_values_in_half_precision():
     runner = NativeRunner(model, 4, 16, "float32", memory="float16")
     found = runner.run([Chunk(read, 0, [0, 1, 2, 3], 50)])
     torch.testing.assert_close(found, logits_of(model, read), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        Chunk([VOCABULARY], 0, [0], 1),
+        Chunk([-1], 0, [0], 1),
+        Chunk([1], 0, [8], 1),
+        Chunk([1], 0, [-1], 1),
+        Chunk([1], 16, [0], 1),
+        Chunk([], 0, [0], 0),
+    ],
+)
+def test_nothing_outside_of_memory_is_touched(chunk):
+    runner = NativeRunner(model_with(), 8, 16, "float32")
+    with pytest.raises(IndexError):
+        runner.run([chunk])
 
 
 @pytest.mark.usefixtures("native")

@@ -209,6 +209,7 @@ class NativeRunner:
             "tables": _ints(chain.from_iterable(chunk.blocks for chunk in chunks)),
             "wanted_rows": _ints(wanted),
         }
+        self._check(chunks, ends, arrays)
         batch = _Batch(
             *(rows[-1], len(chunks), len(wanted)),
             *(arrays[name].ctypes.data for name in _ARRAYS),
@@ -226,6 +227,17 @@ class NativeRunner:
             if needed <= len(self._scratch):
                 return logits
             self._scratch = torch.empty(needed, dtype=torch.uint8)
+
+    def _check(
+        self, chunks: Sequence[Chunk], ends: Sequence[int], arrays: dict[str, NDArray[Any]]
+    ) -> None:
+        """Whatever would read or write elsewhere."""
+        for name, size in (("tokens", self.vocabulary), ("tables", self.blocks)):
+            if not ((arrays[name] >= 0) & (arrays[name] < size)).all():
+                raise IndexError(f"{name} reach from 0 to {size - 1}")
+        for chunk, end in zip(chunks, ends, strict=True):
+            if end > len(chunk.blocks) * self.block_size or not chunk.tokens:
+                raise IndexError(f"{len(chunk.blocks)} blocks for {end} positions of a chunk")
 
     def copy(self, source: int, target: int) -> None:
         self.memory[:, target] = self.memory[:, source]
