@@ -146,12 +146,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    from peluche.inference.engine import Engine
-    from peluche.inference.runner import fastest_runner
-
     import peluche
     from peluche.generation.guides import GuideFactory
     from peluche.generation.sampler import Sampler
+    from peluche.inference.engine import Engine
+    from peluche.inference.runner import fastest_runner
     from peluche.nn.machine import tune_allocator
     from peluche.text.token_bytes import token_bytes
 
