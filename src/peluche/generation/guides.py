@@ -38,11 +38,11 @@ class JsonSchemaGuide(Config):
         from llguidance import LLMatcher
 
         # Models are known to write spaces for ever where they are let.
-        limited = {"whitespace_pattern": f"[ \\t\\r\\n]{{1,{self.whitespace}}}"}
-        none = {"whitespace_flexible": False}
         return LLMatcher.grammar_from_json_schema(
             followable(self.json_schema),
-            overrides=limited if self.whitespace else none,
+            overrides={"whitespace_pattern": f"[ \\t\\r\\n]{{1,{self.whitespace}}}"}
+            if self.whitespace
+            else {"whitespace_flexible": False},
         )
 
 
