@@ -40,7 +40,9 @@ def random_logits(rows: int, columns: int, seed: int, scale: float = 2.0) -> tor
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * scale
 
 
-@pytest.mark.parametrize(("ours", "theirs", "values"), PAIRS, ids=lambda it: str(it))
+@pytest.mark.parametrize(
+    ("ours", "theirs", "values"), PAIRS, ids=lambda it: getattr(it, "__name__", str(it))
+)
 @pytest.mark.parametrize("scale", [0.1, 2.0, 8.0])
 def test_each_equals_the_one_of_transformers(ours, theirs, values, scale):
     logits = random_logits(len(values), 200, seed=3, scale=scale)
