@@ -61,6 +61,7 @@ def test_segments_tell_ngrams_apart_and_unseen_ones_say_nothing():
 def test_a_text_shorter_than_the_ngrams():
     wide = make(orders=[1, 3])
     assert wide(TOKENS[2:, :1], VALID[2:, :1]).shape == (1, 2)
+    assert not make(orders=[2, 3])(TOKENS[:, :1], VALID[:, :1]).any()
 
 
 def test_it_stands_beside_an_encoder_and_is_trained():

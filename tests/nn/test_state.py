@@ -131,3 +131,18 @@ def test_a_recurrent_state_takes_one_position_after_another():
     state = RecurrentState(hidden=torch.zeros(1, 2, 1))
     with pytest.raises(ValueError, match="position 0 is next"):
         state.write(torch.tensor([1]), hidden=torch.ones(1, 2, 1))
+
+
+def test_a_recurrent_state_that_goes_back_one_step_keeps_two():
+    state = RecurrentState(hidden=torch.zeros(1, 1))
+    state.back = 1
+    for position in range(5):
+        state.write(torch.tensor([position]), hidden=torch.full((1, 1), position + 1.0))
+    assert state.length == 5
+    assert len(state.history) == len(state.orders) == 2
+    state.truncate(4)
+    assert float(state.view()["hidden"]) == 4
+    state.write(torch.tensor([4]), hidden=torch.full((1, 1), 9.0))
+    assert float(state.view()["hidden"]) == 9
+    with pytest.raises(ValueError, match="positions before 4 are kept no longer, not 3"):
+        state.truncate(3)

@@ -14,17 +14,22 @@ from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Sampler
 from peluche.inference.engine import Counters, Event, Finished, Token
 from peluche.models.language_model import LanguageModel
-from peluche.nn.state import State
+from peluche.nn.state import RecurrentState, State
 
 
 @dataclass
 class _Text:
-    """One request: what its state has not read yet, and where that begins."""
+    """One request: what its state has not read yet, and where that begins.
 
-    state: State
+    Attributes:
+        state: None before anything was read.
+    """
+
     unread: list[int]
-    position: int
     left: int
+    capacity: int
+    state: State | None = None
+    position: int = 0
 
 
 class StateEngine:
@@ -62,8 +67,7 @@ class StateEngine:
         key, tokens = self.next_key, list(request.tokens)
         self.sampler.add(key, request)
         self.next_key += 1
-        state = self.model.start_state(1, len(tokens) + request.max_tokens)
-        self.texts[key] = _Text(state, tokens, 0, request.max_tokens)
+        self.texts[key] = _Text(tokens, request.max_tokens, len(tokens) + request.max_tokens)
         return key
 
     def cancel(self, key: int) -> None:
@@ -99,6 +103,8 @@ class StateEngine:
     def _read(self, text: _Text) -> Float[Tensor, "vocabulary"]:
         device = self.model.head.weight.device
         # Of a step that was interrupted, something may have been written.
+        if text.state is None or not text.position:
+            text.state = self._start(text.capacity)
         text.state.truncate(text.position)
         tokens = torch.tensor([text.unread], device=device)
         end = text.position + len(text.unread)
@@ -106,6 +112,13 @@ class StateEngine:
         hidden = self.model.hidden(tokens, positions=positions, state=text.state)
         self.counters.read += len(text.unread)
         return self.model.logits(hidden[0, -1]).float().cpu()
+
+    def _start(self, capacity: int) -> State:
+        state = self.model.start_state(1, capacity)
+        if isinstance(state, RecurrentState):
+            # After the prompt, a step reads one token.
+            state.back = 1
+        return state
 
     def _finish(self, end: Finished) -> Finished:
         del self.texts[end.key]

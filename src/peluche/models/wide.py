@@ -131,6 +131,8 @@ class Wide(nn.Module):
                 mixed = (mixed + marked[:, place : place + length] + 1) * MIX
             bucket = (mixed >> 32) % (self.config.buckets - 1) + 1
             found.append(bucket.masked_fill(~valid[:, order - 1 :], NOTHING))
+        if not found:
+            return torch.full_like(tokens, NOTHING)
         together = torch.cat(found, 1).sort(1).values
         again = torch.zeros_like(together, dtype=torch.bool)
         again[:, 1:] = together[:, 1:] == together[:, :-1]

@@ -135,16 +135,21 @@ class RecurrentState:
 
     Args:
         tensors: what is remembered before anything is read.
+
+    Attributes:
+        back: how many positions `truncate` may go back; None for all of them.
     """
 
     def __init__(self, **tensors: Tensor) -> None:
         self.history = [tensors]
         self.orders: list[Tensor | None] = [None]
+        self.back: int | None = None
+        self.dropped = 0
 
     @property
     def length(self) -> int:
         """Positions written."""
-        return len(self.history) - 1
+        return self.dropped + len(self.history) - 1
 
     def write(self, positions: Int[Tensor, "length"], **tensors: Tensor) -> None:
         """Remember what there is after one more position.
@@ -156,6 +161,9 @@ class RecurrentState:
             raise ValueError(f"position {self.length} is next, not {positions.tolist()}")
         self.history.append(tensors)
         self.orders.append(None)
+        if self.back is not None and len(self.history) > self.back + 1:
+            del self.history[0], self.orders[0]
+            self.dropped += 1
 
     def view(self) -> dict[str, Tensor]:
         """The newest tensors."""
@@ -169,6 +177,9 @@ class RecurrentState:
         self.orders[-1] = rows if order is None else order[rows]
 
     def truncate(self, length: int) -> None:
+        """Raises ValueError: that is further than `back`."""
+        if length < self.dropped:
+            raise ValueError(f"positions before {self.dropped} are kept no longer, not {length}")
         while self.length > length:
             self.history.pop()
             order = self.orders.pop()
