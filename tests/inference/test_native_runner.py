@@ -154,6 +154,9 @@ def test_keys_and_values_in_half_precision():
         Chunk([1], 0, [-1], 1),
         Chunk([1], 16, [0], 1),
         Chunk([], 0, [0], 0),
+        Chunk([1, 2], -1, [0], 1),
+        Chunk([1, 2, 3], 0, [0], 5),
+        Chunk([1, 2, 3], 0, [0], -1),
     ],
 )
 def test_nothing_outside_of_memory_is_touched(chunk):

@@ -231,13 +231,21 @@ class NativeRunner:
     def _check(
         self, chunks: Sequence[Chunk], ends: Sequence[int], arrays: dict[str, NDArray[Any]]
     ) -> None:
-        """Whatever would read or write elsewhere."""
+        """See that nothing is read or written elsewhere.
+
+        Raises:
+            IndexError: a token, block, position or wanted row that there is not.
+        """
         for name, size in (("tokens", self.vocabulary), ("tables", self.blocks)):
             if not ((arrays[name] >= 0) & (arrays[name] < size)).all():
                 raise IndexError(f"{name} reach from 0 to {size - 1}")
         for chunk, end in zip(chunks, ends, strict=True):
-            if end > len(chunk.blocks) * self.block_size or not chunk.tokens:
-                raise IndexError(f"{len(chunk.blocks)} blocks for {end} positions of a chunk")
+            if end > len(chunk.blocks) * self.block_size or chunk.start < 0 or not chunk.tokens:
+                raise IndexError(
+                    f"{len(chunk.blocks)} blocks for positions {chunk.start} to {end} of a chunk"
+                )
+            if not 0 <= chunk.wanted <= len(chunk.tokens):
+                raise IndexError(f"{chunk.wanted} rows wanted of {len(chunk.tokens)} tokens")
 
     def copy(self, source: int, target: int) -> None:
         self.memory[:, target] = self.memory[:, source]
