@@ -1,6 +1,7 @@
 """The compiled operator's whole step: equal to the model, whatever is read together or in parts."""
 
 import copy
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from peluche.inference.native.runner import PHASES, NativeRunner, runs_natively
 from peluche.inference.runner import Chunk, fastest_runner
 from peluche.inference.torch_runner import TorchRunner
 from peluche.models.decoder import DecoderConfig
+from peluche.nn.rotary import Rotary
 
 SETTINGS = {
     "grouped": {"heads": 4, "kv_heads": 2},
@@ -184,6 +186,36 @@ def test_changed_weights_show_after_refresh():
     assert torch.equal(runner.run([Chunk(read, 0, [0], 9)]), before)
     runner.refresh(model)
     found = runner.run([Chunk(read, 0, [0], 9)])
+    torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("native")
+def test_after_an_interrupted_refresh_the_weights_before_are_used(monkeypatch):
+    model, read = model_with(), tokens(9)
+    runner = NativeRunner(model, 2, 16, "float32")
+    before = runner.run([Chunk(read, 0, [0], 9)])
+    size = runner.packed_bytes
+    for parameter in model.parameters():
+        parameter.data.mul_(1.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "peluche.inference.native.runner._epsilon", Mock(side_effect=KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            runner.refresh(model)
+    assert runner.packed_bytes == size
+    assert torch.equal(runner.run([Chunk(read, 0, [0], 9)]), before)
+
+
+@pytest.mark.usefixtures("native")
+def test_an_interruption_between_two_lengths_leaves_the_first(monkeypatch):
+    model, read = model_with(layers=1), tokens(1100)
+    runner = NativeRunner(model, 69, 16, "float32")
+    with monkeypatch.context() as patch:
+        patch.setattr(Rotary, "turns", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            runner.run([Chunk(read, 0, range(69), 1)])
+    found = runner.run([Chunk(read, 0, range(69), 1100)])
     torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
 
 
