@@ -11,6 +11,7 @@ from peluche.errors import ConfigError
 from peluche.inference.half import HalfRunner
 from peluche.inference.native.build import cpu_levels, native_library
 from peluche.inference.native.runner import PHASES, NativeRunner, runs_natively
+from peluche.inference.native.weights import Store
 from peluche.inference.runner import Chunk, fastest_runner
 from peluche.inference.torch_runner import TorchRunner
 from peluche.models.decoder import DecoderConfig
@@ -27,11 +28,11 @@ SETTINGS = {
 VOCABULARY = 75
 
 
-def model_with(**changes):
+def model_with(vocabulary=VOCABULARY, **changes):
     torch.manual_seed(0)
     sizes = {"d_model": 64, "layers": 2, "heads": 4, "d_ff": 96}
     parts = {"activation": "swiglu", "norm": "rmsnorm", "bias": False, "dropout": 0.0}
-    model = DecoderConfig(**(sizes | parts | changes)).build(VOCABULARY).eval()
+    model = DecoderConfig(**(sizes | parts | changes)).build(vocabulary).eval()
     for parameter in model.parameters():
         parameter.data.normal_(0, 0.25)
     return model
@@ -217,6 +218,26 @@ def test_an_interruption_between_two_lengths_leaves_the_first(monkeypatch):
             runner.run([Chunk(read, 0, range(69), 1)])
     found = runner.run([Chunk(read, 0, range(69), 1100)])
     torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("weights", ["float32", "float16", "int8", "int4", "auto"])
+@pytest.mark.parametrize("vocabulary", [75, 20_000])
+def test_no_more_memory_is_mapped_than_is_needed(monkeypatch, weights, vocabulary):
+    sizes = []
+
+    class Measured(Store):
+        def __init__(self, size):
+            sizes.append(size)
+            super().__init__(size)
+
+    monkeypatch.setattr("peluche.inference.native.runner.Store", Measured)
+    # With so little of it, most is padding.
+    model = model_with(d_model=8, heads=2, d_ff=40, tie_embeddings=False, vocabulary=vocabulary)
+    runner = NativeRunner(model, 2, 16, weights)
+    assert sizes[0] >= runner.packed_bytes
+    usual = NativeRunner(model_with(d_model=128, d_ff=256), 2, 16, weights)
+    assert usual.packed_bytes <= sizes[1] <= 1.1 * usual.packed_bytes
 
 
 @pytest.mark.usefixtures("native")

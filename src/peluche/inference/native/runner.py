@@ -21,6 +21,7 @@ from peluche.inference.native.weights import (
     Store,
     interleaved,
     pack,
+    packed_bytes,
     padded,
 )
 from peluche.inference.packed import can_pack
@@ -207,8 +208,10 @@ class NativeRunner:
         """Copy the weights of the moment; the copy before is kept until all of it is done."""
         config, stack = model.config, model.decoder
         hidden, inner = padded(config.d_model), padded(config.d_ff)
-        # Large pages are touched where they are used only.
-        store = Store(8 * sum(padded(each.numel(), 4096) for each in model.parameters()))
+        # Matrices that are put together are padded once, hence no longer than one by one.
+        matrices = [each.shape for each in model.parameters() if each.ndim == 2]
+        sizes = (packed_bytes(outputs, inputs, self._weights) for outputs, inputs in matrices)
+        store = Store(sum(sizes))
         weights = _Weights(store, [], self._weights)
         layers = (_Layer * config.layers)(*(weights.layer(each, hidden) for each in stack.blocks))
         head = weights.matrix(model.head.weight)
