@@ -112,7 +112,7 @@ def ours(options: Mapping[str, Any], weights: str) -> Callable[[], Mapping[str, 
             "one": (written - 1) / after,
             "many": many_written / (many_wait + many_after),
             "prefill": PROMPT / wait,
-            "copying": sum(one[2] for one in copying) / sum(one[1] for one in copying),
+            "copying": sum(one[2] - 1 for one in copying) / sum(one[1] for one in copying),
             "wait": 1000 * wait,
             "resident": resident(),
         }

@@ -118,8 +118,9 @@ def copying_round(options: Mapping[str, Any], lookup: bool) -> Callable[[], Mapp
     def run() -> Mapping[str, float]:
         figures = {"seconds": 0.0}
         for name, prompt in zip(COPYING, prompts, strict=True):
+            before = engine.counters.written
             engine.add(GenerationRequest(tokens=prompt, max_tokens=96, sampling=greedy))
-            while not engine.counters.written or engine.scheduler.waiting:
+            while engine.counters.written == before:
                 engine.step()
             written, started = engine.counters.written, time.perf_counter()
             while not engine.idle:

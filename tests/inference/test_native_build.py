@@ -104,8 +104,28 @@ def test_a_compiler_without_threads(fresh, monkeypatch, capfd, tmp_path):
         pytest.skip("there is no C++ compiler")
     body = f'case "$*" in *-fopenmp*) exit 1;; esac; cp "{fresh}" "$out"'
     monkeypatch.setenv("CXX", fake_compiler(tmp_path, body))
+    for _ in range(2):
+        # At each start.
+        build._library.cache_clear()
+        assert build.native_library() is not None
+        assert "one thread" in capfd.readouterr().err
+    assert (tmp_path / "runs").read_text() == "run\n" * 2
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("CXX", fake_compiler(tmp_path / "other", f'cp "{fresh}" "$out"'))
+    build._library.cache_clear()
     assert build.native_library() is not None
-    assert "one thread" in capfd.readouterr().err
+    assert "one thread" not in capfd.readouterr().err
+
+
+def test_a_library_that_is_kept_needs_no_compiler(fresh, monkeypatch, tmp_path):
+    if fresh is None:
+        pytest.skip("there is no C++ compiler")
+    monkeypatch.setenv("CXX", fake_compiler(tmp_path, f'cp "{fresh}" "$out"'))
+    assert build.native_library() is not None
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    build._library.cache_clear()
+    assert build.native_library() is not None
 
 
 def test_an_instruction_set_that_is_not_there(monkeypatch):

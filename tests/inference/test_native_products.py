@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from peluche.inference.native.build import cpu_levels, native_library
-from peluche.inference.native.weights import BLOCK, Store, pack, padded
+from peluche.inference.native.weights import BLOCK, FORMATS, Store, pack, packed_bytes, padded
 
 LEVELS = cpu_levels()
 
@@ -134,6 +134,12 @@ def test_zeros_give_zeros(library):
     for format in ("int8", "int4"):
         found = multiply(library, torch.zeros(32, 32), torch.zeros(3, 32), format)
         assert torch.equal(found, torch.zeros(3, 32))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_sizes_are_known_before_packing(format):
+    assert len(pack(torch.randn(75, 100), format).data) == packed_bytes(75, 100, format)
+    assert len(pack(torch.randn(75, 100), "auto").data) == packed_bytes(75, 100, "auto")
 
 
 def test_weights_of_four_bits_are_known_again():

@@ -1,6 +1,7 @@
 """The compiled operator's whole step: equal to the model, whatever is read together or in parts."""
 
 import copy
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from peluche.errors import ConfigError
 from peluche.inference.half import HalfRunner
 from peluche.inference.native.build import cpu_levels, native_library
 from peluche.inference.native.runner import PHASES, NativeRunner, runs_natively
+from peluche.inference.native.weights import Store
 from peluche.inference.runner import Chunk, fastest_runner
 from peluche.inference.torch_runner import TorchRunner
 from peluche.models.decoder import DecoderConfig
+from peluche.nn.rotary import Rotary
 
 SETTINGS = {
     "grouped": {"heads": 4, "kv_heads": 2},
@@ -25,11 +28,11 @@ SETTINGS = {
 VOCABULARY = 75
 
 
-def model_with(**changes):
+def model_with(vocabulary=VOCABULARY, **changes):
     torch.manual_seed(0)
     sizes = {"d_model": 64, "layers": 2, "heads": 4, "d_ff": 96}
     parts = {"activation": "swiglu", "norm": "rmsnorm", "bias": False, "dropout": 0.0}
-    model = DecoderConfig(**(sizes | parts | changes)).build(VOCABULARY).eval()
+    model = DecoderConfig(**(sizes | parts | changes)).build(vocabulary).eval()
     for parameter in model.parameters():
         parameter.data.normal_(0, 0.25)
     return model
@@ -154,6 +157,9 @@ def test_keys_and_values_in_half_precision():
         Chunk([1], 0, [-1], 1),
         Chunk([1], 16, [0], 1),
         Chunk([], 0, [0], 0),
+        Chunk([1, 2], -1, [0], 1),
+        Chunk([1, 2, 3], 0, [0], 5),
+        Chunk([1, 2, 3], 0, [0], -1),
     ],
 )
 def test_nothing_outside_of_memory_is_touched(chunk):
@@ -182,6 +188,56 @@ def test_changed_weights_show_after_refresh():
     runner.refresh(model)
     found = runner.run([Chunk(read, 0, [0], 9)])
     torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("native")
+def test_after_an_interrupted_refresh_the_weights_before_are_used(monkeypatch):
+    model, read = model_with(), tokens(9)
+    runner = NativeRunner(model, 2, 16, "float32")
+    before = runner.run([Chunk(read, 0, [0], 9)])
+    size = runner.packed_bytes
+    for parameter in model.parameters():
+        parameter.data.mul_(1.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "peluche.inference.native.runner._epsilon", Mock(side_effect=KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            runner.refresh(model)
+    assert runner.packed_bytes == size
+    assert torch.equal(runner.run([Chunk(read, 0, [0], 9)]), before)
+
+
+@pytest.mark.usefixtures("native")
+def test_an_interruption_between_two_lengths_leaves_the_first(monkeypatch):
+    model, read = model_with(layers=1), tokens(1100)
+    runner = NativeRunner(model, 69, 16, "float32")
+    with monkeypatch.context() as patch:
+        patch.setattr(Rotary, "turns", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            runner.run([Chunk(read, 0, range(69), 1)])
+    found = runner.run([Chunk(read, 0, range(69), 1100)])
+    torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("weights", ["float32", "float16", "int8", "int4", "auto"])
+@pytest.mark.parametrize("vocabulary", [75, 20_000])
+def test_no_more_memory_is_mapped_than_is_needed(monkeypatch, weights, vocabulary):
+    sizes = []
+
+    class Measured(Store):
+        def __init__(self, size):
+            sizes.append(size)
+            super().__init__(size)
+
+    monkeypatch.setattr("peluche.inference.native.runner.Store", Measured)
+    # With so little of it, most is padding.
+    model = model_with(d_model=8, heads=2, d_ff=40, tie_embeddings=False, vocabulary=vocabulary)
+    runner = NativeRunner(model, 2, 16, weights)
+    assert sizes[0] >= runner.packed_bytes
+    usual = NativeRunner(model_with(d_model=128, d_ff=256), 2, 16, weights)
+    assert usual.packed_bytes <= sizes[1] <= 1.1 * usual.packed_bytes
 
 
 @pytest.mark.usefixtures("native")

@@ -29,6 +29,8 @@ from peluche.files import replacing
 
 SOURCES = ("decoder.cpp", "attention.h", "linear.h", "lanes.h")
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
+# The end of a library's name.
+ONE_THREAD = "-one-thread"
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 # The best first: what compilers call them, and the processor's own words for what they need.
 LEVELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -82,13 +84,19 @@ def native_library() -> ctypes.CDLL | None:
 @functools.cache
 def _library(level: str) -> ctypes.CDLL | None:
     try:
-        library = ctypes.CDLL(str(_built(level)))
+        path = _built(level)
+        library = ctypes.CDLL(str(path))
     except _Lost as lost:
         _say(f"{lost}; generating with torch instead, several times slower")
         return None
     except OSError as error:
         _say(f"the compiled operator cannot be loaded ({error}); generating with torch instead")
         return None
+    if _has_one_thread(path):
+        _say(
+            "the operator has one thread, since its compiler knew no OpenMP; set CXX to another "
+            f"compiler, or delete {path} once it does"
+        )
     library.peluche_step.restype = ctypes.c_int64
     library.peluche_multiply.restype = None
     return library
@@ -103,20 +111,28 @@ def _built(level: str) -> Path:
     key = hashlib.sha256(f"{level} {platform.machine()} {sys.platform} {FLAGS}".encode())
     for source in SOURCES:
         key.update((here / source).read_bytes())
-    name = f"decoder-{level}-{key.hexdigest()[:16]}.so"
-    kept = cache_folder() / "native" / name
-    if kept.is_file():
+    compiler = _compiler()
+    # Without a compiler that of any other will do.
+    name = f"decoder-{level}-{key.hexdigest()[:16]}-{_known_as(compiler) if compiler else ''}"
+    folder = cache_folder() / "native"
+    if kept := _kept(folder, name):
         return kept
-    folder = _writable(kept.parent)
-    if folder is None:
-        folder = _own_temporary_folder()
-    path = folder / name
+    if not compiler:
+        raise _Lost("there is no C++ compiler (c++, g++, clang++ or $CXX)")
+    folder = _writable(folder) or _own_temporary_folder()
     with (folder / ".lock").open("w") as lock:
         # Processes that start together build once.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.is_file():
-            _compile(level, here / SOURCES[0], path)
-    return path
+        return _kept(folder, name) or _compile(level, compiler, here / SOURCES[0], folder / name)
+
+
+def _kept(folder: Path, name: str) -> Path | None:
+    """The library whose name begins so, one with threads before one without."""
+    return min(folder.glob(f"{name}*.so"), key=_has_one_thread, default=None)
+
+
+def _has_one_thread(library: Path) -> bool:
+    return library.stem.endswith(ONE_THREAD)
 
 
 def _writable(folder: Path) -> Path | None:
@@ -141,13 +157,14 @@ def _own_temporary_folder() -> Path:
     return folder
 
 
-def _compile(level: str, source: Path, path: Path) -> None:
-    compiler = _compiler()
+def _compile(level: str, compiler: list[str], source: Path, name: Path) -> Path:
+    """The library, of this name and what it lacks."""
     _say(f"compiling its operator for this machine ({level}), once; some seconds")
     flags = [*compiler, *FLAGS, *LEVELS[level][0], str(source)]
-    with replacing(path) as temporary:
+    with tempfile.TemporaryDirectory(dir=name.parent) as folder:
+        built = Path(folder) / "built.so"
         for threads in (["-fopenmp"], []):
-            command = [*flags, *threads, "-o", str(temporary)]
+            command = [*flags, *threads, "-o", str(built)]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
             except OSError as error:
@@ -157,18 +174,23 @@ def _compile(level: str, source: Path, path: Path) -> None:
         else:
             complaint = (done.stderr.strip().splitlines() or ["it says nothing"])[0]
             raise _Lost(f"{compiler[0]} cannot compile the operator ({complaint})")
-    if not threads:
-        _say(f"{compiler[0]} knows no OpenMP: the operator has one thread")
+        path = name.with_name(f"{name.name}{'' if threads else ONE_THREAD}.so")
+        with replacing(path) as temporary:
+            built.rename(temporary)
+    return path
 
 
-def _compiler() -> list[str]:
+def _compiler() -> list[str] | None:
     """The C++ compiler: ``CXX``, or the first that is found."""
     if own := os.environ.get("CXX"):
         return shlex.split(own)
-    for name in ("c++", "g++", "clang++"):
-        if shutil.which(name):
-            return [name]
-    raise _Lost("there is no C++ compiler (c++, g++, clang++ or $CXX)")
+    return next(([name] for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+
+
+def _known_as(compiler: list[str]) -> str:
+    """A compiler's part of a name; another one may have the OpenMP that this one lacks."""
+    program = os.path.realpath(shutil.which(compiler[0]) or compiler[0])
+    return hashlib.sha256(shlex.join([program, *compiler[1:]]).encode()).hexdigest()[:8]
 
 
 def _say(message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from peluche.inference.native.weights import (
     Store,
     interleaved,
     pack,
+    packed_bytes,
     padded,
 )
 from peluche.inference.packed import can_pack
@@ -85,6 +86,67 @@ class _Batch(ctypes.Structure):
     )
 
 
+class _Weights(NamedTuple):
+    """Where a model's weights are copied to."""
+
+    store: Store
+    norms: list[Tensor]
+    format: Format | Literal["auto"]
+
+    def matrix(self, weight: Tensor) -> Matrix:
+        return self.store.keep(pack(weight.detach(), self.format))
+
+    def layer(self, block: nn.Module, width: int) -> _Layer:
+        assert isinstance(block, Block)
+        attention, layer = block.self_attention, block.feed_forward
+        assert isinstance(attention, MultiHeadAttention)
+        assert isinstance(layer, GatedFeedForward)
+        projections = (attention.query, attention.key, attention.value)
+        return _Layer(
+            self.norm(block.self_residual.norm, width),
+            self.norm(block.feed_forward_residual.norm, width),
+            self.matrix(torch.cat([each.weight for each in projections])),
+            self.matrix(attention.out.weight),
+            self.matrix(interleaved(layer.gate.weight, layer.up.weight)),
+            self.matrix(layer.down.weight),
+        )
+
+    def norm(self, norm: nn.Module, width: int) -> int:
+        """Where a norm's weights are, with zeros added up to a width."""
+        assert isinstance(norm, nn.RMSNorm)
+        kept = torch.zeros(width)
+        kept[: norm.normalized_shape[0]] = 1.0 if norm.weight is None else norm.weight.detach()
+        self.norms.append(kept)
+        return kept.data_ptr()
+
+
+class _Copied(NamedTuple):
+    """What the operator reads, with all that it points to.
+
+    It is replaced as a whole: an interruption must not leave addresses of what is gone.
+    """
+
+    model: _Model
+    weights: _Weights
+    layers: ctypes.Array[_Layer]
+    rotary: Rotary
+    width: int
+    turns: Sequence[Tensor]
+
+    @property
+    def positions(self) -> int:
+        """How many there are cosines and sines of."""
+        return len(self.turns[0])
+
+    def turned(self, positions: int) -> _Copied:
+        """The same with cosines and sines of so many positions."""
+        turns = self.rotary.turns(torch.arange(positions), self.width, torch.float32)
+        cosines, sines = (each.contiguous() for each in turns)
+        model = _Model.from_buffer_copy(self.model)
+        model.cosines, model.sines = cosines.data_ptr(), sines.data_ptr()
+        return self._replace(model=model, turns=(cosines, sines))
+
+
 def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
     """Whether the operator knows all parts of a model; whether it can be compiled is not asked."""
     if not isinstance(model, Decoder) or model.head.weight.device.type != "cpu":
@@ -143,15 +205,16 @@ class NativeRunner:
 
     @torch.inference_mode()
     def refresh(self, model: Decoder) -> None:
-        """Copy the weights of the moment."""
+        """Copy the weights of the moment; the copy before is kept until all of it is done."""
         config, stack = model.config, model.decoder
         hidden, inner = padded(config.d_model), padded(config.d_ff)
-        # Large pages are touched where they are used only.
-        self._store = Store(8 * sum(padded(each.numel(), 4096) for each in model.parameters()))
-        self._kept: list[Tensor] = []
-        layers = [self._layer(block, hidden) for block in stack.blocks]
-        self._layers = (_Layer * config.layers)(*layers)
-        head = self._matrix(model.head.weight)
+        # Matrices that are put together are padded once, hence no longer than one by one.
+        matrices = [each.shape for each in model.parameters() if each.ndim == 2]
+        sizes = (packed_bytes(outputs, inputs, self._weights) for outputs, inputs in matrices)
+        store = Store(sum(sizes))
+        weights = _Weights(store, [], self._weights)
+        layers = (_Layer * config.layers)(*(weights.layer(each, hidden) for each in stack.blocks))
+        head = weights.matrix(model.head.weight)
         tied = config.tie_embeddings
         assert stack.embedding is not None
         block = stack.blocks[0]
@@ -159,36 +222,36 @@ class NativeRunner:
         attention = block.self_attention
         assert isinstance(attention, MultiHeadAttention)
         assert isinstance(attention.head_positions, Rotary)
-        self._rotary, self._width = attention.head_positions, config.width_of_heads
-        self._model = _Model(
+        copied = _Model(
             *(config.layers, config.d_model, hidden, inner, config.heads),
             *(attention.kv_heads, attention.head_width, model.vocabulary),
             _epsilon(stack.norm),
             config.embedding_scale,
             config.scale_of_scores or config.width_of_heads**-0.5,
             int(self.memory.dtype == torch.float16),
-            ctypes.addressof(self._layers),
-            head if tied else self._matrix(stack.embedding.weight),
+            ctypes.addressof(layers),
+            head if tied else weights.matrix(stack.embedding.weight),
             head,
-            self._norm(stack.norm, hidden),
+            weights.norm(stack.norm, hidden),
             None,
             None,
             self.memory.data_ptr(),
             self.blocks,
             self.block_size,
         )
-        self._positions = 0
-        self._turn(FIRST_POSITIONS)
+        rotary, width = attention.head_positions, config.width_of_heads
+        self._copied = _Copied(copied, weights, layers, rotary, width, []).turned(FIRST_POSITIONS)
 
     @property
     def packed_bytes(self) -> int:
         """What the weights take."""
-        return self._store.used
+        return self._copied.weights.store.used
 
     def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
         lengths = [len(chunk.tokens) for chunk in chunks]
         ends = [chunk.start + length for chunk, length in zip(chunks, lengths, strict=True)]
-        self._turn(max(ends))
+        if max(ends) > self._copied.positions:
+            self._copied = self._copied.turned(max(max(ends), 2 * self._copied.positions))
         rows = list(accumulate(lengths, initial=0))
         wanted = [
             row
@@ -217,7 +280,7 @@ class NativeRunner:
         )
         while True:
             needed = self._library.peluche_step(
-                ctypes.byref(self._model),
+                ctypes.byref(self._copied.model),
                 ctypes.byref(batch),
                 torch.get_num_threads(),
                 _address(self._scratch.data_ptr()),
@@ -231,51 +294,24 @@ class NativeRunner:
     def _check(
         self, chunks: Sequence[Chunk], ends: Sequence[int], arrays: dict[str, NDArray[Any]]
     ) -> None:
-        """Whatever would read or write elsewhere."""
+        """See that nothing is read or written elsewhere.
+
+        Raises:
+            IndexError: a token, block, position or wanted row that there is not.
+        """
         for name, size in (("tokens", self.vocabulary), ("tables", self.blocks)):
             if not ((arrays[name] >= 0) & (arrays[name] < size)).all():
                 raise IndexError(f"{name} reach from 0 to {size - 1}")
         for chunk, end in zip(chunks, ends, strict=True):
-            if end > len(chunk.blocks) * self.block_size or not chunk.tokens:
-                raise IndexError(f"{len(chunk.blocks)} blocks for {end} positions of a chunk")
+            if end > len(chunk.blocks) * self.block_size or chunk.start < 0 or not chunk.tokens:
+                raise IndexError(
+                    f"{len(chunk.blocks)} blocks for positions {chunk.start} to {end} of a chunk"
+                )
+            if not 0 <= chunk.wanted <= len(chunk.tokens):
+                raise IndexError(f"{chunk.wanted} rows wanted of {len(chunk.tokens)} tokens")
 
     def copy(self, source: int, target: int) -> None:
         self.memory[:, target] = self.memory[:, source]
-
-    def _turn(self, positions: int) -> None:
-        """Have cosines and sines of so many positions."""
-        if positions <= self._positions:
-            return
-        self._positions = max(positions, 2 * self._positions)
-        turns = self._rotary.turns(torch.arange(self._positions), self._width, torch.float32)
-        self._turns = [each.contiguous() for each in turns]
-        self._model.cosines, self._model.sines = (each.data_ptr() for each in self._turns)
-
-    def _matrix(self, weight: Tensor) -> Matrix:
-        return self._store.keep(pack(weight.detach(), self._weights))
-
-    def _layer(self, block: nn.Module, width: int) -> _Layer:
-        assert isinstance(block, Block)
-        attention, layer = block.self_attention, block.feed_forward
-        assert isinstance(attention, MultiHeadAttention)
-        assert isinstance(layer, GatedFeedForward)
-        projections = (attention.query, attention.key, attention.value)
-        return _Layer(
-            self._norm(block.self_residual.norm, width),
-            self._norm(block.feed_forward_residual.norm, width),
-            self._matrix(torch.cat([each.weight for each in projections])),
-            self._matrix(attention.out.weight),
-            self._matrix(interleaved(layer.gate.weight, layer.up.weight)),
-            self._matrix(layer.down.weight),
-        )
-
-    def _norm(self, norm: nn.Module, width: int) -> int:
-        """Where a norm's weights are, with zeros added up to a width."""
-        assert isinstance(norm, nn.RMSNorm)
-        kept = torch.zeros(width)
-        kept[: norm.normalized_shape[0]] = 1.0 if norm.weight is None else norm.weight.detach()
-        self._kept.append(kept)
-        return kept.data_ptr()
 
 
 def _epsilon(norm: nn.Module) -> float:

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 Format = Literal["float32", "float16", "int8", "int4"]
 FORMATS: tuple[Format, ...] = ("float32", "float16", "int8", "int4")
 LANES, BLOCK, GROUP = 16, 32, 4
+# Bytes of 32 weights and their scales, at most: "auto" may turn out to be eight bits.
+BLOCK_BYTES = {"float32": 128, "float16": 64, "int8": 34, "int4": 20, "auto": 34}
 # Weights that were once rounded to four bits come back from it as they were, but for what the
 # scales are rounded by; others lose fifty times as much.
 SAME = 1e-3
@@ -52,6 +54,11 @@ def whole_blocks(weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, "padd
     """With zeros added, so that both sizes are whole blocks."""
     outputs, inputs = weight.shape
     return F.pad(weight.float(), (0, padded(inputs) - inputs, 0, padded(outputs) - outputs))
+
+
+def packed_bytes(outputs: int, inputs: int, format: Format | Literal["auto"]) -> int:
+    """What `pack` makes of a matrix of this shape, at most."""
+    return padded(outputs) * padded(inputs) // BLOCK * BLOCK_BYTES[format]
 
 
 def pack(weight: Float[Tensor, "outputs inputs"], format: Format | Literal["auto"]) -> Packed:
