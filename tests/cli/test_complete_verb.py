@@ -166,6 +166,16 @@ def test_a_batch_that_is_stopped_goes_on(run, tmp_path, monkeypatch):
     ]
 
 
+def test_a_batch_does_not_write_over_itself(run, tmp_path):
+    path, link = tmp_path / "in.jsonl", tmp_path / "link.jsonl"
+    path.write_text('{"index": 0, "prompt": "a"}')
+    link.symlink_to(path)
+    for output in (path, link):
+        with pytest.raises(ConfigError, match="the file of --batch itself"):
+            invoke(run, "--batch", str(path), "-o", str(output))
+    assert path.read_text() == '{"index": 0, "prompt": "a"}'
+
+
 def test_a_batch_with_lines_that_fail(run, tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "bear"}\nnonsense\n')

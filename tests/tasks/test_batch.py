@@ -92,3 +92,12 @@ def test_another_file_is_not_touched(tmp_path):
     assert path.read_text() == "dear diary\nmore"
     with pytest.raises(DataError, match="cannot be read"):
         indices_done(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"prompt": "a"}', "dear diary", '{"index": 0}\n{"indices": 1'])
+def test_an_end_that_is_no_torn_record_is_not_cut_off(tmp_path, text):
+    path = tmp_path / "in.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match="not the output of a batch"):
+        indices_done(path)
+    assert path.read_text() == text

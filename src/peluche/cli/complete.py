@@ -70,6 +70,12 @@ def complete(
         raise ConfigError(
             "with --batch, prompts are in the file", remedy="drop the other ways to ask"
         )
+    if batch is not None and output is not None and _same(batch, output):
+        raise ConfigError(
+            "--output is the file of --batch itself",
+            where=output,
+            remedy="give the name of another file",
+        )
     from peluche.cli import completing
     from peluche.data.readers import check_encoding, read_lines
 
@@ -95,3 +101,7 @@ def complete(
         asked.write(completer, generating.start(context, completer))
     if asked.error is not None:
         raise typer.Exit(asked.error.exit_code)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)

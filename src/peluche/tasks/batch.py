@@ -11,6 +11,9 @@ from peluche.errors import DataError, PelucheError
 from peluche.tasks.generate import TextGenerator
 from peluche.tasks.text_requests import TextRequest
 
+# How `_record` begins, as JSON.
+BEGINNING = b'{"index": '
+
 
 def run_batch(
     generator: TextGenerator,
@@ -103,16 +106,24 @@ def indices_done(path: Path) -> set[int]:
         raise DataError(f"it cannot be read: {error.strerror}", where=path) from None
     whole = data[: data.rfind(b"\n") + 1]
     found = set()
-    for number, line in enumerate(whole.splitlines(), start=1):
+    lines = whole.splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             found.add(int(json.loads(line)["index"]))
         except (ValueError, KeyError, TypeError):
-            raise DataError(
-                "this file is not the output of a batch",
-                where=f"{path}:{number}",
-                remedy="give the name of another file",
-            ) from None
-    if len(whole) < len(data):
+            raise _not_ours(path, number) from None
+    torn = data[len(whole) :]
+    if torn:
+        if torn[: len(BEGINNING)] != BEGINNING[: len(torn)]:
+            raise _not_ours(path, len(lines) + 1)
         with path.open("r+b") as stream:
             stream.truncate(len(whole))
     return found
+
+
+def _not_ours(path: Path, number: int) -> DataError:
+    return DataError(
+        "this file is not the output of a batch",
+        where=f"{path}:{number}",
+        remedy="give the name of another file",
+    )
