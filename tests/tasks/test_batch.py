@@ -49,6 +49,28 @@ def test_one_record_a_line_in_order(generator, records):
         assert records[index]["completion"] == alone.text
 
 
+HUGE = "1" + "0" * 400
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (r'{"prompt": "\ud800"}', "half a character"),
+        (r'{"prompt": "is", "id": "\udcff"}', "half a character"),
+        ("[" * 200_000, "nested too deep"),
+        (f'{{"prompt": [{HUGE}]}}', "prompt"),
+        (f'{{"prompt": "is", "top_k": {HUGE}}}', "top_k"),
+        ('{"prompt": "is", "id": ' + "[" * 900 + "]" * 900 + ', "top_k": "x"}', ""),
+    ],
+)
+def test_no_line_stops_the_others(generator, line, says):
+    lines = [LINES[0], line, LINES[2]]
+    found = list(run_batch(generator, lines, DEFAULTS))
+    assert [record["finish_reason"] == "error" for record in found] == [False, True, False]
+    assert says in found[1]["error"]
+    assert json.loads(json.dumps(found, ensure_ascii=False).encode()) == found
+
+
 def test_as_they_are_done(generator, records):
     lines = [json.dumps({"prompt": "is", "max_tokens": 60 - 9 * number}) for number in range(6)]
     ignoring = {**DEFAULTS, "ignore_eos": True}

@@ -35,7 +35,7 @@ def guide(schema: Path | None, regex: str | None, grammar: Path | None) -> dict[
     if schema is not None:
         try:
             values = json.loads(read_text(schema))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"the schema is not JSON: {error}", where=schema) from None
         found.append({"kind": "json_schema", "json_schema": values})
     if regex is not None:

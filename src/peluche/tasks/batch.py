@@ -85,8 +85,17 @@ def _record(index: int, names: dict[int, Any], values: dict[str, Any]) -> dict[s
 def _object(line: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
+        # What comes back of it has to be writable: neither half a character nor too deep.
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            "this line has half a character: a lone surrogate",
+            remedy=r"write characters beyond U+FFFF as they are, or as pairs: \ud83e\uddf8",
+        ) from None
     except ValueError as error:
         raise DataError(f"this line is not JSON: {error}") from None
+    except RecursionError:
+        raise DataError("this line is nested too deep", remedy="use fewer levels") from None
     if not isinstance(values, dict):
         raise DataError("this line is not a JSON object", remedy='write {"prompt": "…"}')
     return values

@@ -20,7 +20,7 @@ FinishReason = Literal["stop", "length", "cancelled", "error"]
 class TextRequest(Config):
     """A prompt, and how to go on with it."""
 
-    prompt: str | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    prompt: str | tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = Field(
         description="a text, or tokens as they are"
     )
     max_tokens: int = Field(200, ge=1, description="the most to write")
