@@ -183,3 +183,8 @@ def test_a_batch_with_lines_that_fail(run, tmp_path):
     assert "error" in {one["index"]: one for one in objects(result.stdout)}[1]
     assert result.exit_code == 1
     assert "1 requests failed" in result.stderr
+    # Also when they failed in a run before this one.
+    for _ in range(2):
+        result = invoke(run, "--batch", str(path), "-o", str(tmp_path / "out.jsonl"), *CHOSEN)
+        assert result.exit_code == 1
+        assert "1 requests failed" in result.stderr
