@@ -115,6 +115,8 @@ def test_guesses_change_nothing(run):
 def test_what_cannot_be_asked(run, tmp_path):
     file = tmp_path / "x.json"
     file.write_text("{")
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 200_000)
     for options, says in [
         (["--greedy", "--samples", "2"], "--greedy has one"),
         (["--top-p", "2"], "top_p"),
@@ -127,6 +129,7 @@ def test_what_cannot_be_asked(run, tmp_path):
         (["--penalty-alpha", "0.6", "--lookup"], "there is no --lookup"),
         (["--candidates", "3"], "for --penalty-alpha"),
         (["--regex", "a", "--schema", str(file)], "not JSON"),
+        (["--schema", str(deep)], "not JSON"),
         (["--lookup", "--draft", run], "exclude each other"),
         (["--output", "x"], "for --batch"),
         (["--batch", str(file)], "prompts are in the file"),
