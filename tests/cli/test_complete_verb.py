@@ -115,11 +115,21 @@ def test_guesses_change_nothing(run):
 def test_what_cannot_be_asked(run, tmp_path):
     file = tmp_path / "x.json"
     file.write_text("{")
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 200_000)
     for options, says in [
         (["--greedy", "--samples", "2"], "--greedy has one"),
         (["--top-p", "2"], "top_p"),
         (["--beams", "2", "--top-k", "3"], "there is no top_k"),
+        (["--greedy", "--temperature", "1.5"], "--greedy is temperature 0"),
+        (["--beams", "3", "--penalty-alpha", "0.6"], "exclude each other"),
+        (["--penalty-alpha", "0.6", "--samples", "3"], "--penalty-alpha has one"),
+        (["--beams", "3", "--draft", run], "there is no --draft"),
+        (["--beams", "3", "--precision", "int8"], "there is no --precision"),
+        (["--penalty-alpha", "0.6", "--lookup"], "there is no --lookup"),
+        (["--candidates", "3"], "for --penalty-alpha"),
         (["--regex", "a", "--schema", str(file)], "not JSON"),
+        (["--schema", str(deep)], "not JSON"),
         (["--lookup", "--draft", run], "exclude each other"),
         (["--output", "x"], "for --batch"),
         (["--batch", str(file)], "prompts are in the file"),
@@ -166,6 +176,16 @@ def test_a_batch_that_is_stopped_goes_on(run, tmp_path, monkeypatch):
     ]
 
 
+def test_a_batch_does_not_write_over_itself(run, tmp_path):
+    path, link = tmp_path / "in.jsonl", tmp_path / "link.jsonl"
+    path.write_text('{"index": 0, "prompt": "a"}')
+    link.symlink_to(path)
+    for output in (path, link):
+        with pytest.raises(ConfigError, match="the file of --batch itself"):
+            invoke(run, "--batch", str(path), "-o", str(output))
+    assert path.read_text() == '{"index": 0, "prompt": "a"}'
+
+
 def test_a_batch_with_lines_that_fail(run, tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "bear"}\nnonsense\n')
@@ -173,3 +193,8 @@ def test_a_batch_with_lines_that_fail(run, tmp_path):
     assert "error" in {one["index"]: one for one in objects(result.stdout)}[1]
     assert result.exit_code == 1
     assert "1 requests failed" in result.stderr
+    # Also when they failed in a run before this one.
+    for _ in range(2):
+        result = invoke(run, "--batch", str(path), "-o", str(tmp_path / "out.jsonl"), *CHOSEN)
+        assert result.exit_code == 1
+        assert "1 requests failed" in result.stderr

@@ -44,6 +44,13 @@ def request(guide: dict, **options: object) -> GenerationRequest:
     return GenerationRequest.parse({"tokens": [5], "max_tokens": 300, "guide": guide, **options})
 
 
+def nested(levels: int) -> dict:
+    schema: dict = {}
+    for _ in range(levels):
+        schema = {"items": schema}
+    return schema
+
+
 def write(
     tokenizer: Tokenizer, factory: GuideFactory, requests: Sequence[GenerationRequest]
 ) -> list[str | None]:
@@ -152,6 +159,10 @@ def test_requests_without_a_guide_are_not_concerned(tokenizer, factory):
             r"minimum \(5\) is greater than maximum \(3\)",
         ),
         ({"kind": "json_schema", "json_schema": {"exclusiveMinimum": True}}, "how draft 4"),
+        ({"kind": "json_schema", "json_schema": {"exclusiveMinimum": 10**400}}, "too large"),
+        ({"kind": "json_schema", "json_schema": {"minimum": 10**400}}, "not JSON serializable"),
+        ({"kind": "json_schema", "json_schema": nested(3000)}, "recursion"),
+        ({"kind": "regex", "pattern": "\ud800"}, "the regex cannot be used: .*surrogates"),
     ],
 )
 def test_a_guide_that_cannot_be_read_fails_alone(tokenizer, factory, guide, message):

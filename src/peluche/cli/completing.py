@@ -35,7 +35,7 @@ def guide(schema: Path | None, regex: str | None, grammar: Path | None) -> dict[
     if schema is not None:
         try:
             values = json.loads(read_text(schema))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"the schema is not JSON: {error}", where=schema) from None
         found.append({"kind": "json_schema", "json_schema": values})
     if regex is not None:
@@ -138,14 +138,14 @@ def batch(
     ordered: bool,
 ) -> None:
     """Print the records of a batch, or add to a file those that it lacks."""
-    from peluche.tasks.batch import indices_done, run_batch
+    from peluche.tasks.batch import records_done, run_batch
     from peluche.tasks.text_requests import TextRequest
 
     TextRequest.flat({**options, "prompt": ""}, where="the options")
-    done = set() if output is None else indices_done(output)
+    done = {} if output is None else records_done(output)
     if done:
         say(f"{len(done)} requests are done already, in {output}")
-    started, failed = time.perf_counter(), 0
+    started, failed = time.perf_counter(), sum(one.failed for one in done.values())
     stream = sys.stdout if output is None else output.open("a", encoding="utf-8")
     try:
         for record in run_batch(generator, lines, options, done=done, ordered=ordered):

@@ -178,16 +178,23 @@ class GuideFactory:
         import llguidance
 
         limits = llguidance.LLParserLimits(verbose_errors=False)
-        matcher = llguidance.LLMatcher(
-            self._tokenizer, config.grammar(), log_level=0, limits=limits
-        )
+        try:
+            grammar = config.grammar()
+        # Half characters, numbers too large, too many levels: it is not even passed on.
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise _unusable(config, str(error)) from None
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
         if matcher.is_error():
-            raise ConfigError(
-                f"the {config.kind.replace('_', ' ')} cannot be used: {matcher.get_error()}",
-                where="the guide of this request",
-                remedy="change or leave out what it names; docs/sampling.md says what can be used",
-            )
+            raise _unusable(config, matcher.get_error())
         return Guide(matcher, self.vocabulary, gaps=self._gaps)
+
+
+def _unusable(config: GuideConfig, why: str) -> ConfigError:
+    return ConfigError(
+        f"the {config.kind.replace('_', ' ')} cannot be used: {why}",
+        where="the guide of this request",
+        remedy="change or leave out what it names; docs/sampling.md says what can be used",
+    )
 
 
 class _Spelling:

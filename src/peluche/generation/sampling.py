@@ -31,7 +31,7 @@ class SamplingParameters(Config):
         allow_inf_nan=False,
         description="below 1 sharpens, above 1 flattens; 0 takes the likeliest token",
     )
-    top_k: int | None = Field(None, ge=1, description="only the k likeliest tokens")
+    top_k: int | None = Field(None, ge=1, lt=1 << 32, description="only the k likeliest tokens")
     top_p: float = Field(
         1.0, gt=0, le=1, description="only the likeliest tokens that hold this probability"
     )

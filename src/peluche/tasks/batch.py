@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from peluche.errors import DataError, PelucheError
 from peluche.tasks.generate import TextGenerator
 from peluche.tasks.text_requests import TextRequest
+
+# How `_record` begins, as JSON.
+BEGINNING = b'{"index": '
+
+
+class Done(NamedTuple):
+    """What a record of an output says of its line.
+
+    Attributes:
+        prompt: None if the line was refused.
+    """
+
+    prompt: Any
+    failed: bool
 
 
 def run_batch(
@@ -17,20 +31,25 @@ def run_batch(
     lines: Iterable[str],
     defaults: Mapping[str, Any],
     *,
-    done: Collection[int] = (),
+    done: Mapping[int, Done] = {},
     ordered: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """The record of each line: its `index`, from 0 on, and what `Generated.as_json` gives.
 
     A line is an object with a `prompt` and any keys of `TextRequest` and `SamplingParameters`; its
-    `id`, if it has one, comes back. What fails has an `error` in its record and stops nobody.
+    `id`, if it has one, comes back. What fails has an `error` in its record and stops nobody. Blank
+    lines have no record.
 
     Args:
         defaults: of the keys that a line does not have.
         done: lines that are passed over.
         ordered: as the lines are, and not as they are done.
+
+    Raises:
+        DataError: what is `done` is not of these lines.
     """
-    found = _records(generator, lines, defaults, done)
+    passed = set(done)
+    found = _records(generator, lines, defaults, done, passed)
     if not ordered:
         yield from found
         return
@@ -38,7 +57,7 @@ def run_batch(
     due = 0
     for record in found:
         waiting[record["index"]] = record
-        while due in waiting or due in done:
+        while due in waiting or due in passed:
             if due in waiting:
                 yield waiting.pop(due)
             due += 1
@@ -48,14 +67,21 @@ def _records(
     generator: TextGenerator,
     lines: Iterable[str],
     defaults: Mapping[str, Any],
-    done: Collection[int],
+    done: Mapping[int, Done],
+    passed: set[int],
 ) -> Iterator[dict[str, Any]]:
     names: dict[int, Any] = {}
     refused: list[dict[str, Any]] = []
 
     def requests() -> Iterator[tuple[int, TextRequest]]:
+        index = -1
         for index, line in enumerate(lines):
             if index in done:
+                if not _is_of(done[index], line):
+                    raise _changed(index)
+                continue
+            if not line.strip():
+                passed.add(index)
                 continue
             try:
                 values = _object(line)
@@ -66,6 +92,8 @@ def _records(
                 refused.append(_record(index, names, {"error": str(error)}))
             else:
                 yield index, request
+        if max(done, default=-1) > index:
+            raise _changed(max(done))
 
     for index, result in generator.finished(requests()):
         while refused:
@@ -82,15 +110,42 @@ def _record(index: int, names: dict[int, Any], values: dict[str, Any]) -> dict[s
 def _object(line: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
+        # What comes back of it has to be writable: neither half a character nor too deep.
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            "this line has half a character: a lone surrogate",
+            remedy=r"write characters beyond U+FFFF as they are, or as pairs: \ud83e\uddf8",
+        ) from None
     except ValueError as error:
         raise DataError(f"this line is not JSON: {error}") from None
+    except RecursionError:
+        raise DataError("this line is nested too deep", remedy="use fewer levels") from None
     if not isinstance(values, dict):
         raise DataError("this line is not a JSON object", remedy='write {"prompt": "…"}')
     return values
 
 
-def indices_done(path: Path) -> set[int]:
-    """Which records a file has. What was cut off at its end is removed from it.
+def _is_of(done: Done, line: str) -> bool:
+    # A request that was refused has no prompt in its record.
+    if done.failed and done.prompt is None:
+        return True
+    try:
+        return bool(done.prompt == _object(line).get("prompt"))
+    except DataError:
+        return False
+
+
+def _changed(index: int) -> DataError:
+    return DataError(
+        "the output has the record of another request than the batch file",
+        where=f"line {index + 1} of the batch file, index {index} of the output",
+        remedy="give the name of another output, or the batch file as it was",
+    )
+
+
+def records_done(path: Path) -> dict[int, Done]:
+    """The records that a file has, by index. What was cut off at its end is removed from it.
 
     Raises:
         DataError: it cannot be read, or is not the output of a batch.
@@ -98,21 +153,30 @@ def indices_done(path: Path) -> set[int]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return set()
+        return {}
     except OSError as error:
         raise DataError(f"it cannot be read: {error.strerror}", where=path) from None
     whole = data[: data.rfind(b"\n") + 1]
-    found = set()
-    for number, line in enumerate(whole.splitlines(), start=1):
+    found = {}
+    lines = whole.splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
-            found.add(int(json.loads(line)["index"]))
-        except (ValueError, KeyError, TypeError):
-            raise DataError(
-                "this file is not the output of a batch",
-                where=f"{path}:{number}",
-                remedy="give the name of another file",
-            ) from None
-    if len(whole) < len(data):
+            record = json.loads(line)
+            found[int(record["index"])] = Done(record.get("prompt"), "error" in record)
+        except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
+            raise _not_ours(path, number) from None
+    torn = data[len(whole) :]
+    if torn:
+        if torn[: len(BEGINNING)] != BEGINNING[: len(torn)]:
+            raise _not_ours(path, len(lines) + 1)
         with path.open("r+b") as stream:
             stream.truncate(len(whole))
     return found
+
+
+def _not_ours(path: Path, number: int) -> DataError:
+    return DataError(
+        "this file is not the output of a batch",
+        where=f"{path}:{number}",
+        remedy="give the name of another file",
+    )

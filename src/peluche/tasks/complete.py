@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from peluche.data.infilling import infilling_ids
 from peluche.data.packing import PackedStream, PackingConfig
 from peluche.data.texts import PlainText
-from peluche.errors import ConfigError, DataError
+from peluche.errors import ConfigError
 from peluche.generation.batching import generate
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import LanguageDecoder
@@ -30,7 +30,13 @@ from peluche.tasks.chat import ChatSession
 from peluche.tasks.evaluation import Evaluation
 from peluche.tasks.generate import GeneratorConfig, TextGenerator
 from peluche.tasks.modes import evaluating
-from peluche.tasks.text_requests import Generated, Piece, TextRequest
+from peluche.tasks.text_requests import (
+    Generated,
+    Piece,
+    TextRequest,
+    no_room,
+    nothing_to_begin_with,
+)
 from peluche.tasks.texts import TextTask
 from peluche.text.chat import ChatFormat, ChatSource
 from peluche.text.tokenizer import OWN, Tokenizer
@@ -206,18 +212,10 @@ class Completer(TextTask):
 
     def _check_room(self, prompt: str, length: int, max_tokens: int) -> None:
         if not length:
-            raise DataError(
-                "this model has no token for the beginning of a text, so it cannot begin one",
-                where="an empty prompt",
-                remedy="give the first word",
-            )
+            raise nothing_to_begin_with()
         longest = self.context
         if longest is not None and length + max_tokens > longest:
-            raise DataError(
-                f"a prompt of {length} tokens and {max_tokens} more are over the model's {longest}",
-                where=f"the prompt '{prompt[:40]}'",
-                remedy="give a shorter prompt, or ask for fewer tokens",
-            )
+            raise no_room(prompt, length, max_tokens, longest, "or ask for fewer tokens")
 
     def _completion(self, prompt: str, before: list[int], found: Hypothesis) -> Completion:
         # Decoded together, since a token may begin with the space after the one before it.

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from peluche.config import Config
-from peluche.errors import ConfigError, DataError, PelucheError
+from peluche.errors import ConfigError, PelucheError
 from peluche.generation.guides import GuideFactory
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Chosen, Sampler
@@ -20,7 +20,15 @@ from peluche.inference.speculation import Drafter, PromptLookup
 from peluche.inference.state_engine import StateEngine
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
-from peluche.tasks.text_requests import FinishReason, Generated, Piece, Said, TextRequest
+from peluche.tasks.text_requests import (
+    FinishReason,
+    Generated,
+    Piece,
+    Said,
+    TextRequest,
+    no_room,
+    nothing_to_begin_with,
+)
 from peluche.text.streaming import TextStream
 from peluche.text.tokenizer import Tokenizer
 
@@ -208,11 +216,7 @@ class TextGenerator:
     def _encoded(self, prompt: str | tuple[int, ...]) -> list[int]:
         tokens = self.tokenizer.encode(prompt, bos=True) if isinstance(prompt, str) else prompt
         if not tokens:
-            raise DataError(
-                "this model has no token for the beginning of a text, so it cannot begin one",
-                where="an empty prompt",
-                remedy="give the first word",
-            )
+            raise nothing_to_begin_with()
         return list(tokens)
 
     def _fitting(self, tokens: list[int], request: TextRequest) -> list[int]:
@@ -224,13 +228,10 @@ class TextGenerator:
             return tokens if count < context else self._last(tokens, context - _freed(context))
         if request.on_overflow == "truncate" and request.max_tokens < context:
             return self._last(tokens, context - request.max_tokens)
-        raise DataError(
-            f"a prompt of {count} tokens and {request.max_tokens} more are over the model's "
-            f"{context}",
-            where=f"the prompt '{_beginning(request.prompt)}'",
-            remedy="give a shorter prompt, ask for fewer tokens, or let its beginning be left out: "
-            "on_overflow truncate or slide",
+        remedy = (
+            "ask for fewer tokens, or let its beginning be left out: on_overflow truncate or slide"
         )
+        raise no_room(request.prompt, count, request.max_tokens, context, remedy)
 
     def _last(self, tokens: list[int], count: int) -> list[int]:
         """The last of some tokens, with [BOS] before them if that was there."""
@@ -333,7 +334,3 @@ def _runner(model: LanguageModel, context: int | None, config: GeneratorConfig) 
 
 def _freed(context: int) -> int:
     return max(1, context // 2)
-
-
-def _beginning(prompt: str | tuple[int, ...]) -> str:
-    return prompt[:40] if isinstance(prompt, str) else f"{len(prompt)} tokens"

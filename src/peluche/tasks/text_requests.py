@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from peluche.config import Config
-from peluche.errors import ConfigError, PelucheError
+from peluche.errors import ConfigError, DataError, PelucheError
 from peluche.generation.guides import GuideConfig
 from peluche.generation.sampling import SamplingParameters
 
@@ -20,7 +20,7 @@ FinishReason = Literal["stop", "length", "cancelled", "error"]
 class TextRequest(Config):
     """A prompt, and how to go on with it."""
 
-    prompt: str | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    prompt: str | tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = Field(
         description="a text, or tokens as they are"
     )
     max_tokens: int = Field(200, ge=1, description="the most to write")
@@ -137,3 +137,24 @@ class Piece(NamedTuple):
     text: str
     result: Generated
     last: bool
+
+
+def nothing_to_begin_with() -> DataError:
+    """The error for a prompt without tokens."""
+    return DataError(
+        "this model has no token for the beginning of a text, so it cannot begin one",
+        where="an empty prompt",
+        remedy="give the first word",
+    )
+
+
+def no_room(
+    prompt: str | tuple[int, ...], count: int, max_tokens: int, context: int, remedy: str
+) -> DataError:
+    """The error for a prompt of `count` tokens, and those to write, that are over the context."""
+    beginning = prompt[:40] if isinstance(prompt, str) else f"{len(prompt)} tokens"
+    return DataError(
+        f"a prompt of {count} tokens and {max_tokens} more are over the model's {context}",
+        where=f"the prompt '{beginning}'",
+        remedy=f"give a shorter prompt, {remedy}",
+    )

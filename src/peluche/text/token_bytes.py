@@ -38,9 +38,8 @@ def token_bytes(tokenizer: Tokenizer) -> dict[int, bytes]:
 
 def _steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
     parts = (decoder or {}).get("decoders", [decoder])
-    known = {"ByteLevel", "Metaspace", "Replace", "ByteFallback", "Fuse", "Strip"}
     unknown = [
-        str((part or {}).get("type")) for part in parts if (part or {}).get("type") not in known
+        str((part or {}).get("type")) for part in parts if (part or {}).get("type") not in KNOWN
     ]
     if unknown:
         raise ConfigError(
