@@ -148,6 +148,15 @@ def test_a_retry_that_fails_loses_nothing(session):
     assert said(session) == before
 
 
+def test_an_edit_that_is_broken_off_at_once_loses_nothing(session):
+    session.say("Hi")
+    before = said(session)
+    pieces = session.edit("x" * 60)
+    assert next(pieces).text == ""
+    pieces.close()
+    assert said(session) == before
+
+
 def test_saved_and_loaded(session, tmp_path):
     session.say("Hi 🧸")
     path = tmp_path / "talk.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 from peluche import files
 from peluche.config import parse_as
-from peluche.errors import ConfigError, DataError, PelucheError
+from peluche.errors import ConfigError, DataError
 from peluche.tasks.generate import TextGenerator
 from peluche.tasks.text_requests import Piece, TextRequest
 from peluche.text.chat import ChatFormat, Message
@@ -128,11 +128,13 @@ class ChatSession:
     def _instead(self, text: str | None) -> Generator[Piece, None, None]:
         before = list(self.messages), self.forgotten
         last = self.undo()
+        left = len(self.messages)
         try:
             yield from self.ask(last if text is None else text)
-        except PelucheError:
-            self.messages, self.forgotten = before
-            raise
+        finally:
+            # It failed, or was broken off before anything was said.
+            if len(self.messages) == left:
+                self.messages, self.forgotten = before
 
     def reset(self) -> None:
         """Forget what was said. The system prompt stays."""
