@@ -78,6 +78,13 @@ def test_a_message_that_fails_fails_alone(tmp_path):
     assert "to mend it: shorten it" in result.stderr
 
 
+def test_an_argument_that_is_not_text_is_refused(run):
+    result = invoke(run, "\udcff", "--json")
+    assert json.loads(result.stdout)["message"] == "\udcff"
+    assert "surrogate pair" in result.stderr
+    assert result.exit_code == 3
+
+
 def test_what_to_do_without_a_model(run, tmp_path):
     with pytest.raises(ConfigError, match=r"which model\?[\s\S]*smollm2-135m-instruct"):
         invoke()

@@ -179,6 +179,21 @@ def test_saved_and_loaded(session, tmp_path):
     assert said(session) == before
 
 
+def test_half_a_surrogate_pair_is_refused(session, tmp_path):
+    with pytest.raises(DataError, match="surrogate pair"):
+        session.say("\udcff")
+    assert said(session) == []
+    path = tmp_path / "talk.json"
+    path.write_text('[{"role": "user", "content": "\\ud800"}]')
+    with pytest.raises(DataError, match="no conversation"):
+        session.load(path)
+    session.system = "\udcff"
+    with pytest.raises(DataError, match="surrogate pair"):
+        session.say("Hi")
+    with pytest.raises(DataError, match="cannot be written"):
+        session.save(path)
+
+
 def test_settings_are_checked_before_they_are_taken(session):
     before = dict(session.options)
     for wrong, says in (({"temprature": 1}, "temprature"), ({"top_p": 2}, "top_p")):

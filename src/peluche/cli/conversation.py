@@ -90,7 +90,9 @@ class Conversation:
         return None
 
     def _print(self, values: dict[str, Any]) -> None:
-        print(json.dumps(values, ensure_ascii=False), flush=True)
+        text = json.dumps(values, ensure_ascii=False)
+        # An argument that is not UTF-8 has halves of surrogate pairs: JSON spells them like Python.
+        print(text.encode(errors="backslashreplace").decode(), flush=True)
 
     def _command(self, line: str) -> Generator[Piece, None, None] | None:
         try:

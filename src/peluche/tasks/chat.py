@@ -151,6 +151,12 @@ class ChatSession:
             files.write_text(path, json.dumps(values, ensure_ascii=False, indent=2) + "\n")
         except OSError as error:
             raise DataError(f"it cannot be written: {error.strerror}", where=path) from None
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"it cannot be written: {error.reason}",
+                where=path,
+                remedy="give another system prompt",
+            ) from None
 
     def load(self, path: Path) -> None:
         """Go on with a conversation that `save` wrote.
@@ -161,6 +167,8 @@ class ChatSession:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             found: list[Message] = parse_as(list[Message], values, where=str(path))
+            # JSON can spell halves of surrogate pairs, which are not text.
+            "".join(message.content for message in found).encode()
         except (OSError, ValueError, ConfigError) as error:
             raise DataError(
                 f"this is no conversation: {error}",
