@@ -200,6 +200,12 @@ def test_settings_are_checked_before_they_are_taken(session):
         with pytest.raises(ConfigError, match=says):
             session.set(**wrong)
     assert session.options == before
+    # Old turns may slide out: an answer as such never does.
+    guide = {"kind": "choice", "choices": ["yes", "no"]}
+    session.set(guide=guide)
+    assert session.options["guide"] == guide
+    with pytest.raises(ConfigError, match="on_overflow"):
+        session.set(on_overflow="slid")
 
 
 def test_a_run_that_talks_still_does_where_it_is_exported_to(tmp_path):

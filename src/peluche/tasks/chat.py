@@ -65,7 +65,11 @@ class ChatSession:
             ConfigError: one is not known, or out of range; nothing is changed then.
         """
         changed = {**self.options, **options}
-        TextRequest.flat({**changed, "prompt": (0,)}, where="the options of this conversation")
+        checked = {**changed, "prompt": (0,)}
+        if checked.get("on_overflow") == "slide":
+            # It is turns that slide: to the generator it is an error, and so a guide may be used.
+            checked["on_overflow"] = "error"
+        TextRequest.flat(checked, where="the options of this conversation")
         self.options = changed
 
     def ask(self, text: str) -> Generator[Piece, None, None]:
