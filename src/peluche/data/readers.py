@@ -127,6 +127,8 @@ def missing_file(path: Path) -> DataError:
 def _open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file or of standard input, decompressed if they are gzip."""
     if str(path) == "-":
+        if sys.stdin is None:
+            raise DataError("standard input is closed", remedy="pipe a text in, or name a file")
         yield _decompressed(sys.stdin.buffer)
         return
     path = Path(path)
