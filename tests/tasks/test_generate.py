@@ -10,8 +10,9 @@ from peluche.errors import ConfigError, DataError, NumericsError
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
 from peluche.tasks.complete import Completer
-from peluche.tasks.generate import GeneratorConfig, TextGenerator
+from peluche.tasks.generate import GeneratorConfig, TextGenerator, Writing
 from peluche.tasks.text_requests import TextRequest
+from peluche.text.streaming import TextStream
 from peluche.text.tokenizer import TokenizerConfig
 
 TEXT = "the cat sat on the mat and the dog sat on the log"
@@ -109,6 +110,14 @@ def test_stop_strings_and_tokens(generator):
     assert (cut.finish_reason, cut.ended_by.id) == ("stop", ender)
     generator.step()
     assert generator.engine.idle
+
+
+def test_a_stop_string_that_only_the_end_shows(tokenizer):
+    request = TextRequest(prompt="a", stop=("\ufffd",))
+    writing = Writing(request, [], TextStream(tokenizer, stop=request.stop))
+    assert writing.stream.add(tokenizer.encode("é")[0]) == ""
+    writing.end("length")
+    assert (writing.result.text, writing.result.finish_reason) == ("", "stop")
 
 
 def test_log_probabilities_are_the_models(generator, tokenizer, request):

@@ -60,8 +60,11 @@ class Writing:
 
     def end(self, reason: FinishReason, error: PelucheError | None = None) -> None:
         """Pass on what was held back."""
+        text = self.stream.end()
+        if reason == "length" and self.stream.stopped is not None:
+            reason = "stop"
         self.result.finish_reason, self.result.error = reason, error
-        self.say(self.stream.end(), last=True)
+        self.say(text, last=True)
 
 
 class TextGenerator:
