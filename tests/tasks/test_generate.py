@@ -271,6 +271,9 @@ def test_memory_is_as_large_as_is_of_use(tokenizer):
     # 2 layers × (16 + 16) numbers of 4 bytes for each token.
     little = TextGenerator(model, tokenizer, 40, GeneratorConfig(memory=256 * 20, block_size=4))
     assert little.context == 20
+    (refused,) = little.generate(["a"], max_tokens=30)
+    assert "over the 20 that the memory for keys and values holds" in str(refused.error)
+    assert "GeneratorConfig" in str(refused.error)
     much = TextGenerator(model, tokenizer, 40, GeneratorConfig(block_size=4))
     assert much.engine.runner.blocks == 44 * 32 // 4
     assert TextGenerator(model, tokenizer, None, SMALL).context == 5e8 // 256 // 4 * 4

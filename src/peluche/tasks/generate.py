@@ -99,6 +99,7 @@ class TextGenerator:
         self.engine = start_engine(model.eval(), self.sampler, context, config, draft)
         limits = [limit for limit in (context, self.engine.capacity) if limit is not None]
         self.context = min(limits, default=None)
+        self._scarce = self.context is not None and self.context != context
         self._writing: dict[int, Writing] = {}
 
     def generate(self, prompts: Sequence[str | TextRequest], **options: Any) -> list[Generated]:
@@ -227,12 +228,17 @@ class TextGenerator:
             return tokens if count < context else self._last(tokens, context - _freed(context))
         if request.on_overflow == "truncate" and request.max_tokens < context:
             return self._last(tokens, context - request.max_tokens)
+        whose = (
+            f"the {context} that the memory for keys and values holds"
+            if self._scarce
+            else f"the model's {context}"
+        )
+        more = ", or give more `memory` in GeneratorConfig" if self._scarce else ""
         raise DataError(
-            f"a prompt of {count} tokens and {request.max_tokens} more are over the model's "
-            f"{context}",
+            f"a prompt of {count} tokens and {request.max_tokens} more are over {whose}",
             where=f"the prompt '{_beginning(request.prompt)}'",
             remedy="give a shorter prompt, ask for fewer tokens, or let its beginning be left out: "
-            "on_overflow truncate or slide",
+            f"on_overflow truncate or slide{more}",
         )
 
     def _last(self, tokens: list[int], count: int) -> list[int]:
