@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 import peluche
 from peluche.cli import conversation
 from peluche.cli.chat import register
-from peluche.errors import ConfigError
+from peluche.cli.terminal import say
+from peluche.data.readers import read_lines
+from peluche.errors import ConfigError, DataError
 from peluche.text.chat import TURN_END
 from peluche.text.tokenizer import TokenizerConfig
 from talking import TOKENIZER, make_run
@@ -76,6 +78,30 @@ def test_a_message_that_fails_fails_alone(tmp_path):
     assert "answer" in third
     assert result.exit_code == 3
     assert "to mend it: shorten it" in result.stderr
+
+
+def test_an_argument_that_is_not_text_is_refused(run):
+    result = invoke(run, "\udcff", "--json")
+    assert json.loads(result.stdout)["message"] == "\udcff"
+    assert "surrogate pair" in result.stderr
+    assert result.exit_code == 3
+
+
+def test_streams_that_are_closed(run, monkeypatch):
+    talk = conversation.Conversation(session(run), as_json=False, verbose=False)
+    for name in ("stdin", "stdout"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, None)
+            assert talk.answer("Hi", talk.session.ask("Hi")) is None
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed"):
+        list(read_lines("-"))
+
+
+def test_what_is_shown_again_cannot_steer_the_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    say("user: a\x1b[2J\n\tb")
+    assert capsys.readouterr().err == "user: a\ufffd[2J\n\tb\n"
 
 
 def test_what_to_do_without_a_model(run, tmp_path):

@@ -6,6 +6,7 @@ import itertools
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,31 @@ def test_gzip_is_known_by_its_bytes_not_its_name(tmp_path: Path) -> None:
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert list(read_lines("-")) == ["one", "two"]
+
+
+class Pipe(io.RawIOBase):
+    """Gives one piece at a time, as who writes into a pipe does."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self.pieces.pop(0) if self.pieces else b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def test_lines_of_a_pipe_are_given_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = Pipe(b"one\ntw", b"o\n", b"three")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(pipe)))
+    lines = read_lines("-")
+    left = []
+    for line in lines:
+        left.append((line, len(pipe.pieces)))
+    assert left == [("one", 2), ("two", 1), ("three", 0)]
 
 
 def test_reading_streams(tmp_path: Path) -> None:

@@ -148,6 +148,15 @@ def test_a_retry_that_fails_loses_nothing(session):
     assert said(session) == before
 
 
+def test_an_edit_that_is_broken_off_at_once_loses_nothing(session):
+    session.say("Hi")
+    before = said(session)
+    pieces = session.edit("x" * 60)
+    assert next(pieces).text == ""
+    pieces.close()
+    assert said(session) == before
+
+
 def test_saved_and_loaded(session, tmp_path):
     session.say("Hi 🧸")
     path = tmp_path / "talk.json"
@@ -170,12 +179,33 @@ def test_saved_and_loaded(session, tmp_path):
     assert said(session) == before
 
 
+def test_half_a_surrogate_pair_is_refused(session, tmp_path):
+    with pytest.raises(DataError, match="surrogate pair"):
+        session.say("\udcff")
+    assert said(session) == []
+    path = tmp_path / "talk.json"
+    path.write_text('[{"role": "user", "content": "\\ud800"}]')
+    with pytest.raises(DataError, match="no conversation"):
+        session.load(path)
+    session.system = "\udcff"
+    with pytest.raises(DataError, match="surrogate pair"):
+        session.say("Hi")
+    with pytest.raises(DataError, match="cannot be written"):
+        session.save(path)
+
+
 def test_settings_are_checked_before_they_are_taken(session):
     before = dict(session.options)
     for wrong, says in (({"temprature": 1}, "temprature"), ({"top_p": 2}, "top_p")):
         with pytest.raises(ConfigError, match=says):
             session.set(**wrong)
     assert session.options == before
+    # Old turns may slide out: an answer as such never does.
+    guide = {"kind": "choice", "choices": ["yes", "no"]}
+    session.set(guide=guide)
+    assert session.options["guide"] == guide
+    with pytest.raises(ConfigError, match="on_overflow"):
+        session.set(on_overflow="slid")
 
 
 def test_a_run_that_talks_still_does_where_it_is_exported_to(tmp_path):

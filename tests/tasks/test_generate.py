@@ -10,8 +10,9 @@ from peluche.errors import ConfigError, DataError, NumericsError
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
 from peluche.tasks.complete import Completer
-from peluche.tasks.generate import GeneratorConfig, TextGenerator
+from peluche.tasks.generate import GeneratorConfig, TextGenerator, Writing
 from peluche.tasks.text_requests import TextRequest
+from peluche.text.streaming import TextStream
 from peluche.text.tokenizer import TokenizerConfig
 
 TEXT = "the cat sat on the mat and the dog sat on the log"
@@ -109,6 +110,14 @@ def test_stop_strings_and_tokens(generator):
     assert (cut.finish_reason, cut.ended_by.id) == ("stop", ender)
     generator.step()
     assert generator.engine.idle
+
+
+def test_a_stop_string_that_only_the_end_shows(tokenizer):
+    request = TextRequest(prompt="a", stop=("\ufffd",))
+    writing = Writing(request, [], TextStream(tokenizer, stop=request.stop))
+    assert writing.stream.add(tokenizer.encode("é")[0]) == ""
+    writing.end("length")
+    assert (writing.result.text, writing.result.finish_reason) == ("", "stop")
 
 
 def test_log_probabilities_are_the_models(generator, tokenizer, request):
@@ -262,6 +271,9 @@ def test_memory_is_as_large_as_is_of_use(tokenizer):
     # 2 layers × (16 + 16) numbers of 4 bytes for each token.
     little = TextGenerator(model, tokenizer, 40, GeneratorConfig(memory=256 * 20, block_size=4))
     assert little.context == 20
+    (refused,) = little.generate(["a"], max_tokens=30)
+    assert "over the 20 that the memory for keys and values holds" in str(refused.error)
+    assert "GeneratorConfig" in str(refused.error)
     much = TextGenerator(model, tokenizer, 40, GeneratorConfig(block_size=4))
     assert much.engine.runner.blocks == 44 * 32 // 4
     assert TextGenerator(model, tokenizer, None, SMALL).context == 5e8 // 256 // 4 * 4

@@ -146,6 +146,21 @@ def test_an_empty_stop_string_is_refused():
         TextStream(BUILT["byte"]).add(99999)
 
 
+def test_a_stop_string_of_bytes_is_met_at_once():
+    tokenizer = BUILT["byte fallback"]
+    newline, first, second = (tokenizer.id(f"<0x{byte}>") for byte in ("0A", "C3", "A4"))
+    before = tokenizer.encode("a")
+    stream = TextStream(tokenizer, before=before, stop=["\n"])
+    assert [stream.add(token) for token in (first, second, newline)] == ["", "", "ä"]
+    assert stream.stopped == "\n"
+
+
+def test_a_prompt_that_ends_inside_a_character():
+    tokenizer = BUILT["byte"]
+    tokens = tokenizer.encode("a🧸b")
+    assert "".join(streamed(TextStream(tokenizer, before=tokens[:3]), tokens[3:])) == "🧸b"
+
+
 def test_byte_fallback_is_what_the_specification_says():
     specification = json.loads(BUILT["byte fallback"].to_json())
     assert specification["model"]["byte_fallback"] is True

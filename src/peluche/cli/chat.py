@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from peluche.cli import drawing, generating
+from peluche.cli.terminal import is_terminal
 from peluche.errors import ConfigError
 
 
@@ -62,7 +63,7 @@ def chat(
     talk = Conversation(session, as_json=as_json, verbose=verbose)
     if message is not None:
         talk.follow([message])
-    elif sys.stdin.isatty():
+    elif is_terminal(sys.stdin):
         talk.at_prompt(model)
     else:
         talk.follow(read_lines("-", encoding))

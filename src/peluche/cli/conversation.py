@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from peluche.cli.chat_commands import COMMANDS, Leave, run_command
-from peluche.cli.terminal import say
+from peluche.cli.terminal import STEERING, is_terminal, say
 from peluche.errors import PelucheError
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 PROMPT, MORE = "> ", "… "
 HISTORY = 1000
-# What a model writes may not steer the terminal.
-STEERING = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
 
 
 class Conversation:
@@ -56,7 +54,7 @@ class Conversation:
 
     def answer(self, message: str, pieces: Generator[Piece, None, None]) -> PelucheError | None:
         """Print an answer as it is written. Ctrl-C ends it; an error is said, and returned."""
-        steers = STEERING if sys.stdout.isatty() else {}
+        steers = STEERING if is_terminal(sys.stdout) else {}
         watch, result, shown = _Watch(self.session), None, False
         try:
             with _interruptible() as interrupted:
@@ -90,7 +88,9 @@ class Conversation:
         return None
 
     def _print(self, values: dict[str, Any]) -> None:
-        print(json.dumps(values, ensure_ascii=False), flush=True)
+        text = json.dumps(values, ensure_ascii=False)
+        # An argument that is not UTF-8 has halves of surrogate pairs: JSON spells them like Python.
+        print(text.encode(errors="backslashreplace").decode(), flush=True)
 
     def _command(self, line: str) -> Generator[Piece, None, None] | None:
         try:
@@ -151,7 +151,7 @@ def _typed() -> Iterator[str]:
 
 def _input(prompt: str) -> str:
     """`input`, with the prompt on stderr where stdout is not the terminal."""
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         return input(prompt)
     print(prompt, end="", file=sys.stderr, flush=True)
     return input()
@@ -161,7 +161,7 @@ def _input(prompt: str) -> str:
 def _interruptible() -> Iterator[list[int]]:
     """Ctrl-C only takes a note, in the list that is given: the answer ends at its next token."""
     noted: list[int] = []
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         yield noted
         return
     before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))

@@ -124,9 +124,11 @@ def missing_file(path: Path) -> DataError:
 
 
 @contextmanager
-def _open_bytes(path: str | Path) -> Iterator[IO[bytes]]:
+def _open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file or of standard input, decompressed if they are gzip."""
     if str(path) == "-":
+        if sys.stdin is None:
+            raise DataError("standard input is closed", remedy="pipe a text in, or name a file")
         yield _decompressed(sys.stdin.buffer)
         return
     path = Path(path)
@@ -142,27 +144,27 @@ def _open_bytes(path: str | Path) -> Iterator[IO[bytes]]:
         yield _decompressed(raw)
 
 
-def _decompressed(stream: IO[bytes]) -> IO[bytes]:
+def _decompressed(stream: IO[bytes]) -> io.BufferedReader:
     buffered: Any = stream if hasattr(stream, "peek") else io.BufferedReader(cast(Any, stream))
     if buffered.peek(2)[:2] == GZIP_MAGIC:
-        return cast(IO[bytes], gzip.GzipFile(fileobj=buffered))
-    return buffered
+        return cast(io.BufferedReader, gzip.GzipFile(fileobj=buffered))
+    return cast(io.BufferedReader, buffered)
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
 
 
 class _Stretch:
     """The lines of a file that begin at some of its bytes, to be read in chunks."""
 
-    def __init__(self, stream: IO[bytes], start: int, end: int) -> None:
+    def __init__(self, stream: io.BufferedReader, start: int, end: int) -> None:
         if start:
             stream.seek(start - 1)
             stream.readline()
         self.stream, self.left = stream, end - stream.tell()
 
-    def read(self, size: int, /) -> bytes:
+    def read1(self, size: int, /) -> bytes:
         if self.left <= 0:
             return b""
         data = self.stream.read(min(size, self.left))
@@ -223,7 +225,8 @@ def _undecodable(error: UnicodeDecodeError, encoding: str, place: str, read: int
 
 def _read_chunk(stream: _Readable, place: str) -> bytes:
     try:
-        return stream.read(CHUNK)
+        # What there is: whoever writes into a pipe may wait for an answer.
+        return stream.read1(CHUNK)
     except EOFError:
         what = "the compressed file ends in the middle: it is truncated"
     except (gzip.BadGzipFile, zlib.error) as error:

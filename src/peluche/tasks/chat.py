@@ -9,7 +9,7 @@ from typing import Any
 
 from peluche import files
 from peluche.config import parse_as
-from peluche.errors import ConfigError, DataError, PelucheError
+from peluche.errors import ConfigError, DataError
 from peluche.tasks.generate import TextGenerator
 from peluche.tasks.text_requests import Piece, TextRequest
 from peluche.text.chat import ChatFormat, Message
@@ -65,7 +65,11 @@ class ChatSession:
             ConfigError: one is not known, or out of range; nothing is changed then.
         """
         changed = {**self.options, **options}
-        TextRequest.flat({**changed, "prompt": (0,)}, where="the options of this conversation")
+        checked = {**changed, "prompt": (0,)}
+        if checked.get("on_overflow") == "slide":
+            # It is turns that slide: to the generator it is an error, and so a guide may be used.
+            checked["on_overflow"] = "error"
+        TextRequest.flat(checked, where="the options of this conversation")
         self.options = changed
 
     def ask(self, text: str) -> Generator[Piece, None, None]:
@@ -128,11 +132,13 @@ class ChatSession:
     def _instead(self, text: str | None) -> Generator[Piece, None, None]:
         before = list(self.messages), self.forgotten
         last = self.undo()
+        left = len(self.messages)
         try:
             yield from self.ask(last if text is None else text)
-        except PelucheError:
-            self.messages, self.forgotten = before
-            raise
+        finally:
+            # It failed, or was broken off before anything was said.
+            if len(self.messages) == left:
+                self.messages, self.forgotten = before
 
     def reset(self) -> None:
         """Forget what was said. The system prompt stays."""
@@ -149,6 +155,12 @@ class ChatSession:
             files.write_text(path, json.dumps(values, ensure_ascii=False, indent=2) + "\n")
         except OSError as error:
             raise DataError(f"it cannot be written: {error.strerror}", where=path) from None
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"it cannot be written: {error.reason}",
+                where=path,
+                remedy="give another system prompt",
+            ) from None
 
     def load(self, path: Path) -> None:
         """Go on with a conversation that `save` wrote.
@@ -159,6 +171,8 @@ class ChatSession:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             found: list[Message] = parse_as(list[Message], values, where=str(path))
+            # JSON can spell halves of surrogate pairs, which are not text.
+            "".join(message.content for message in found).encode()
         except (OSError, ValueError, ConfigError) as error:
             raise DataError(
                 f"this is no conversation: {error}",

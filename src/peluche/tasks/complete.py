@@ -215,7 +215,8 @@ class Completer(TextTask):
             raise nothing_to_begin_with()
         longest = self.context
         if longest is not None and length + max_tokens > longest:
-            raise no_room(prompt, length, max_tokens, longest, "or ask for fewer tokens")
+            context = f"the model's {longest}"
+            raise no_room(prompt, length, max_tokens, context, "or ask for fewer tokens")
 
     def _completion(self, prompt: str, before: list[int], found: Hypothesis) -> Completion:
         # Decoded together, since a token may begin with the space after the one before it.

@@ -68,8 +68,11 @@ class Writing:
 
     def end(self, reason: FinishReason, error: PelucheError | None = None) -> None:
         """Pass on what was held back."""
+        text = self.stream.end()
+        if reason == "length" and self.stream.stopped is not None:
+            reason = "stop"
         self.result.finish_reason, self.result.error = reason, error
-        self.say(self.stream.end(), last=True)
+        self.say(text, last=True)
 
 
 class TextGenerator:
@@ -104,6 +107,7 @@ class TextGenerator:
         self.engine = start_engine(model.eval(), self.sampler, context, config, draft)
         limits = [limit for limit in (context, self.engine.capacity) if limit is not None]
         self.context = min(limits, default=None)
+        self._scarce = self.context is not None and self.context != context
         self._writing: dict[int, Writing] = {}
 
     def generate(self, prompts: Sequence[str | TextRequest], **options: Any) -> list[Generated]:
@@ -228,10 +232,14 @@ class TextGenerator:
             return tokens if count < context else self._last(tokens, context - _freed(context))
         if request.on_overflow == "truncate" and request.max_tokens < context:
             return self._last(tokens, context - request.max_tokens)
+        whose = f"the model's {context}"
         remedy = (
             "ask for fewer tokens, or let its beginning be left out: on_overflow truncate or slide"
         )
-        raise no_room(request.prompt, count, request.max_tokens, context, remedy)
+        if self._scarce:
+            whose = f"the {context} that the memory for keys and values holds"
+            remedy += ", or give more `memory` in GeneratorConfig"
+        raise no_room(request.prompt, count, request.max_tokens, whose, remedy)
 
     def _last(self, tokens: list[int], count: int) -> list[int]:
         """The last of some tokens, with [BOS] before them if that was there."""

@@ -149,12 +149,16 @@ def nothing_to_begin_with() -> DataError:
 
 
 def no_room(
-    prompt: str | tuple[int, ...], count: int, max_tokens: int, context: int, remedy: str
+    prompt: str | tuple[int, ...], count: int, max_tokens: int, context: str, remedy: str
 ) -> DataError:
-    """The error for a prompt of `count` tokens, and those to write, that are over the context."""
+    """The error for a prompt of `count` tokens, and those to write, that are over the context.
+
+    Args:
+        context: how many there may be and why, such as "the model's 2048".
+    """
     beginning = prompt[:40] if isinstance(prompt, str) else f"{len(prompt)} tokens"
     return DataError(
-        f"a prompt of {count} tokens and {max_tokens} more are over the model's {context}",
+        f"a prompt of {count} tokens and {max_tokens} more are over {context}",
         where=f"the prompt '{beginning}'",
         remedy=f"give a shorter prompt, {remedy}",
     )

@@ -45,7 +45,7 @@ class TextStream:
         # Tokens that are decoded together, so many characters of which were passed on.
         self._window = [token for token in before if not self._is_silent(token)]
         self._passed = 0
-        self._slide()
+        self._slide_over_prompt()
 
     def add(self, token: int) -> str:
         """The text that is now safe.
@@ -56,9 +56,11 @@ class TextStream:
         if self.stopped is not None or self._is_silent(token):
             return ""
         self._window.append(token)
-        if BYTE.fullmatch(self.tokenizer.token(token)):
-            return ""
         fresh = self._decode()[self._passed :]
+        if BYTE.fullmatch(self.tokenizer.token(token)):
+            # A byte that follows may undo what these spell, unless nothing follows.
+            met = any(stop in self._held + fresh for stop in self.stop)
+            return self._without_stops(fresh) if met and fresh[-1:] != REPLACEMENT else ""
         # A character of which bytes are missing shows as one mark.
         whole = fresh.removesuffix(REPLACEMENT)
         self._passed += len(whole)
@@ -82,6 +84,16 @@ class TextStream:
 
     def _decode(self) -> str:
         return self.tokenizer.decode(self._window)
+
+    def _slide_over_prompt(self) -> None:
+        """`_slide`, but a character that the prompt only begins is passed on as a whole."""
+        last = self._window[-4:]  # one more than tokens of an unfinished character
+        mark = self.tokenizer.encode(REPLACEMENT)
+        text = self.tokenizer.decode(last)
+        if text.endswith(REPLACEMENT) and last[-len(mark) :] != mark:
+            self._window, self._passed = last, len(text) - 1
+        else:
+            self._slide()
 
     def _slide(self) -> None:
         """Forget all but the last token that is text: how the next begins depends on no other."""

@@ -1,8 +1,10 @@
 """Jinja templates that come with models: programs of others, run in a box.
 
 Jinja2's sandbox keeps them from Python and from the machine. What is added here keeps them from
-running for ever and from filling the memory: turns of loops, calls of macros, seconds, the size of
-what operators make and of the output are limited. (A width inside a format string is not.)
+running for ever and from filling the memory: turns of loops, calls of macros, the size of what
+operators make and of the output are limited, and seconds, which are looked at in each turn and
+call. What filters and methods make (replace, join, center, a width inside a format string) and the
+time that they take are not.
 """
 
 from __future__ import annotations

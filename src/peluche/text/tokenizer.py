@@ -164,8 +164,15 @@ class Tokenizer:
         """`encode`, but special tokens that the text spells become themselves.
 
         For text that is no person's, such as a template's.
+
+        Raises:
+            DataError: if the text holds half of a surrogate pair.
         """
-        return self._with_special.encode(text, add_special_tokens=False).ids
+        try:
+            return self._with_special.encode(text, add_special_tokens=False).ids
+        except TypeError:
+            _refuse_surrogates([text])
+            raise
 
     @cached_property
     def _with_special(self) -> tokenizers.Tokenizer:
