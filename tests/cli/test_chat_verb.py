@@ -211,9 +211,6 @@ def test_a_conversation_at_a_terminal(terminal, tmp_path):
     terminal.type("/undo\n/show\n")
     terminal.wait_for(r"forgotten: and\non and on[\s\S]*user: Hi")
     terminal.wait_for("> $")
-    # Once is a slip; twice is meant. What is half typed goes.
-    terminal.type(f"half{CTRL_C}")
-    terminal.wait_for("Ctrl-C again")
     terminal.type("/reset\n")
     terminal.wait_for("forgotten but the system prompt")
     terminal.type(CTRL_D)
