@@ -1,5 +1,6 @@
 """Shape annotations are checked at run time in every test; warnings are errors (pyproject)."""
 
+import gc
 import os
 
 import torch
@@ -10,3 +11,9 @@ install_import_hook(["peluche.nn", "peluche.models", "peluche.objectives"], "bea
 # Tests that run side by side share the processors.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, torch.get_num_threads() // WORKERS))
+
+
+def pytest_collection_finish():
+    """What was imported until here need not be searched at each collection of garbage."""
+    gc.collect()
+    gc.freeze()

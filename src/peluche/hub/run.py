@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from peluche.config import parse_yaml
 from peluche.errors import CheckpointError, nearest
 from peluche.hub.checkpoint import SavedState, StateFolder
 from peluche.hub.checksums import CHECKSUMS, CheckedFiles
@@ -294,7 +295,7 @@ def _no_run(path: Path) -> CheckpointError:
 
 def _parse_config(text: str, file: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(text)
+        config = parse_yaml(text)
     except yaml.YAMLError as error:
         raise _unreadable_config(file, str(error)) from None
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
