@@ -2,9 +2,14 @@
 
 import gc
 import os
+import subprocess
+import sys
 
+import pytest
 import torch
 from jaxtyping import install_import_hook
+
+import warm
 
 install_import_hook(["peluche.nn", "peluche.models", "peluche.objectives"], "beartype.beartype")
 
@@ -17,3 +22,38 @@ def pytest_collection_finish():
     """What was imported until here need not be searched at each collection of garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def warm_program(tmp_path_factory):
+    """A `peluche` that does not import anything anew for each command.
+
+    One thread: the models are too small for more, and other processes may be busy.
+    """
+    folder = tmp_path_factory.mktemp("bin")
+    path = str(folder / "socket")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        [sys.executable, warm.__file__, path], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout.readline() == "ready\n"
+    program = folder / "peluche"
+    program.write_text(warm.shim(path), encoding="utf-8")
+    program.chmod(0o755)
+    yield program
+    server.kill()
+    server.communicate()
+
+
+@pytest.fixture(scope="session")
+def command(warm_program):
+    """Runs `peluche` with these words, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(*words, **options):
+        return subprocess.run(
+            [warm_program, *map(str, words)],
+            **{"capture_output": True, "text": True, "timeout": 120, "env": environment} | options,
+        )
+
+    return run
