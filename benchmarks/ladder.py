@@ -34,11 +34,7 @@ def rung(name: str, options: Mapping[str, Any]) -> Callable[[], Mapping[str, flo
 
     trained = options["study"] / "runs" / f"{name}-seed0"
     steps = options["steps"]
-    changes = [
-        "training.epochs=null",
-        f"training.steps={steps}",
-        f"training.evaluate_every={steps}",
-    ]
+    length = [f"training.steps={steps}", f"training.evaluate_every={steps}"]
     recipe = load_recipe(str(trained / "config.yaml"), ["training.epochs=null", *length])
     translator = peluche.load(str(trained))
     examples = load_examples(RunDirectory.open(trained))[: options["sentences"]]
