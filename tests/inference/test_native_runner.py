@@ -24,6 +24,12 @@ SETTINGS = {
     "stretched": {"rope": {"scaling": {"kind": "yarn", "factor": 4, "original_length": 16}}},
     "scaled": {"scale_embeddings": True, "attention_scale": 0.3, "norm_epsilon": 1e-3},
     "unweighted norms": {"norm": "plain_rmsnorm"},
+    "biases": {"bias": True, "d_model": 40, "heads": 2, "head_width": 20, "d_ff": 50},
+}
+# What sets a family apart from Llama.
+FAMILIES = {
+    "llama": {},
+    "qwen2": {"qkv_bias": True},
 }
 VOCABULARY = 75
 
@@ -62,9 +68,9 @@ def native():
 
 
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", SETTINGS | FAMILIES)
 def test_float32_is_the_model(setting):
-    model, read = model_with(**SETTINGS[setting]), tokens(40)
+    model, read = model_with(**(SETTINGS | FAMILIES)[setting]), tokens(40)
     assert runs_natively(model)
     found = NativeRunner(model, 8, 16, "float32").run([Chunk(read, 0, [3, 1, 5], 40)])
     torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
@@ -93,8 +99,9 @@ def test_packed_weights_are_the_model_of_such_weights_and_rows(weights):
 
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("weights", ["float32", "auto"])
-def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(weights):
-    model = model_with(kv_heads=2)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(family, weights):
+    model = model_with(kv_heads=2, **FAMILIES[family])
     runner = NativeRunner(model, 24, 16, weights)
     # Whatever is left there by others.
     runner.memory.fill_(torch.nan)
@@ -256,7 +263,6 @@ def test_threads_change_nothing(monkeypatch):
 
 def test_what_the_operator_does_not_know_is_left_to_torch():
     unknown = [
-        {"bias": True},
         {"norm": "layernorm"},
         {"norm_placement": "sandwich"},
         {"activation": "geglu"},
@@ -265,13 +271,12 @@ def test_what_the_operator_does_not_know_is_left_to_torch():
         {"window": {"size": 4}},
         {"attention_softcap": 10.0},
         {"logit_softcap": 10.0},
-        {"qkv_bias": True},
         {"mup": {"d_model": 32, "head_width": 16}},
         {"experts": {"count": 2, "active": 1, "d_ff": 16}},
     ]
     assert not any(runs_natively(model_with(**changes)) for changes in unknown)
     assert not runs_natively(model_with(), block_size=8)
-    model = model_with(bias=True)
+    model = model_with(norm="layernorm")
     assert isinstance(fastest_runner(model, 4), TorchRunner)
     with pytest.raises(ConfigError, match="no runner with int8 weights"):
         fastest_runner(model, 4, weights="int8")

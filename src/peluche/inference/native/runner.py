@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain
 from typing import Any, Literal, NamedTuple
 
@@ -90,33 +90,45 @@ class _Weights(NamedTuple):
     """Where a model's weights are copied to."""
 
     store: Store
-    norms: list[Tensor]
+    vectors: list[Tensor]
     format: Format | Literal["auto"]
 
-    def matrix(self, weight: Tensor) -> Matrix:
-        return self.store.keep(pack(weight.detach(), self.format))
+    def matrix(self, weight: Tensor, bias: Tensor | None = None) -> Matrix:
+        matrix = self.store.keep(pack(weight.detach(), self.format))
+        matrix.bias = None if bias is None else self.vector(bias)
+        return matrix
 
-    def layer(self, block: nn.Module, width: int) -> _Layer:
+    def linear(self, join: Callable[[list[Tensor]], Tensor], *layers: nn.Linear) -> Matrix:
+        """Layers with the same inputs as one; `join` puts their rows together."""
+        biases = [each.bias[:, None] for each in layers if each.bias is not None]
+        bias = join(biases)[:, 0] if biases else None
+        return self.matrix(join([each.weight for each in layers]), bias)
+
+    def layer(self, block: nn.Module) -> _Layer:
         assert isinstance(block, Block)
         attention, layer = block.self_attention, block.feed_forward
         assert isinstance(attention, MultiHeadAttention)
         assert isinstance(layer, GatedFeedForward)
-        projections = (attention.query, attention.key, attention.value)
         return _Layer(
-            self.norm(block.self_residual.norm, width),
-            self.norm(block.feed_forward_residual.norm, width),
-            self.matrix(torch.cat([each.weight for each in projections])),
-            self.matrix(attention.out.weight),
-            self.matrix(interleaved(layer.gate.weight, layer.up.weight)),
-            self.matrix(layer.down.weight),
+            self.norm(block.self_residual.norm),
+            self.norm(block.feed_forward_residual.norm),
+            self.linear(torch.cat, attention.query, attention.key, attention.value),
+            self.linear(torch.cat, attention.out),
+            self.linear(interleaved, layer.gate, layer.up),
+            self.linear(torch.cat, layer.down),
         )
 
-    def norm(self, norm: nn.Module, width: int) -> int:
-        """Where a norm's weights are, with zeros added up to a width."""
+    def norm(self, norm: nn.Module) -> int:
+        """Where a norm's weights are."""
         assert isinstance(norm, nn.RMSNorm)
-        kept = torch.zeros(width)
-        kept[: norm.normalized_shape[0]] = 1.0 if norm.weight is None else norm.weight.detach()
-        self.norms.append(kept)
+        weight = norm.weight
+        return self.vector(torch.ones(norm.normalized_shape) if weight is None else weight)
+
+    def vector(self, values: Tensor) -> int:
+        """Where a copy of them is, with zeros added up to whole blocks."""
+        kept = torch.zeros(padded(len(values)))
+        kept[: len(values)] = values.detach()
+        self.vectors.append(kept)
         return kept.data_ptr()
 
 
@@ -153,12 +165,11 @@ def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
         return False
     config = model.config
     return (
-        can_pack(config, "attention_scale")
+        can_pack(config, "attention_scale", "qkv_bias")
         and config.norm in ("rmsnorm", "plain_rmsnorm")
         and config.norm_placement == "pre"
         and config.positions == "rope"
         and config.activation == "swiglu"
-        and not config.bias
         and config.logit_softcap is None
         and config.width_multiplier == 1
         and block_size % LANES == 0
@@ -213,7 +224,7 @@ class NativeRunner:
         sizes = (packed_bytes(outputs, inputs, self._weights) for outputs, inputs in matrices)
         store = Store(sum(sizes))
         weights = _Weights(store, [], self._weights)
-        layers = (_Layer * config.layers)(*(weights.layer(each, hidden) for each in stack.blocks))
+        layers = (_Layer * config.layers)(*(weights.layer(each) for each in stack.blocks))
         head = weights.matrix(model.head.weight)
         tied = config.tie_embeddings
         assert stack.embedding is not None
@@ -232,7 +243,7 @@ class NativeRunner:
             ctypes.addressof(layers),
             head if tied else weights.matrix(stack.embedding.weight),
             head,
-            weights.norm(stack.norm, hidden),
+            weights.norm(stack.norm),
             None,
             None,
             self.memory.data_ptr(),
