@@ -30,6 +30,7 @@ SETTINGS = {
 FAMILIES = {
     "llama": {},
     "qwen2": {"qkv_bias": True},
+    "qwen3": {"qk_norm": True, "head_width": 24},
 }
 VOCABULARY = 75
 
@@ -267,7 +268,6 @@ def test_what_the_operator_does_not_know_is_left_to_torch():
         {"norm_placement": "sandwich"},
         {"activation": "geglu"},
         {"positions": "learned"},
-        {"qk_norm": True},
         {"window": {"size": 4}},
         {"attention_softcap": 10.0},
         {"logit_softcap": 10.0},

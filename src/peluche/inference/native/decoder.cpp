@@ -17,8 +17,10 @@
 
 extern "C" {
 
+// What a layer lacks is null.
 struct Layer {
     const float *attention_norm, *feed_forward_norm;  // (width of hidden), zeros added
+    const float *query_norm, *key_norm;               // (head_width), zeros added; of each head
     Matrix qkv, out, gate_up, down;
 };
 
@@ -174,17 +176,32 @@ struct Step {
             }
     }
 
-    void norm(const float *row, const float *weights, const Rows &to, int64_t place) {
+    // Of `size` numbers, whole lanes, all but `width` are zeros that were added.
+    void normalise(const float *row, const float *weights, int64_t size, int64_t width, float *to) {
         Floats squares = set(0);
-        for (int64_t i = 0; i < m.hidden; i += LANES) {
+        for (int64_t i = 0; i < size; i += LANES) {
             Floats part = load(row + i);
             squares = fma(part, part, squares);
         }
-        Floats scale = set(1.0f / sqrtf(sum(squares) / (float)m.d_model + m.epsilon));
+        Floats scale = set(1.0f / sqrtf(sum(squares) / (float)width + m.epsilon));
+        for (int64_t i = 0; i < size; i += LANES)
+            store(to + i, mul(mul(load(row + i), scale), load(weights + i)));
+    }
+
+    void norm(const float *row, const float *weights, const Rows &to, int64_t place) {
         float normed[m.hidden];
-        for (int64_t i = 0; i < m.hidden; i += LANES)
-            store(normed + i, mul(mul(load(row + i), scale), load(weights + i)));
+        normalise(row, weights, m.hidden, m.d_model, normed);
         write_row(to, place, normed);
+    }
+
+    // What lies behind the head is its neighbour's.
+    void norm_head(float *head, const float *weights) {
+        if (weights == nullptr) return;
+        float own[padded];
+        memset(own, 0, padded * 4);
+        memcpy(own, head, m.head_width * 4);
+        normalise(own, weights, padded, m.head_width, own);
+        memcpy(head, own, m.head_width * 4);
     }
 
     void embed(int64_t row) {
@@ -209,16 +226,18 @@ struct Step {
     const int32_t *table(int64_t chunk) { return b.tables + b.first_block[chunk]; }
 
     template <class Number>
-    void rotate(const Memory<Number> &memory, int64_t row) {
+    void rotate(const Layer &layer, const Memory<Number> &memory, int64_t row) {
         float *query = qkv + row * qkv_width, *key = query + m.heads * m.head_width;
         const float *value = key + m.kv_heads * m.head_width;
         const int64_t position = b.positions[row];
-        for (int64_t h = 0; h < m.heads; h++)
-            turn(query + h * m.head_width, position, m.score_scale);
-        for (int64_t h = 0; h < m.kv_heads; h++) {
-            turn(key + h * m.head_width, position, 1);
-            remember(memory, table(b.sequence[row]), position, h, key + h * m.head_width,
-                     value + h * m.head_width);
+        for (int64_t h = 0; h < m.heads; h++, query += m.head_width) {
+            norm_head(query, layer.query_norm);
+            turn(query, position, m.score_scale);
+        }
+        for (int64_t h = 0; h < m.kv_heads; h++, key += m.head_width, value += m.head_width) {
+            norm_head(key, layer.key_norm);
+            turn(key, position, 1);
+            remember(memory, table(b.sequence[row]), position, h, key, value);
         }
     }
 
@@ -277,7 +296,7 @@ struct Step {
             });
         });
         tick(thread, QKV);
-        team.each(rows, [&](int64_t r) { rotate(memory, r); });
+        team.each(rows, [&](int64_t r) { rotate(layer, memory, r); });
         tick(thread, ROTATE);
         float *own_scores = scores + thread * TILE * group * SEGMENT;
         team.each(piece_count * m.kv_heads, [&](int64_t i) {

@@ -53,7 +53,7 @@ _address, _size, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 class _Layer(ctypes.Structure):
     _fields_ = (
-        *((name, _address) for name in ("attention_norm", "feed_forward_norm")),
+        *((f"{name}_norm", _address) for name in ("attention", "feed_forward", "query", "key")),
         *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
     )
 
@@ -112,14 +112,18 @@ class _Weights(NamedTuple):
         return _Layer(
             self.norm(block.self_residual.norm),
             self.norm(block.feed_forward_residual.norm),
+            self.norm(attention.query_norm),
+            self.norm(attention.key_norm),
             self.linear(torch.cat, attention.query, attention.key, attention.value),
             self.linear(torch.cat, attention.out),
             self.linear(interleaved, layer.gate, layer.up),
             self.linear(torch.cat, layer.down),
         )
 
-    def norm(self, norm: nn.Module) -> int:
+    def norm(self, norm: nn.Module | None) -> int | None:
         """Where a norm's weights are."""
+        if norm is None:
+            return None
         assert isinstance(norm, nn.RMSNorm)
         weight = norm.weight
         return self.vector(torch.ones(norm.normalized_shape) if weight is None else weight)
@@ -165,7 +169,7 @@ def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
         return False
     config = model.config
     return (
-        can_pack(config, "attention_scale", "qkv_bias")
+        can_pack(config, "attention_scale", "qkv_bias", "qk_norm")
         and config.norm in ("rmsnorm", "plain_rmsnorm")
         and config.norm_placement == "pre"
         and config.positions == "rope"
