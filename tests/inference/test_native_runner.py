@@ -31,6 +31,8 @@ FAMILIES = {
     "llama": {},
     "qwen2": {"qkv_bias": True},
     "qwen3": {"qk_norm": True, "head_width": 24},
+    "mistral": {"window": {"size": 7}},
+    "gemma 3's layers": {"window": {"size": 20, "global_every": 2, "rope": {"base": 100}}},
 }
 VOCABULARY = 75
 
@@ -137,14 +139,33 @@ def test_only_wanted_rows_are_given():
 
 
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("block_size", [16, 48])
-def test_long_pasts_are_put_together_from_segments(block_size):
-    model = model_with(kv_heads=2, layers=1)
+@pytest.mark.parametrize(("block_size", "window"), [(16, None), (48, 600), (16, 40)])
+def test_long_pasts_are_put_together_from_segments(block_size, window):
+    model = model_with(kv_heads=2, layers=1, window=window and {"size": window})
     read, blocks = tokens(1100), list(range(1104 // block_size))[::-1]
     runner = NativeRunner(model, len(blocks), block_size, "float32")
     runner.run([Chunk(read[:1000], 0, blocks, 0)])
     found = runner.run([Chunk(read[1000:], 1000, blocks, 100)])
     torch.testing.assert_close(found, logits_of(model, read)[1000:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("level")
+def test_what_is_behind_the_window_reaches_nobody():
+    model, read = model_with(kv_heads=2, layers=1, window={"size": 40}), tokens(600)
+    runner, blocks = NativeRunner(model, 38, 16), list(range(38))
+    runner.run([Chunk(read[:595], 0, blocks, 0)])
+    expected = runner.run([Chunk(read[595:], 595, blocks, 5)])
+    # The first token sees positions from 556 on: all of block 34 but twelve slots.
+    runner.memory[:, :34] = torch.nan
+    # Of each head: keys (width, slots) and values (slots, width).
+    keys, values = runner.memory[0, 34].view(2, 2, 16, 16).unbind(1)
+    keys[..., :12] = values[:, :12] = torch.nan
+    found = runner.run([Chunk(read[595:], 595, blocks, 5)])
+    assert torch.equal(found, expected)
+    values[:, 12] = torch.nan
+    found = runner.run([Chunk(read[595:], 595, blocks, 5)])
+    assert found[0].isnan().all()
+    assert torch.equal(found[1:], expected[1:])
 
 
 @pytest.mark.usefixtures("level")
@@ -268,7 +289,6 @@ def test_what_the_operator_does_not_know_is_left_to_torch():
         {"norm_placement": "sandwich"},
         {"activation": "geglu"},
         {"positions": "learned"},
-        {"window": {"size": 4}},
         {"attention_softcap": 10.0},
         {"logit_softcap": 10.0},
         {"mup": {"d_model": 32, "head_width": 16}},

@@ -21,6 +21,8 @@ extern "C" {
 struct Layer {
     const float *attention_norm, *feed_forward_norm;  // (width of hidden), zeros added
     const float *query_norm, *key_norm;               // (head_width), zeros added; of each head
+    const float *cosines, *sines;                     // (positions, head_width / 2)
+    int64_t window;                                   // how far it looks back, itself included
     Matrix qkv, out, gate_up, down;
 };
 
@@ -31,8 +33,8 @@ struct Model {
     int32_t half_memory;
     const Layer *layers;
     Matrix embedding, head;
-    const float *norm, *cosines, *sines;  // (positions, head_width / 2)
-    void *memory;                         // (layers, blocks, …): see attention.h
+    const float *norm;
+    void *memory;  // (layers, blocks, …): see attention.h
     int64_t blocks, block_size;
 };
 
@@ -213,9 +215,9 @@ struct Step {
         for (int64_t i = 0; i < m.hidden; i++) to[i] *= m.embedding_scale;
     }
 
-    void turn(float *head, int64_t position, float scale) {
+    void turn(const Layer &layer, float *head, int64_t position, float scale) {
         const int64_t half = m.head_width / 2;
-        const float *cosine = m.cosines + position * half, *sine = m.sines + position * half;
+        const float *cosine = layer.cosines + position * half, *sine = layer.sines + position * half;
         for (int64_t i = 0; i < half; i++) {
             float first = head[i], second = head[half + i];
             head[i] = (first * cosine[i] - second * sine[i]) * scale;
@@ -232,37 +234,51 @@ struct Step {
         const int64_t position = b.positions[row];
         for (int64_t h = 0; h < m.heads; h++, query += m.head_width) {
             norm_head(query, layer.query_norm);
-            turn(query, position, m.score_scale);
+            turn(layer, query, position, m.score_scale);
         }
         for (int64_t h = 0; h < m.kv_heads; h++, key += m.head_width, value += m.head_width) {
             norm_head(key, layer.key_norm);
-            turn(key, position, 1);
+            turn(layer, key, position, 1);
             remember(memory, table(b.sequence[row]), position, h, key, value);
         }
     }
 
-    template <class Number>
-    void look(const Memory<Number> &memory, const Piece &piece, int64_t kv_head, float *scores) {
-        const float *queries[TILE * m.heads];
-        int64_t limits[TILE * m.heads];
-        Part found[TILE * m.heads];
-        int count = 0;
-        const int64_t first = piece.segment * SEGMENT;
-        for (int64_t row = piece.first; row < piece.last; row++)
-            for (int64_t g = 0; g < group; g++, count++) {
-                int64_t head = kv_head * group + g, seen = b.positions[row] + 1 - first;
-                int64_t place = (piece.segment * b.rows + row) * m.heads + head;
-                queries[count] = qkv + row * qkv_width + head * m.head_width;
-                limits[count] = seen < 0 ? 0 : seen > SEGMENT ? SEGMENT : seen;
-                found[count] = {largest_scores + place, totals + place, parts + place * padded};
-            }
-        attend(memory, table(piece.chunk), first, kv_head, queries, limits, count, scores, found);
+    // All positions that a row sees.
+    Seen seen_by(int64_t row, int64_t window) {
+        const int64_t until = b.positions[row] + 1;
+        return {until > window ? until - window : 0, until};
     }
 
-    void gather(int64_t row) {
+    template <class Number>
+    void look(const Memory<Number> &memory, int64_t window, const Piece &piece, int64_t kv_head,
+              float *scores) {
+        const int64_t first = piece.segment * SEGMENT, last = first + SEGMENT;
+        if (seen_by(piece.first, window).from >= last) return;
+        const float *queries[TILE * m.heads];
+        Seen seen[TILE * m.heads];
+        Part found[TILE * m.heads];
+        int count = 0;
+        auto inside = [&](int64_t position) {
+            return (position < first ? first : position > last ? last : position) - first;
+        };
+        for (int64_t row = piece.first; row < piece.last; row++)
+            for (int64_t g = 0; g < group; g++, count++) {
+                const Seen all = seen_by(row, window);
+                int64_t head = kv_head * group + g;
+                int64_t place = (piece.segment * b.rows + row) * m.heads + head;
+                queries[count] = qkv + row * qkv_width + head * m.head_width;
+                seen[count] = {inside(all.from), inside(all.until)};
+                found[count] = {largest_scores + place, totals + place, parts + place * padded};
+            }
+        attend(memory, table(piece.chunk), first, kv_head, queries, seen, count, scores, found);
+    }
+
+    void gather(int64_t window, int64_t row) {
         float *to = mixed + row * features;
+        const Seen seen = seen_by(row, window);
+        const int64_t first = seen.from / SEGMENT, own = whole(seen.until, SEGMENT) - first;
         for (int64_t h = 0; h < m.heads; h++) {
-            int64_t place = row * m.heads + h, own = whole(b.positions[row] + 1, SEGMENT);
+            const int64_t place = (first * b.rows + row) * m.heads + h;
             float out[padded];
             put_together(largest_scores + place, totals + place, parts + place * padded, own,
                          b.rows * m.heads, padded, out);
@@ -300,9 +316,9 @@ struct Step {
         tick(thread, ROTATE);
         float *own_scores = scores + thread * TILE * group * SEGMENT;
         team.each(piece_count * m.kv_heads, [&](int64_t i) {
-            look(memory, pieces[i / m.kv_heads], i % m.kv_heads, own_scores);
+            look(memory, layer.window, pieces[i / m.kv_heads], i % m.kv_heads, own_scores);
         });
-        team.each(rows, [&](int64_t r) { gather(r); });
+        team.each(rows, [&](int64_t r) { gather(layer.window, r); });
         tick(thread, ATTEND);
         auto add_to_hidden = [&](int64_t r, int64_t pair, Floats first, Floats second) {
             float *to = hidden + r * m.hidden + pair * BLOCK;

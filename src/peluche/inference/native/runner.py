@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, Literal, NamedTuple
 
@@ -47,6 +47,8 @@ PHASES = (
     "head",
 )
 FIRST_POSITIONS = 1024
+# The window of a layer that has none.
+EVERYTHING = 2**62
 
 _address, _size, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -54,6 +56,8 @@ _address, _size, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 class _Layer(ctypes.Structure):
     _fields_ = (
         *((f"{name}_norm", _address) for name in ("attention", "feed_forward", "query", "key")),
+        *((name, _address) for name in ("cosines", "sines")),
+        ("window", _size),
         *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
     )
 
@@ -69,7 +73,7 @@ class _Model(ctypes.Structure):
         ("layers", _address),
         ("embedding", Matrix),
         ("head", Matrix),
-        *((name, _address) for name in ("norm", "cosines", "sines", "memory")),
+        *((name, _address) for name in ("norm", "memory")),
         *((name, _size) for name in ("blocks", "block_size")),
     )
 
@@ -104,20 +108,22 @@ class _Weights(NamedTuple):
         bias = join(biases)[:, 0] if biases else None
         return self.matrix(join([each.weight for each in layers]), bias)
 
-    def layer(self, block: nn.Module) -> _Layer:
+    def layer(self, block: nn.Module, window: int | None) -> _Layer:
+        """All but the cosines and sines."""
         assert isinstance(block, Block)
         attention, layer = block.self_attention, block.feed_forward
         assert isinstance(attention, MultiHeadAttention)
         assert isinstance(layer, GatedFeedForward)
         return _Layer(
-            self.norm(block.self_residual.norm),
-            self.norm(block.feed_forward_residual.norm),
-            self.norm(attention.query_norm),
-            self.norm(attention.key_norm),
-            self.linear(torch.cat, attention.query, attention.key, attention.value),
-            self.linear(torch.cat, attention.out),
-            self.linear(interleaved, layer.gate, layer.up),
-            self.linear(torch.cat, layer.down),
+            attention_norm=self.norm(block.self_residual.norm),
+            feed_forward_norm=self.norm(block.feed_forward_residual.norm),
+            query_norm=self.norm(attention.query_norm),
+            key_norm=self.norm(attention.key_norm),
+            window=EVERYTHING if window is None else window,
+            qkv=self.linear(torch.cat, attention.query, attention.key, attention.value),
+            out=self.linear(torch.cat, attention.out),
+            gate_up=self.linear(interleaved, layer.gate, layer.up),
+            down=self.linear(torch.cat, layer.down),
         )
 
     def norm(self, norm: nn.Module | None) -> int | None:
@@ -145,22 +151,23 @@ class _Copied(NamedTuple):
     model: _Model
     weights: _Weights
     layers: ctypes.Array[_Layer]
-    rotary: Rotary
+    rotaries: Sequence[Rotary]
     width: int
-    turns: Sequence[Tensor]
-
-    @property
-    def positions(self) -> int:
-        """How many there are cosines and sines of."""
-        return len(self.turns[0])
+    positions: int
+    turns: Mapping[Rotary, Sequence[Tensor]]
 
     def turned(self, positions: int) -> _Copied:
         """The same with cosines and sines of so many positions."""
-        turns = self.rotary.turns(torch.arange(positions), self.width, torch.float32)
-        cosines, sines = (each.contiguous() for each in turns)
-        model = _Model.from_buffer_copy(self.model)
-        model.cosines, model.sines = cosines.data_ptr(), sines.data_ptr()
-        return self._replace(model=model, turns=(cosines, sines))
+        places, model = torch.arange(positions), _Model.from_buffer_copy(self.model)
+        turns = {
+            rotary: [each.contiguous() for each in rotary.turns(places, self.width, torch.float32)]
+            for rotary in set(self.rotaries)
+        }
+        layers = type(self.layers).from_buffer_copy(self.layers)
+        for layer, rotary in zip(layers, self.rotaries, strict=True):
+            layer.cosines, layer.sines = (each.data_ptr() for each in turns[rotary])
+        model.layers = ctypes.addressof(layers)
+        return self._replace(model=model, layers=layers, positions=positions, turns=turns)
 
 
 def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
@@ -169,7 +176,7 @@ def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
         return False
     config = model.config
     return (
-        can_pack(config, "attention_scale", "qkv_bias", "qk_norm")
+        can_pack(config, "attention_scale", "qkv_bias", "qk_norm", "window")
         and config.norm in ("rmsnorm", "plain_rmsnorm")
         and config.norm_placement == "pre"
         and config.positions == "rope"
@@ -228,34 +235,30 @@ class NativeRunner:
         sizes = (packed_bytes(outputs, inputs, self._weights) for outputs, inputs in matrices)
         store = Store(sum(sizes))
         weights = _Weights(store, [], self._weights)
-        layers = (_Layer * config.layers)(*(weights.layer(each) for each in stack.blocks))
+        windows = config.windows(config.layers)
+        layers = (_Layer * config.layers)(*map(weights.layer, stack.blocks, windows))
         head = weights.matrix(model.head.weight)
         tied = config.tie_embeddings
         assert stack.embedding is not None
-        block = stack.blocks[0]
-        assert isinstance(block, Block)
-        attention = block.self_attention
-        assert isinstance(attention, MultiHeadAttention)
-        assert isinstance(attention.head_positions, Rotary)
         copied = _Model(
             *(config.layers, config.d_model, hidden, inner, config.heads),
-            *(attention.kv_heads, attention.head_width, model.vocabulary),
+            *(config.kv_heads or config.heads, config.width_of_heads, model.vocabulary),
             _epsilon(stack.norm),
             config.embedding_scale,
             config.scale_of_scores or config.width_of_heads**-0.5,
             int(self.memory.dtype == torch.float16),
-            ctypes.addressof(layers),
+            None,
             head if tied else weights.matrix(stack.embedding.weight),
             head,
             weights.norm(stack.norm),
-            None,
-            None,
             self.memory.data_ptr(),
             self.blocks,
             self.block_size,
         )
-        rotary, width = attention.head_positions, config.width_of_heads
-        self._copied = _Copied(copied, weights, layers, rotary, width, []).turned(FIRST_POSITIONS)
+        rotaries = [_rotary(block) for block in stack.blocks]
+        width = config.width_of_heads
+        without = _Copied(copied, weights, layers, rotaries, width, 0, {})
+        self._copied = without.turned(FIRST_POSITIONS)
 
     @property
     def packed_bytes(self) -> int:
@@ -332,6 +335,14 @@ class NativeRunner:
 def _epsilon(norm: nn.Module) -> float:
     assert isinstance(norm, nn.RMSNorm)
     return torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
+
+
+def _rotary(block: nn.Module) -> Rotary:
+    assert isinstance(block, Block)
+    assert isinstance(block.self_attention, MultiHeadAttention)
+    rotary = block.self_attention.head_positions
+    assert isinstance(rotary, Rotary)
+    return rotary
 
 
 def _ints(values: Iterable[int]) -> NDArray[np.int32]:
