@@ -24,15 +24,20 @@ SETTINGS = {
     "stretched": {"rope": {"scaling": {"kind": "yarn", "factor": 4, "original_length": 16}}},
     "scaled": {"scale_embeddings": True, "attention_scale": 0.3, "norm_epsilon": 1e-3},
     "unweighted norms": {"norm": "plain_rmsnorm"},
+    "normalised input": {"norm_input": True, "norm": "plain_rmsnorm"},
     "biases": {"bias": True, "d_model": 40, "heads": 2, "head_width": 20, "d_ff": 50},
 }
+GEMMA = {"activation": "geglu_tanh", "norm_placement": "sandwich", "scale_embeddings": True}
 # What sets a family apart from Llama.
 FAMILIES = {
     "llama": {},
     "qwen2": {"qkv_bias": True},
     "qwen3": {"qk_norm": True, "head_width": 24},
     "mistral": {"window": {"size": 7}},
-    "gemma 3's layers": {"window": {"size": 20, "global_every": 2, "rope": {"base": 100}}},
+    "gemma 2": GEMMA
+    | {"attention_softcap": 0.3, "logit_softcap": 1.0, "window": {"size": 7, "global_every": 2}},
+    "gemma 3": GEMMA
+    | {"qk_norm": True, "window": {"size": 20, "global_every": 2, "rope": {"base": 100}}},
 }
 VOCABULARY = 75
 
@@ -80,9 +85,28 @@ def test_float32_is_the_model(setting):
 
 
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("weights", ["int8", "int4", "float16"])
-def test_packed_weights_are_the_model_of_such_weights_and_rows(weights):
-    model, read = model_with(kv_heads=2), tokens(40)
+def test_activations_and_caps_far_from_zero():
+    model, read = model_with(**FAMILIES["gemma 2"]), tokens(40)
+    for block in model.decoder.blocks:
+        block.feed_forward.gate.weight.data *= 30
+        block.self_attention.query.weight.data *= 30
+    model.decoder.norm.weight.data *= 30
+    found = NativeRunner(model, 8, 16, "float32").run([Chunk(read, 0, [3, 1, 5], 40)])
+    expected = logits_of(model, read)
+    assert (expected.abs() > 0.999).any()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [
+        *(("llama", weights) for weights in ("int4", "float16")),
+        *((one, "int8") for one in FAMILIES),
+    ],
+)
+def test_packed_weights_are_the_model_of_such_weights_and_rows(family, weights):
+    model, read = model_with(kv_heads=2, **FAMILIES[family]), tokens(40)
     found = NativeRunner(model, 8, 16, weights).run([Chunk(read, 0, [3, 1, 5], 40)])
     simulated = copy.deepcopy(model)
     linears = [each for each in simulated.modules() if isinstance(each, torch.nn.Linear)]
@@ -286,11 +310,10 @@ def test_threads_change_nothing(monkeypatch):
 def test_what_the_operator_does_not_know_is_left_to_torch():
     unknown = [
         {"norm": "layernorm"},
-        {"norm_placement": "sandwich"},
+        {"norm_placement": "post"},
         {"activation": "geglu"},
+        {"activation": "gelu_tanh"},
         {"positions": "learned"},
-        {"attention_softcap": 10.0},
-        {"logit_softcap": 10.0},
         {"mup": {"d_model": 32, "head_width": 16}},
         {"experts": {"count": 2, "active": 1, "d_ff": 16}},
     ]

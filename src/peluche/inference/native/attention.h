@@ -104,8 +104,11 @@ struct Seen {
 };
 
 // Softmax's numerators of the scores that are seen, in place; the rest of whole lanes are 0.
-INLINE void weigh(float *scores, Seen seen, const Part &part) {
+INLINE void weigh(float *scores, Seen seen, float cap, const Part &part) {
     const int64_t first = seen.from / LANES * LANES;
+    if (cap != 0)
+        for (int64_t i = first; i < seen.until; i += LANES)
+            store(scores + i, soft_capped(load(scores + i), cap));
     for (int64_t i = first; i < seen.from; i++) scores[i] = -INFINITY;
     for (int64_t i = seen.until; i % LANES; i++) scores[i] = -INFINITY;
     Floats most = set(-INFINITY);
@@ -126,11 +129,12 @@ INLINE void weigh(float *scores, Seen seen, const Part &part) {
 // One segment of the past of a tile of queries that share a head of keys and values.
 //
 // `seen`: of each query; neither end falls from one to the next.
+// `cap`: of scores; 0 for none.
 // `scores`: room for SEGMENT numbers a query.
 template <class Number>
 APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t first, int64_t head,
-                  const float *const *queries, const Seen *seen, int count, float *scores,
-                  const Part *parts) {
+                  const float *const *queries, const Seen *seen, int count, float cap,
+                  float *scores, const Part *parts) {
     const int64_t least = seen[0].from / LANES * LANES, most = seen[count - 1].until;
     for (int64_t slot = least; slot < most; slot += LANES) {
         const Number *keys = memory.run(blocks, first + slot, head);
@@ -147,7 +151,7 @@ APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t f
     }
     for (int q = 0; q < count; q++) {
         memset(parts[q].mixed, 0, memory.padded * 4);
-        weigh(scores + q * SEGMENT, seen[q], parts[q]);
+        weigh(scores + q * SEGMENT, seen[q], cap, parts[q]);
     }
     for (int64_t slot = least; slot < most; slot += LANES) {
         const Number *values = memory.run(blocks, first + slot, head) + LANES * memory.width;

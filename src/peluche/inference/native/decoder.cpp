@@ -1,9 +1,9 @@
-// One step of a pre-norm decoder over the rows of several sequences, all layers in one call.
+// One step of a decoder over the rows of several sequences, all layers in one call.
 //
 // RMSNorm, rotary positions, grouped-query attention over keys and values in shared blocks, SwiGLU
-// (Touvron et al. 2023, arXiv 2302.13971, §2.2). Threads enter once and meet at a barrier of their
-// own between parts; work within a part is taken in pieces by whoever is free. Which thread does a
-// piece does not change it.
+// (Llama: Touvron et al. 2023, arXiv 2302.13971, §2.2), and what its relatives add to that. Threads
+// enter once and meet at a barrier of their own between parts; work within a part is taken in pieces
+// by whoever is free. Which thread does a piece does not change it.
 
 #include <sched.h>
 #include <stdlib.h>
@@ -19,21 +19,26 @@ extern "C" {
 
 // What a layer lacks is null.
 struct Layer {
-    const float *attention_norm, *feed_forward_norm;  // (width of hidden), zeros added
-    const float *query_norm, *key_norm;               // (head_width), zeros added; of each head
-    const float *cosines, *sines;                     // (positions, head_width / 2)
-    int64_t window;                                   // how far it looks back, itself included
+    // Of what a part reads, and of what it gives: (width of hidden), zeros added.
+    const float *attention_norm, *feed_forward_norm, *attention_out_norm, *feed_forward_out_norm;
+    const float *query_norm, *key_norm;  // of each head: (head_width), zeros added
+    const float *cosines, *sines;        // (positions, head_width / 2)
+    int64_t window;                      // how many positions it looks back, its own included
     Matrix qkv, out, gate_up, down;
 };
 
-// Sizes are in numbers. `hidden` and `inner` are whole blocks; the model's own may be smaller.
+enum Activation : int32_t { SWIGLU, GEGLU_TANH };
+
+// Sizes are in numbers. `hidden` and `inner` are whole blocks; the model's own may be smaller. A cap
+// that is 0 is none.
 struct Model {
     int64_t layer_count, d_model, hidden, inner, heads, kv_heads, head_width, vocabulary;
-    float epsilon, embedding_scale, score_scale;
+    float epsilon, embedding_scale, score_scale, score_cap, logit_cap;
+    Activation activation;
     int32_t half_memory;
     const Layer *layers;
     Matrix embedding, head;
-    const float *norm;
+    const float *input_norm, *norm;
     void *memory;  // (layers, blocks, …): see attention.h
     int64_t blocks, block_size;
 };
@@ -134,7 +139,7 @@ struct Step {
     Team team;
     double *seconds, last = 0;
     int64_t padded, group, segments, piece_count = 0, features, qkv_width;
-    float *hidden, *qkv, *mixed, *inner, *largest_scores, *totals, *parts, *scores;
+    float *hidden, *change, *qkv, *mixed, *inner, *largest_scores, *totals, *parts, *scores;
     Rows x, attended, activated, final_rows;
     Piece *pieces;
 
@@ -153,6 +158,7 @@ struct Step {
         for (int64_t c = 0; c < b.chunks; c++)
             most_pieces += whole(b.first_row[c + 1] - b.first_row[c], TILE) * segments;
         hidden = arena.take<float>(b.rows * m.hidden);
+        change = arena.take<float>(b.rows * m.hidden);
         qkv = arena.take<float>(b.rows * qkv_width + LANES);
         mixed = arena.take<float>(b.rows * features + LANES);
         inner = arena.take<float>(b.rows * m.inner);
@@ -213,6 +219,7 @@ struct Step {
         const uint8_t *panel = m.embedding.data + token / LANES * panel_bytes(m.embedding);
         read_output(m.embedding, panel, lane, to);
         for (int64_t i = 0; i < m.hidden; i++) to[i] *= m.embedding_scale;
+        if (m.input_norm != nullptr) normalise(to, m.input_norm, m.hidden, m.d_model, to);
     }
 
     void turn(const Layer &layer, float *head, int64_t position, float scale) {
@@ -270,7 +277,8 @@ struct Step {
                 seen[count] = {inside(all.from), inside(all.until)};
                 found[count] = {largest_scores + place, totals + place, parts + place * padded};
             }
-        attend(memory, table(piece.chunk), first, kv_head, queries, seen, count, scores, found);
+        attend(memory, table(piece.chunk), first, kv_head, queries, seen, count, m.score_cap,
+               scores, found);
     }
 
     void gather(int64_t window, int64_t row) {
@@ -286,6 +294,39 @@ struct Step {
         }
         for (int64_t i = m.heads * m.head_width; i < features; i++) to[i] = 0;
         write_row(attended, row, to);
+    }
+
+    // Adds a product, normalised if there is a norm for it, to the hidden rows.
+    void add_product(const Matrix &matrix, const Rows &from, const float *out_norm) {
+        float *to = out_norm == nullptr ? hidden : change;
+        team.each(matrix.outputs / BLOCK, [&](int64_t pair) {
+            multiply(matrix, pair, from, b.rows, [&](int64_t r, Floats first, Floats second) {
+                float *at = to + r * m.hidden + pair * BLOCK;
+                if (out_norm == nullptr) {
+                    first = add(load(at), first);
+                    second = add(load(at + LANES), second);
+                }
+                store(at, first);
+                store(at + LANES, second);
+            });
+        });
+        if (out_norm == nullptr) return;
+        team.each(b.rows, [&](int64_t r) {
+            float *row = hidden + r * m.hidden, *changed = change + r * m.hidden;
+            normalise(changed, out_norm, m.hidden, m.d_model, changed);
+            for (int64_t i = 0; i < m.hidden; i += LANES)
+                store(row + i, add(load(row + i), load(changed + i)));
+        });
+    }
+
+    // gate · σ(t): for GELU, x (1 + tanh(t / 2)) / 2, t is √(8 / π) (x + 0.044715 x³).
+    Floats activate(Floats gate) {
+        Floats t = gate;
+        if (m.activation == GEGLU_TANH) {
+            Floats square = mul(gate, gate);
+            t = mul(gate, fma(square, set(0.0713548163f), set(1.5957691216f)));
+        }
+        return div(gate, add(set(1), exponential(sub(set(0), t))));
     }
 
     // A part is over; its time is counted by one thread.
@@ -320,33 +361,19 @@ struct Step {
         });
         team.each(rows, [&](int64_t r) { gather(layer.window, r); });
         tick(thread, ATTEND);
-        auto add_to_hidden = [&](int64_t r, int64_t pair, Floats first, Floats second) {
-            float *to = hidden + r * m.hidden + pair * BLOCK;
-            store(to, add(load(to), first));
-            store(to + LANES, add(load(to + LANES), second));
-        };
-        team.each(layer.out.outputs / BLOCK, [&](int64_t pair) {
-            multiply(layer.out, pair, attended, rows, [&](int64_t r, Floats first, Floats second) {
-                add_to_hidden(r, pair, first, second);
-            });
-        });
+        add_product(layer.out, attended, layer.attention_out_norm);
         tick(thread, OUT);
         team.each(rows,
                   [&](int64_t r) { norm(hidden + r * m.hidden, layer.feed_forward_norm, x, r); });
         tick(thread, FEED_NORM);
         team.each(layer.gate_up.outputs / BLOCK, [&](int64_t pair) {
             multiply(layer.gate_up, pair, x, rows, [&](int64_t r, Floats gate, Floats up) {
-                Floats bottom = add(set(1), exponential(sub(set(0), gate)));
-                store(inner + r * m.inner + pair * LANES, mul(div(gate, bottom), up));
+                store(inner + r * m.inner + pair * LANES, mul(activate(gate), up));
             });
         });
         team.each(rows, [&](int64_t r) { write_row(activated, r, inner + r * m.inner); });
         tick(thread, GATE_UP);
-        team.each(layer.down.outputs / BLOCK, [&](int64_t pair) {
-            multiply(layer.down, pair, activated, rows, [&](int64_t r, Floats first, Floats second) {
-                add_to_hidden(r, pair, first, second);
-            });
-        });
+        add_product(layer.down, activated, layer.feed_forward_out_norm);
         tick(thread, DOWN);
     }
 
@@ -360,8 +387,8 @@ struct Step {
                 float *to = b.logits + r * m.vocabulary + first_output;
                 float both[BLOCK];
                 float *at = left >= BLOCK ? to : both;
-                store(at, first);
-                store(at + LANES, second);
+                store(at, soft_capped(first, m.logit_cap));
+                store(at + LANES, soft_capped(second, m.logit_cap));
                 if (left < BLOCK && left > 0) memcpy(to, both, left * 4);
             });
         });

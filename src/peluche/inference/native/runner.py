@@ -1,4 +1,4 @@
-"""Llama-like decoders on a CPU: every layer of a step in one call of the C++ operator."""
+"""Llama and its relatives on a CPU: every layer of a step in one call of the C++ operator."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from peluche.inference.native.weights import (
 )
 from peluche.inference.packed import can_pack
 from peluche.inference.runner import Chunk
+from peluche.inference.torch_runner import KNOWN
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 from peluche.nn.attention import MultiHeadAttention
@@ -46,34 +47,42 @@ PHASES = (
     "down",
     "head",
 )
+# In the order of `Activation` there.
+ACTIVATIONS = ("swiglu", "geglu_tanh")
 FIRST_POSITIONS = 1024
 # The window of a layer that has none.
 EVERYTHING = 2**62
 
 _address, _size, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
+_NORMS = ("attention", "feed_forward", "attention_out", "feed_forward_out", "query", "key")
+
 
 class _Layer(ctypes.Structure):
     _fields_ = (
-        *((f"{name}_norm", _address) for name in ("attention", "feed_forward", "query", "key")),
+        *((f"{name}_norm", _address) for name in _NORMS),
         *((name, _address) for name in ("cosines", "sines")),
         ("window", _size),
         *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
     )
 
 
-_SIZES = ("layers", "d_model", "hidden", "inner", "heads", "kv_heads", "head_width", "vocabulary")
+_SIZES = (
+    *("layer_count", "d_model", "hidden", "inner"),
+    *("heads", "kv_heads", "head_width", "vocabulary"),
+)
+_FLOATS = ("epsilon", "embedding_scale", "score_scale", "score_cap", "logit_cap")
 
 
 class _Model(ctypes.Structure):
     _fields_ = (
-        *((f"{name}_count" if name == "layers" else name, _size) for name in _SIZES),
-        *((name, _float) for name in ("epsilon", "embedding_scale", "score_scale")),
-        ("half_memory", ctypes.c_int32),
+        *((name, _size) for name in _SIZES),
+        *((name, _float) for name in _FLOATS),
+        *((name, ctypes.c_int32) for name in ("activation", "half_memory")),
         ("layers", _address),
         ("embedding", Matrix),
         ("head", Matrix),
-        *((name, _address) for name in ("norm", "memory")),
+        *((name, _address) for name in ("input_norm", "norm", "memory")),
         *((name, _size) for name in ("blocks", "block_size")),
     )
 
@@ -117,6 +126,8 @@ class _Weights(NamedTuple):
         return _Layer(
             attention_norm=self.norm(block.self_residual.norm),
             feed_forward_norm=self.norm(block.feed_forward_residual.norm),
+            attention_out_norm=self.norm(block.self_residual.out_norm),
+            feed_forward_out_norm=self.norm(block.feed_forward_residual.out_norm),
             query_norm=self.norm(attention.query_norm),
             key_norm=self.norm(attention.key_norm),
             window=EVERYTHING if window is None else window,
@@ -176,12 +187,11 @@ def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
         return False
     config = model.config
     return (
-        can_pack(config, "attention_scale", "qkv_bias", "qk_norm", "window")
+        can_pack(config, *KNOWN)
         and config.norm in ("rmsnorm", "plain_rmsnorm")
-        and config.norm_placement == "pre"
+        and config.norm_placement in ("pre", "sandwich")
         and config.positions == "rope"
-        and config.activation == "swiglu"
-        and config.logit_softcap is None
+        and config.activation in ACTIVATIONS
         and config.width_multiplier == 1
         and block_size % LANES == 0
     )
@@ -229,7 +239,6 @@ class NativeRunner:
     def refresh(self, model: Decoder) -> None:
         """Copy the weights of the moment; the copy before is kept until all of it is done."""
         config, stack = model.config, model.decoder
-        hidden, inner = padded(config.d_model), padded(config.d_ff)
         # Matrices that are put together are padded once, hence no longer than one by one.
         matrices = [each.shape for each in model.parameters() if each.ndim == 2]
         sizes = (packed_bytes(outputs, inputs, self._weights) for outputs, inputs in matrices)
@@ -241,19 +250,28 @@ class NativeRunner:
         tied = config.tie_embeddings
         assert stack.embedding is not None
         copied = _Model(
-            *(config.layers, config.d_model, hidden, inner, config.heads),
-            *(config.kv_heads or config.heads, config.width_of_heads, model.vocabulary),
-            _epsilon(stack.norm),
-            config.embedding_scale,
-            config.scale_of_scores or config.width_of_heads**-0.5,
-            int(self.memory.dtype == torch.float16),
-            None,
-            head if tied else weights.matrix(stack.embedding.weight),
-            head,
-            weights.norm(stack.norm),
-            self.memory.data_ptr(),
-            self.blocks,
-            self.block_size,
+            layer_count=config.layers,
+            d_model=config.d_model,
+            hidden=padded(config.d_model),
+            inner=padded(config.d_ff),
+            heads=config.heads,
+            kv_heads=config.kv_heads or config.heads,
+            head_width=config.width_of_heads,
+            vocabulary=model.vocabulary,
+            epsilon=_epsilon(stack.norm),
+            embedding_scale=config.embedding_scale,
+            score_scale=config.scale_of_scores or config.width_of_heads**-0.5,
+            score_cap=config.attention_softcap or 0.0,
+            logit_cap=config.logit_softcap or 0.0,
+            activation=ACTIVATIONS.index(config.activation),
+            half_memory=self.memory.dtype == torch.float16,
+            embedding=head if tied else weights.matrix(stack.embedding.weight),
+            head=head,
+            input_norm=weights.norm(stack.input_norm),
+            norm=weights.norm(stack.norm),
+            memory=self.memory.data_ptr(),
+            blocks=self.blocks,
+            block_size=self.block_size,
         )
         rotaries = [_rotary(block) for block in stack.blocks]
         width = config.width_of_heads
