@@ -21,7 +21,15 @@ SETTINGS = {
     "grouped": {"heads": 4, "kv_heads": 2},
     "one shared head": {"heads": 2, "kv_heads": 1, "tie_embeddings": False},
     "odd sizes": {"d_model": 40, "heads": 3, "kv_heads": 3, "head_width": 20, "d_ff": 50},
-    "stretched": {"rope": {"scaling": {"kind": "yarn", "factor": 4, "original_length": 16}}},
+    **{
+        f"stretched by {scaling['kind']}": {"rope": {"base": 500, "scaling": scaling}}
+        for scaling in (
+            {"kind": "linear", "factor": 3},
+            {"kind": "ntk", "factor": 3},
+            {"kind": "yarn", "factor": 4, "original_length": 16},
+            {"kind": "llama3", "factor": 4, "original_length": 16},
+        )
+    },
     "scaled": {"scale_embeddings": True, "attention_scale": 0.3, "norm_epsilon": 1e-3},
     "unweighted norms": {"norm": "plain_rmsnorm"},
     "normalised input": {"norm_input": True, "norm": "plain_rmsnorm"},
@@ -294,8 +302,9 @@ def test_no_more_memory_is_mapped_than_is_needed(monkeypatch, weights, vocabular
 
 
 @pytest.mark.usefixtures("native")
-def test_threads_change_nothing(monkeypatch):
-    runner = NativeRunner(model_with(kv_heads=2), 8, 16)
+@pytest.mark.parametrize("family", ["llama", "gemma 2"])
+def test_threads_change_nothing(monkeypatch, family):
+    runner = NativeRunner(model_with(kv_heads=2, **FAMILIES[family]), 8, 16)
     chunks = [Chunk(tokens(30), 0, [0, 1], 30), Chunk(tokens(40, 1), 0, [2, 3, 4], 40)]
     found = []
     for threads in (1, 2, 3):
