@@ -10,6 +10,7 @@ own. llama.cpp runs in three formats (package xllamacpp), transformers in two; w
 is left out. `perplexity`: of the weights and roundings that are timed, by the rule of `peluche
 perplexity`. `context`: a step's and a chunk's time by what was read before. `profile`: where a
 step's time goes. `runners`: what a step takes without compiled code, and with other weights.
+`families`: what it takes in processor time on one thread, by the sizes of models other than Llama.
 """
 
 from __future__ import annotations
@@ -438,12 +439,65 @@ def runners(options: Mapping[str, Any]) -> None:
     print(table(rows))
 
 
+# As published; weights are random.
+LIKE_LLAMA = {"norm": "rmsnorm", "activation": "swiglu", "bias": False, "dropout": 0.0}
+FAMILIES: dict[str, tuple[int, dict[str, Any]]] = {
+    "Qwen2.5-0.5B": (
+        151_936,
+        {"d_model": 896, "layers": 24, "heads": 14, "kv_heads": 2, "d_ff": 4864, "qkv_bias": True},
+    ),
+    "Qwen3-0.6B": (
+        151_936,
+        {"d_model": 1024, "layers": 28, "heads": 16, "kv_heads": 8, "head_width": 128}
+        | {"d_ff": 3072, "qk_norm": True},
+    ),
+    "Gemma-3-270M": (
+        262_144,
+        {"d_model": 640, "layers": 18, "heads": 4, "kv_heads": 1, "head_width": 256, "d_ff": 2048}
+        | {"activation": "geglu_tanh", "norm_placement": "sandwich", "scale_embeddings": True}
+        | {"qk_norm": True, "window": {"size": 512, "global_every": 6}},
+    ),
+}
+
+
+def families(options: Mapping[str, Any]) -> None:
+    """The least processor time of a step, by who runs it."""
+    import torch
+
+    from peluche.inference.native.runner import NativeRunner
+    from peluche.inference.torch_runner import TorchRunner
+    from peluche.models.decoder import DecoderConfig
+
+    torch.set_num_threads(1)
+    rows = [["ms", "", *steps()]]
+    for name, (vocabulary, parts) in FAMILIES.items():
+        model = DecoderConfig(**(LIKE_LLAMA | parts)).build(vocabulary).eval()
+        for who, kind in (("operator, auto", NativeRunner), ("PyTorch, float32", TorchRunner)):
+            runner = kind(model, 128, 16)
+            found = [least(functools.partial(runner.run, chunks)) for chunks in steps().values()]
+            rows.append([name, who, *(f"{value:.0f}" for value in found)])
+            del runner
+    print(table(rows))
+
+
+def least(run: Callable[[], Any], times: int = 5) -> float:
+    """The least processor time, in ms, after one that does not count."""
+    run()
+    taken = []
+    for _ in range(times):
+        started = time.process_time()
+        run()
+        taken.append(1000 * (time.process_time() - started))
+    return min(taken)
+
+
 PARTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "speed": speed,
     "perplexity": perplexity,
     "context": context,
     "profile": profile,
     "runners": runners,
+    "families": families,
 }
 
 

@@ -21,9 +21,31 @@ SETTINGS = {
     "grouped": {"heads": 4, "kv_heads": 2},
     "one shared head": {"heads": 2, "kv_heads": 1, "tie_embeddings": False},
     "odd sizes": {"d_model": 40, "heads": 3, "kv_heads": 3, "head_width": 20, "d_ff": 50},
-    "stretched": {"rope": {"scaling": {"kind": "yarn", "factor": 4, "original_length": 16}}},
+    **{
+        f"stretched by {scaling['kind']}": {"rope": {"base": 500, "scaling": scaling}}
+        for scaling in (
+            {"kind": "linear", "factor": 3},
+            {"kind": "ntk", "factor": 3},
+            {"kind": "yarn", "factor": 4, "original_length": 16},
+            {"kind": "llama3", "factor": 4, "original_length": 16},
+        )
+    },
     "scaled": {"scale_embeddings": True, "attention_scale": 0.3, "norm_epsilon": 1e-3},
     "unweighted norms": {"norm": "plain_rmsnorm"},
+    "normalised input": {"norm_input": True, "norm": "plain_rmsnorm"},
+    "biases": {"bias": True, "d_model": 40, "heads": 2, "head_width": 20, "d_ff": 50},
+}
+GEMMA = {"activation": "geglu_tanh", "norm_placement": "sandwich", "scale_embeddings": True}
+# What sets a family apart from Llama.
+FAMILIES = {
+    "llama": {},
+    "qwen2": {"qkv_bias": True},
+    "qwen3": {"qk_norm": True, "head_width": 24},
+    "mistral": {"window": {"size": 7}},
+    "gemma 2": GEMMA
+    | {"attention_softcap": 0.3, "logit_softcap": 1.0, "window": {"size": 7, "global_every": 2}},
+    "gemma 3": GEMMA
+    | {"qk_norm": True, "window": {"size": 20, "global_every": 2, "rope": {"base": 100}}},
 }
 VOCABULARY = 75
 
@@ -62,18 +84,37 @@ def native():
 
 
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", SETTINGS | FAMILIES)
 def test_float32_is_the_model(setting):
-    model, read = model_with(**SETTINGS[setting]), tokens(40)
+    model, read = model_with(**(SETTINGS | FAMILIES)[setting]), tokens(40)
     assert runs_natively(model)
     found = NativeRunner(model, 8, 16, "float32").run([Chunk(read, 0, [3, 1, 5], 40)])
     torch.testing.assert_close(found, logits_of(model, read), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("weights", ["int8", "int4", "float16"])
-def test_packed_weights_are_the_model_of_such_weights_and_rows(weights):
-    model, read = model_with(kv_heads=2), tokens(40)
+def test_activations_and_caps_far_from_zero():
+    model, read = model_with(**FAMILIES["gemma 2"]), tokens(40)
+    for block in model.decoder.blocks:
+        block.feed_forward.gate.weight.data *= 30
+        block.self_attention.query.weight.data *= 30
+    model.decoder.norm.weight.data *= 30
+    found = NativeRunner(model, 8, 16, "float32").run([Chunk(read, 0, [3, 1, 5], 40)])
+    expected = logits_of(model, read)
+    assert (expected.abs() > 0.999).any()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [
+        *(("llama", weights) for weights in ("int4", "float16")),
+        *((one, "int8") for one in FAMILIES),
+    ],
+)
+def test_packed_weights_are_the_model_of_such_weights_and_rows(family, weights):
+    model, read = model_with(kv_heads=2, **FAMILIES[family]), tokens(40)
     found = NativeRunner(model, 8, 16, weights).run([Chunk(read, 0, [3, 1, 5], 40)])
     simulated = copy.deepcopy(model)
     linears = [each for each in simulated.modules() if isinstance(each, torch.nn.Linear)]
@@ -93,8 +134,9 @@ def test_packed_weights_are_the_model_of_such_weights_and_rows(weights):
 
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("weights", ["float32", "auto"])
-def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(weights):
-    model = model_with(kv_heads=2)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(family, weights):
+    model = model_with(kv_heads=2, **FAMILIES[family])
     runner = NativeRunner(model, 24, 16, weights)
     # Whatever is left there by others.
     runner.memory.fill_(torch.nan)
@@ -129,14 +171,33 @@ def test_only_wanted_rows_are_given():
 
 
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("block_size", [16, 48])
-def test_long_pasts_are_put_together_from_segments(block_size):
-    model = model_with(kv_heads=2, layers=1)
+@pytest.mark.parametrize(("block_size", "window"), [(16, None), (48, 600), (16, 40)])
+def test_long_pasts_are_put_together_from_segments(block_size, window):
+    model = model_with(kv_heads=2, layers=1, window=window and {"size": window})
     read, blocks = tokens(1100), list(range(1104 // block_size))[::-1]
     runner = NativeRunner(model, len(blocks), block_size, "float32")
     runner.run([Chunk(read[:1000], 0, blocks, 0)])
     found = runner.run([Chunk(read[1000:], 1000, blocks, 100)])
     torch.testing.assert_close(found, logits_of(model, read)[1000:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("level")
+def test_what_is_behind_the_window_reaches_nobody():
+    model, read = model_with(kv_heads=2, layers=1, window={"size": 40}), tokens(600)
+    runner, blocks = NativeRunner(model, 38, 16), list(range(38))
+    runner.run([Chunk(read[:595], 0, blocks, 0)])
+    expected = runner.run([Chunk(read[595:], 595, blocks, 5)])
+    # The first token sees positions from 556 on: all of block 34 but twelve slots.
+    runner.memory[:, :34] = torch.nan
+    # Of each head: keys (width, slots) and values (slots, width).
+    keys, values = runner.memory[0, 34].view(2, 2, 16, 16).unbind(1)
+    keys[..., :12] = values[:, :12] = torch.nan
+    found = runner.run([Chunk(read[595:], 595, blocks, 5)])
+    assert torch.equal(found, expected)
+    values[:, 12] = torch.nan
+    found = runner.run([Chunk(read[595:], 595, blocks, 5)])
+    assert found[0].isnan().all()
+    assert torch.equal(found[1:], expected[1:])
 
 
 @pytest.mark.usefixtures("level")
@@ -241,8 +302,9 @@ def test_no_more_memory_is_mapped_than_is_needed(monkeypatch, weights, vocabular
 
 
 @pytest.mark.usefixtures("native")
-def test_threads_change_nothing(monkeypatch):
-    runner = NativeRunner(model_with(kv_heads=2), 8, 16)
+@pytest.mark.parametrize("family", ["llama", "gemma 2"])
+def test_threads_change_nothing(monkeypatch, family):
+    runner = NativeRunner(model_with(kv_heads=2, **FAMILIES[family]), 8, 16)
     chunks = [Chunk(tokens(30), 0, [0, 1], 30), Chunk(tokens(40, 1), 0, [2, 3, 4], 40)]
     found = []
     for threads in (1, 2, 3):
@@ -256,22 +318,17 @@ def test_threads_change_nothing(monkeypatch):
 
 def test_what_the_operator_does_not_know_is_left_to_torch():
     unknown = [
-        {"bias": True},
         {"norm": "layernorm"},
-        {"norm_placement": "sandwich"},
+        {"norm_placement": "post"},
         {"activation": "geglu"},
+        {"activation": "gelu_tanh"},
         {"positions": "learned"},
-        {"qk_norm": True},
-        {"window": {"size": 4}},
-        {"attention_softcap": 10.0},
-        {"logit_softcap": 10.0},
-        {"qkv_bias": True},
         {"mup": {"d_model": 32, "head_width": 16}},
         {"experts": {"count": 2, "active": 1, "d_ff": 16}},
     ]
     assert not any(runs_natively(model_with(**changes)) for changes in unknown)
     assert not runs_natively(model_with(), block_size=8)
-    model = model_with(bias=True)
+    model = model_with(norm="layernorm")
     assert isinstance(fastest_runner(model, 4), TorchRunner)
     with pytest.raises(ConfigError, match="no runner with int8 weights"):
         fastest_runner(model, 4, weights="int8")

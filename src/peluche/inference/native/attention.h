@@ -98,18 +98,28 @@ INLINE void mix_all(const Number *values, int64_t slots, int64_t padded, float *
     }
 }
 
-// Softmax's numerators of scores in place; `count` of them, the rest up to whole lanes are 0.
-INLINE void weigh(float *scores, int64_t count, const Part &part) {
-    for (int64_t i = count; i % LANES; i++) scores[i] = -INFINITY;
+// Positions of a segment that a query sees: `from`, and those before `until`.
+struct Seen {
+    int64_t from, until;
+};
+
+// Softmax's numerators of the scores that are seen, in place; the rest of whole lanes are 0.
+INLINE void weigh(float *scores, Seen seen, float cap, const Part &part) {
+    const int64_t first = seen.from / LANES * LANES;
+    if (cap != 0)
+        for (int64_t i = first; i < seen.until; i += LANES)
+            store(scores + i, soft_capped(load(scores + i), cap));
+    for (int64_t i = first; i < seen.from; i++) scores[i] = -INFINITY;
+    for (int64_t i = seen.until; i % LANES; i++) scores[i] = -INFINITY;
     Floats most = set(-INFINITY);
-    for (int64_t i = 0; i < count; i += LANES) most = max(most, load(scores + i));
+    for (int64_t i = first; i < seen.until; i += LANES) most = max(most, load(scores + i));
     float top = largest(most);
     Floats total = set(0);
-    for (int64_t i = 0; i < count; i += LANES) {
+    for (int64_t i = first; i < seen.until; i += LANES) {
         Floats weight = exponential(sub(load(scores + i), set(top)));
         store(scores + i, weight);
-        if (i + LANES > count)
-            for (int64_t j = count; j < i + LANES; j++) scores[j] = 0;
+        for (int64_t j = i; j < seen.from; j++) scores[j] = 0;
+        for (int64_t j = seen.until; j < i + LANES; j++) scores[j] = 0;
         total = add(total, load(scores + i));
     }
     *part.largest = top;
@@ -118,14 +128,15 @@ INLINE void weigh(float *scores, int64_t count, const Part &part) {
 
 // One segment of the past of a tile of queries that share a head of keys and values.
 //
-// `limits[q]`: how many of the segment's positions a query sees; they do not fall with q.
+// `seen`: of each query; neither end falls from one to the next.
+// `cap`: of scores; 0 for none.
 // `scores`: room for SEGMENT numbers a query.
 template <class Number>
 APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t first, int64_t head,
-                   const float *const *queries, const int64_t *limits, int count, float *scores,
-                   const Part *parts) {
-    const int64_t most = limits[count - 1];
-    for (int64_t slot = 0; slot < most; slot += LANES) {
+                  const float *const *queries, const Seen *seen, int count, float cap,
+                  float *scores, const Part *parts) {
+    const int64_t least = seen[0].from / LANES * LANES, most = seen[count - 1].until;
+    for (int64_t slot = least; slot < most; slot += LANES) {
         const Number *keys = memory.run(blocks, first + slot, head);
         for (int q = 0; q < count; q += MOST_QUERIES) {
             float *at[MOST_QUERIES];
@@ -140,25 +151,27 @@ APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t f
     }
     for (int q = 0; q < count; q++) {
         memset(parts[q].mixed, 0, memory.padded * 4);
-        weigh(scores + q * SEGMENT, limits[q], parts[q]);
+        weigh(scores + q * SEGMENT, seen[q], cap, parts[q]);
     }
-    for (int64_t slot = 0; slot < most; slot += LANES) {
+    for (int64_t slot = least; slot < most; slot += LANES) {
         const Number *values = memory.run(blocks, first + slot, head) + LANES * memory.width;
         for (int q = 0; q < count;) {
             float *weights[MOST_QUERIES], *mixed[MOST_QUERIES];
             int some = count - q < MOST_QUERIES ? count - q : MOST_QUERIES;
             // Slots that a query does not see may hold anything, so that 0 times it may be NaN.
-            if (limits[q] < slot + LANES) some = 1;
+            if (seen[q + some - 1].from > slot || seen[q].until < slot + LANES) some = 1;
+            const int64_t from = seen[q].from > slot ? seen[q].from - slot : 0;
+            const int64_t left = seen[q].until - slot, slots = (left < LANES ? left : LANES) - from;
             for (int i = 0; i < some; i++) {
-                weights[i] = scores + (q + i) * SEGMENT + slot;
+                weights[i] = scores + (q + i) * SEGMENT + slot + from;
                 mixed[i] = parts[q + i].mixed;
             }
-            int64_t seen = limits[q] - slot < LANES ? limits[q] - slot : LANES;
+            const Number *at = values + from * memory.padded;
             switch (some) {
-                case 1: mix_all<1>(values, seen, memory.padded, weights, mixed); break;
-                case 2: mix_all<2>(values, seen, memory.padded, weights, mixed); break;
-                case 3: mix_all<3>(values, seen, memory.padded, weights, mixed); break;
-                default: mix_all<4>(values, seen, memory.padded, weights, mixed);
+                case 1: mix_all<1>(at, slots, memory.padded, weights, mixed); break;
+                case 2: mix_all<2>(at, slots, memory.padded, weights, mixed); break;
+                case 3: mix_all<3>(at, slots, memory.padded, weights, mixed); break;
+                default: mix_all<4>(at, slots, memory.padded, weights, mixed);
             }
             q += some;
         }

@@ -1,9 +1,9 @@
-// One step of a pre-norm decoder over the rows of several sequences, all layers in one call.
+// One step of a decoder over the rows of several sequences, all layers in one call.
 //
 // RMSNorm, rotary positions, grouped-query attention over keys and values in shared blocks, SwiGLU
-// (Touvron et al. 2023, arXiv 2302.13971, §2.2). Threads enter once and meet at a barrier of their
-// own between parts; work within a part is taken in pieces by whoever is free. Which thread does a
-// piece does not change it.
+// (Llama: Touvron et al. 2023, arXiv 2302.13971, §2.2), and what its relatives add to that. Threads
+// enter once and meet at a barrier of their own between parts; work within a part is taken in pieces
+// by whoever is free. Which thread does a piece does not change it.
 
 #include <sched.h>
 #include <stdlib.h>
@@ -17,20 +17,29 @@
 
 extern "C" {
 
+// What a layer lacks is null.
 struct Layer {
-    const float *attention_norm, *feed_forward_norm;  // (width of hidden), zeros added
+    // Of what a part reads, and of what it gives: (width of hidden), zeros added.
+    const float *attention_norm, *feed_forward_norm, *attention_out_norm, *feed_forward_out_norm;
+    const float *query_norm, *key_norm;  // of each head: (head_width), zeros added
+    const float *cosines, *sines;        // (positions, head_width / 2)
+    int64_t window;                      // how many positions it looks back, its own included
     Matrix qkv, out, gate_up, down;
 };
 
-// Sizes are in numbers. `hidden` and `inner` are whole blocks; the model's own may be smaller.
+enum Activation : int32_t { SWIGLU, GEGLU_TANH };
+
+// Sizes are in numbers. `hidden` and `inner` are whole blocks; the model's own may be smaller. A cap
+// that is 0 is none.
 struct Model {
     int64_t layer_count, d_model, hidden, inner, heads, kv_heads, head_width, vocabulary;
-    float epsilon, embedding_scale, score_scale;
+    float epsilon, embedding_scale, score_scale, score_cap, logit_cap;
+    Activation activation;
     int32_t half_memory;
     const Layer *layers;
     Matrix embedding, head;
-    const float *norm, *cosines, *sines;  // (positions, head_width / 2)
-    void *memory;                         // (layers, blocks, …): see attention.h
+    const float *input_norm, *norm;
+    void *memory;  // (layers, blocks, …): see attention.h
     int64_t blocks, block_size;
 };
 
@@ -130,7 +139,7 @@ struct Step {
     Team team;
     double *seconds, last = 0;
     int64_t padded, group, segments, piece_count = 0, features, qkv_width;
-    float *hidden, *qkv, *mixed, *inner, *largest_scores, *totals, *parts, *scores;
+    float *hidden, *change, *qkv, *mixed, *inner, *largest_scores, *totals, *parts, *scores;
     Rows x, attended, activated, final_rows;
     Piece *pieces;
 
@@ -149,6 +158,7 @@ struct Step {
         for (int64_t c = 0; c < b.chunks; c++)
             most_pieces += whole(b.first_row[c + 1] - b.first_row[c], TILE) * segments;
         hidden = arena.take<float>(b.rows * m.hidden);
+        change = arena.take<float>(b.rows * m.hidden);
         qkv = arena.take<float>(b.rows * qkv_width + LANES);
         mixed = arena.take<float>(b.rows * features + LANES);
         inner = arena.take<float>(b.rows * m.inner);
@@ -174,17 +184,32 @@ struct Step {
             }
     }
 
-    void norm(const float *row, const float *weights, const Rows &to, int64_t place) {
+    // Of `size` numbers, whole lanes, all but `width` are zeros that were added.
+    void normalise(const float *row, const float *weights, int64_t size, int64_t width, float *to) {
         Floats squares = set(0);
-        for (int64_t i = 0; i < m.hidden; i += LANES) {
+        for (int64_t i = 0; i < size; i += LANES) {
             Floats part = load(row + i);
             squares = fma(part, part, squares);
         }
-        Floats scale = set(1.0f / sqrtf(sum(squares) / (float)m.d_model + m.epsilon));
+        Floats scale = set(1.0f / sqrtf(sum(squares) / (float)width + m.epsilon));
+        for (int64_t i = 0; i < size; i += LANES)
+            store(to + i, mul(mul(load(row + i), scale), load(weights + i)));
+    }
+
+    void norm(const float *row, const float *weights, const Rows &to, int64_t place) {
         float normed[m.hidden];
-        for (int64_t i = 0; i < m.hidden; i += LANES)
-            store(normed + i, mul(mul(load(row + i), scale), load(weights + i)));
+        normalise(row, weights, m.hidden, m.d_model, normed);
         write_row(to, place, normed);
+    }
+
+    // What lies behind the head is its neighbour's.
+    void norm_head(float *head, const float *weights) {
+        if (weights == nullptr) return;
+        float own[padded];
+        memset(own, 0, padded * 4);
+        memcpy(own, head, m.head_width * 4);
+        normalise(own, weights, padded, m.head_width, own);
+        memcpy(head, own, m.head_width * 4);
     }
 
     void embed(int64_t row) {
@@ -194,11 +219,12 @@ struct Step {
         const uint8_t *panel = m.embedding.data + token / LANES * panel_bytes(m.embedding);
         read_output(m.embedding, panel, lane, to);
         for (int64_t i = 0; i < m.hidden; i++) to[i] *= m.embedding_scale;
+        if (m.input_norm != nullptr) normalise(to, m.input_norm, m.hidden, m.d_model, to);
     }
 
-    void turn(float *head, int64_t position, float scale) {
+    void turn(const Layer &layer, float *head, int64_t position, float scale) {
         const int64_t half = m.head_width / 2;
-        const float *cosine = m.cosines + position * half, *sine = m.sines + position * half;
+        const float *cosine = layer.cosines + position * half, *sine = layer.sines + position * half;
         for (int64_t i = 0; i < half; i++) {
             float first = head[i], second = head[half + i];
             head[i] = (first * cosine[i] - second * sine[i]) * scale;
@@ -209,41 +235,58 @@ struct Step {
     const int32_t *table(int64_t chunk) { return b.tables + b.first_block[chunk]; }
 
     template <class Number>
-    void rotate(const Memory<Number> &memory, int64_t row) {
+    void rotate(const Layer &layer, const Memory<Number> &memory, int64_t row) {
         float *query = qkv + row * qkv_width, *key = query + m.heads * m.head_width;
         const float *value = key + m.kv_heads * m.head_width;
         const int64_t position = b.positions[row];
-        for (int64_t h = 0; h < m.heads; h++)
-            turn(query + h * m.head_width, position, m.score_scale);
-        for (int64_t h = 0; h < m.kv_heads; h++) {
-            turn(key + h * m.head_width, position, 1);
-            remember(memory, table(b.sequence[row]), position, h, key + h * m.head_width,
-                     value + h * m.head_width);
+        for (int64_t h = 0; h < m.heads; h++, query += m.head_width) {
+            norm_head(query, layer.query_norm);
+            turn(layer, query, position, m.score_scale);
+        }
+        for (int64_t h = 0; h < m.kv_heads; h++, key += m.head_width, value += m.head_width) {
+            norm_head(key, layer.key_norm);
+            turn(layer, key, position, 1);
+            remember(memory, table(b.sequence[row]), position, h, key, value);
         }
     }
 
-    template <class Number>
-    void look(const Memory<Number> &memory, const Piece &piece, int64_t kv_head, float *scores) {
-        const float *queries[TILE * m.heads];
-        int64_t limits[TILE * m.heads];
-        Part found[TILE * m.heads];
-        int count = 0;
-        const int64_t first = piece.segment * SEGMENT;
-        for (int64_t row = piece.first; row < piece.last; row++)
-            for (int64_t g = 0; g < group; g++, count++) {
-                int64_t head = kv_head * group + g, seen = b.positions[row] + 1 - first;
-                int64_t place = (piece.segment * b.rows + row) * m.heads + head;
-                queries[count] = qkv + row * qkv_width + head * m.head_width;
-                limits[count] = seen < 0 ? 0 : seen > SEGMENT ? SEGMENT : seen;
-                found[count] = {largest_scores + place, totals + place, parts + place * padded};
-            }
-        attend(memory, table(piece.chunk), first, kv_head, queries, limits, count, scores, found);
+    // All positions that a row sees.
+    Seen seen_by(int64_t row, int64_t window) {
+        const int64_t until = b.positions[row] + 1;
+        return {until > window ? until - window : 0, until};
     }
 
-    void gather(int64_t row) {
+    template <class Number>
+    void look(const Memory<Number> &memory, int64_t window, const Piece &piece, int64_t kv_head,
+              float *scores) {
+        const int64_t first = piece.segment * SEGMENT, last = first + SEGMENT;
+        if (seen_by(piece.first, window).from >= last) return;
+        const float *queries[TILE * m.heads];
+        Seen seen[TILE * m.heads];
+        Part found[TILE * m.heads];
+        int count = 0;
+        auto inside = [&](int64_t position) {
+            return (position < first ? first : position > last ? last : position) - first;
+        };
+        for (int64_t row = piece.first; row < piece.last; row++)
+            for (int64_t g = 0; g < group; g++, count++) {
+                const Seen all = seen_by(row, window);
+                int64_t head = kv_head * group + g;
+                int64_t place = (piece.segment * b.rows + row) * m.heads + head;
+                queries[count] = qkv + row * qkv_width + head * m.head_width;
+                seen[count] = {inside(all.from), inside(all.until)};
+                found[count] = {largest_scores + place, totals + place, parts + place * padded};
+            }
+        attend(memory, table(piece.chunk), first, kv_head, queries, seen, count, m.score_cap,
+               scores, found);
+    }
+
+    void gather(int64_t window, int64_t row) {
         float *to = mixed + row * features;
+        const Seen seen = seen_by(row, window);
+        const int64_t first = seen.from / SEGMENT, own = whole(seen.until, SEGMENT) - first;
         for (int64_t h = 0; h < m.heads; h++) {
-            int64_t place = row * m.heads + h, own = whole(b.positions[row] + 1, SEGMENT);
+            const int64_t place = (first * b.rows + row) * m.heads + h;
             float out[padded];
             put_together(largest_scores + place, totals + place, parts + place * padded, own,
                          b.rows * m.heads, padded, out);
@@ -251,6 +294,39 @@ struct Step {
         }
         for (int64_t i = m.heads * m.head_width; i < features; i++) to[i] = 0;
         write_row(attended, row, to);
+    }
+
+    // Adds a product, normalised if there is a norm for it, to the hidden rows.
+    void add_product(const Matrix &matrix, const Rows &from, const float *out_norm) {
+        float *to = out_norm == nullptr ? hidden : change;
+        team.each(matrix.outputs / BLOCK, [&](int64_t pair) {
+            multiply(matrix, pair, from, b.rows, [&](int64_t r, Floats first, Floats second) {
+                float *at = to + r * m.hidden + pair * BLOCK;
+                if (out_norm == nullptr) {
+                    first = add(load(at), first);
+                    second = add(load(at + LANES), second);
+                }
+                store(at, first);
+                store(at + LANES, second);
+            });
+        });
+        if (out_norm == nullptr) return;
+        team.each(b.rows, [&](int64_t r) {
+            float *row = hidden + r * m.hidden, *changed = change + r * m.hidden;
+            normalise(changed, out_norm, m.hidden, m.d_model, changed);
+            for (int64_t i = 0; i < m.hidden; i += LANES)
+                store(row + i, add(load(row + i), load(changed + i)));
+        });
+    }
+
+    // gate · σ(t): for GELU, x (1 + tanh(t / 2)) / 2, t is √(8 / π) (x + 0.044715 x³).
+    Floats activate(Floats gate) {
+        Floats t = gate;
+        if (m.activation == GEGLU_TANH) {
+            Floats square = mul(gate, gate);
+            t = mul(gate, fma(square, set(0.0713548163f), set(1.5957691216f)));
+        }
+        return div(gate, add(set(1), exponential(sub(set(0), t))));
     }
 
     // A part is over; its time is counted by one thread.
@@ -277,41 +353,27 @@ struct Step {
             });
         });
         tick(thread, QKV);
-        team.each(rows, [&](int64_t r) { rotate(memory, r); });
+        team.each(rows, [&](int64_t r) { rotate(layer, memory, r); });
         tick(thread, ROTATE);
         float *own_scores = scores + thread * TILE * group * SEGMENT;
         team.each(piece_count * m.kv_heads, [&](int64_t i) {
-            look(memory, pieces[i / m.kv_heads], i % m.kv_heads, own_scores);
+            look(memory, layer.window, pieces[i / m.kv_heads], i % m.kv_heads, own_scores);
         });
-        team.each(rows, [&](int64_t r) { gather(r); });
+        team.each(rows, [&](int64_t r) { gather(layer.window, r); });
         tick(thread, ATTEND);
-        auto add_to_hidden = [&](int64_t r, int64_t pair, Floats first, Floats second) {
-            float *to = hidden + r * m.hidden + pair * BLOCK;
-            store(to, add(load(to), first));
-            store(to + LANES, add(load(to + LANES), second));
-        };
-        team.each(layer.out.outputs / BLOCK, [&](int64_t pair) {
-            multiply(layer.out, pair, attended, rows, [&](int64_t r, Floats first, Floats second) {
-                add_to_hidden(r, pair, first, second);
-            });
-        });
+        add_product(layer.out, attended, layer.attention_out_norm);
         tick(thread, OUT);
         team.each(rows,
                   [&](int64_t r) { norm(hidden + r * m.hidden, layer.feed_forward_norm, x, r); });
         tick(thread, FEED_NORM);
         team.each(layer.gate_up.outputs / BLOCK, [&](int64_t pair) {
             multiply(layer.gate_up, pair, x, rows, [&](int64_t r, Floats gate, Floats up) {
-                Floats bottom = add(set(1), exponential(sub(set(0), gate)));
-                store(inner + r * m.inner + pair * LANES, mul(div(gate, bottom), up));
+                store(inner + r * m.inner + pair * LANES, mul(activate(gate), up));
             });
         });
         team.each(rows, [&](int64_t r) { write_row(activated, r, inner + r * m.inner); });
         tick(thread, GATE_UP);
-        team.each(layer.down.outputs / BLOCK, [&](int64_t pair) {
-            multiply(layer.down, pair, activated, rows, [&](int64_t r, Floats first, Floats second) {
-                add_to_hidden(r, pair, first, second);
-            });
-        });
+        add_product(layer.down, activated, layer.feed_forward_out_norm);
         tick(thread, DOWN);
     }
 
@@ -325,8 +387,8 @@ struct Step {
                 float *to = b.logits + r * m.vocabulary + first_output;
                 float both[BLOCK];
                 float *at = left >= BLOCK ? to : both;
-                store(at, first);
-                store(at + LANES, second);
+                store(at, soft_capped(first, m.logit_cap));
+                store(at + LANES, soft_capped(second, m.logit_cap));
                 if (left < BLOCK && left > 0) memcpy(to, both, left * 4);
             });
         });

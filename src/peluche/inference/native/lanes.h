@@ -206,8 +206,13 @@ INLINE float largest(Floats x) {
 
 INLINE Floats absolute(Floats x) { return max(sub(set(0), x), x); }
 
+// e^x = 2^n (1 + rest).
+struct Power {
+    Floats rest, n;
+};
+
 // Within 2 units in the last place (Cody & Waite's reduction, a polynomial of degree 6).
-INLINE Floats exponential(Floats x) {
+INLINE Power power_of_two(Floats x) {
     x = min(set(88.0f), max(set(-87.0f), x));
     Floats n = nearest(mul(x, set(1.44269504f)));
     Floats r = fma(n, set(-0.693359375f), x);
@@ -216,6 +221,23 @@ INLINE Floats exponential(Floats x) {
     const float rest[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
                           0.5f};
     for (float c : rest) p = fma(p, r, set(c));
-    p = add(fma(p, mul(r, r), r), set(1));
-    return times_power_of_two(p, n);
+    return {fma(p, mul(r, r), r), n};
+}
+
+INLINE Floats exponential(Floats x) {
+    Power e = power_of_two(x);
+    return times_power_of_two(add(e.rest, set(1)), e.n);
+}
+
+// (e^2x − 1) / (e^2x + 1), whose numerator loses nothing near 0.
+INLINE Floats hyperbolic_tangent(Floats x) {
+    Power e = power_of_two(add(x, x));
+    Floats whole = sub(times_power_of_two(set(1), e.n), set(1));
+    Floats less_one = add(times_power_of_two(e.rest, e.n), whole);
+    return div(less_one, add(less_one, set(2)));
+}
+
+// No further from 0 than `cap`, which is approached slowly; as it is where that is 0.
+INLINE Floats soft_capped(Floats x, float cap) {
+    return cap == 0 ? x : mul(set(cap), hyperbolic_tangent(div(x, set(cap))));
 }

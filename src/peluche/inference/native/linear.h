@@ -19,6 +19,7 @@ enum Format : int32_t { FLOAT32, FLOAT16, INT8, INT4 };
 // Sizes are whole blocks and pairs of panels; what is added to them is zero.
 struct Matrix {
     const uint8_t *data;
+    const float *bias;  // (outputs), or null
     int64_t format, outputs, inputs;
 };
 
@@ -296,6 +297,14 @@ INLINE void multiply(const Matrix &m, int64_t pair, const Rows &in, int64_t rows
             case 4: pair_of_panels<4>(m, pair, in, row, out); break;
             case 8: pair_of_panels<8>(m, pair, in, row, out); break;
             default: pair_of_panels<FLOAT_ROWS>(m, pair, in, row, out);
+        }
+        if (m.bias != nullptr) {
+            const float *bias = m.bias + pair * BLOCK;
+            const Floats first = load(bias), second = load(bias + LANES);
+            for (int r = 0; r < some; r++) {
+                out[r][0] = add(out[r][0], first);
+                out[r][1] = add(out[r][1], second);
+            }
         }
         for (int r = 0; r < some; r++) finish(row + r, out[r][0], out[r][1]);
     }

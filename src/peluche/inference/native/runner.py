@@ -1,9 +1,9 @@
-"""Llama-like decoders on a CPU: every layer of a step in one call of the C++ operator."""
+"""Llama and its relatives on a CPU: every layer of a step in one call of the C++ operator."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +26,7 @@ from peluche.inference.native.weights import (
 )
 from peluche.inference.packed import can_pack
 from peluche.inference.runner import Chunk
+from peluche.inference.torch_runner import KNOWN
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 from peluche.nn.attention import MultiHeadAttention
@@ -46,30 +47,42 @@ PHASES = (
     "down",
     "head",
 )
+# In the order of `Activation` there.
+ACTIVATIONS = ("swiglu", "geglu_tanh")
 FIRST_POSITIONS = 1024
+# The window of a layer that has none.
+EVERYTHING = 2**62
 
 _address, _size, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+_NORMS = ("attention", "feed_forward", "attention_out", "feed_forward_out", "query", "key")
 
 
 class _Layer(ctypes.Structure):
     _fields_ = (
-        *((name, _address) for name in ("attention_norm", "feed_forward_norm")),
+        *((f"{name}_norm", _address) for name in _NORMS),
+        *((name, _address) for name in ("cosines", "sines")),
+        ("window", _size),
         *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
     )
 
 
-_SIZES = ("layers", "d_model", "hidden", "inner", "heads", "kv_heads", "head_width", "vocabulary")
+_SIZES = (
+    *("layer_count", "d_model", "hidden", "inner"),
+    *("heads", "kv_heads", "head_width", "vocabulary"),
+)
+_FLOATS = ("epsilon", "embedding_scale", "score_scale", "score_cap", "logit_cap")
 
 
 class _Model(ctypes.Structure):
     _fields_ = (
-        *((f"{name}_count" if name == "layers" else name, _size) for name in _SIZES),
-        *((name, _float) for name in ("epsilon", "embedding_scale", "score_scale")),
-        ("half_memory", ctypes.c_int32),
+        *((name, _size) for name in _SIZES),
+        *((name, _float) for name in _FLOATS),
+        *((name, ctypes.c_int32) for name in ("activation", "half_memory")),
         ("layers", _address),
         ("embedding", Matrix),
         ("head", Matrix),
-        *((name, _address) for name in ("norm", "cosines", "sines", "memory")),
+        *((name, _address) for name in ("input_norm", "norm", "memory")),
         *((name, _size) for name in ("blocks", "block_size")),
     )
 
@@ -90,33 +103,53 @@ class _Weights(NamedTuple):
     """Where a model's weights are copied to."""
 
     store: Store
-    norms: list[Tensor]
+    vectors: list[Tensor]
     format: Format | Literal["auto"]
 
-    def matrix(self, weight: Tensor) -> Matrix:
-        return self.store.keep(pack(weight.detach(), self.format))
+    def matrix(self, weight: Tensor, bias: Tensor | None = None) -> Matrix:
+        matrix = self.store.keep(pack(weight.detach(), self.format))
+        matrix.bias = None if bias is None else self.vector(bias)
+        return matrix
 
-    def layer(self, block: nn.Module, width: int) -> _Layer:
+    def linear(self, join: Callable[[list[Tensor]], Tensor], *layers: nn.Linear) -> Matrix:
+        """Layers with the same inputs as one; `join` puts their rows together."""
+        biases = [each.bias[:, None] for each in layers if each.bias is not None]
+        bias = join(biases)[:, 0] if biases else None
+        return self.matrix(join([each.weight for each in layers]), bias)
+
+    def layer(self, block: nn.Module, window: int | None) -> _Layer:
+        """All but the cosines and sines."""
         assert isinstance(block, Block)
         attention, layer = block.self_attention, block.feed_forward
         assert isinstance(attention, MultiHeadAttention)
         assert isinstance(layer, GatedFeedForward)
-        projections = (attention.query, attention.key, attention.value)
         return _Layer(
-            self.norm(block.self_residual.norm, width),
-            self.norm(block.feed_forward_residual.norm, width),
-            self.matrix(torch.cat([each.weight for each in projections])),
-            self.matrix(attention.out.weight),
-            self.matrix(interleaved(layer.gate.weight, layer.up.weight)),
-            self.matrix(layer.down.weight),
+            attention_norm=self.norm(block.self_residual.norm),
+            feed_forward_norm=self.norm(block.feed_forward_residual.norm),
+            attention_out_norm=self.norm(block.self_residual.out_norm),
+            feed_forward_out_norm=self.norm(block.feed_forward_residual.out_norm),
+            query_norm=self.norm(attention.query_norm),
+            key_norm=self.norm(attention.key_norm),
+            window=EVERYTHING if window is None else window,
+            qkv=self.linear(torch.cat, attention.query, attention.key, attention.value),
+            out=self.linear(torch.cat, attention.out),
+            gate_up=self.linear(interleaved, layer.gate, layer.up),
+            down=self.linear(torch.cat, layer.down),
         )
 
-    def norm(self, norm: nn.Module, width: int) -> int:
-        """Where a norm's weights are, with zeros added up to a width."""
+    def norm(self, norm: nn.Module | None) -> int | None:
+        """Where a norm's weights are."""
+        if norm is None:
+            return None
         assert isinstance(norm, nn.RMSNorm)
-        kept = torch.zeros(width)
-        kept[: norm.normalized_shape[0]] = 1.0 if norm.weight is None else norm.weight.detach()
-        self.norms.append(kept)
+        weight = norm.weight
+        return self.vector(torch.ones(norm.normalized_shape) if weight is None else weight)
+
+    def vector(self, values: Tensor) -> int:
+        """Where a copy of them is, with zeros added up to whole blocks."""
+        kept = torch.zeros(padded(len(values)))
+        kept[: len(values)] = values.detach()
+        self.vectors.append(kept)
         return kept.data_ptr()
 
 
@@ -129,22 +162,23 @@ class _Copied(NamedTuple):
     model: _Model
     weights: _Weights
     layers: ctypes.Array[_Layer]
-    rotary: Rotary
+    rotaries: Sequence[Rotary]
     width: int
-    turns: Sequence[Tensor]
-
-    @property
-    def positions(self) -> int:
-        """How many there are cosines and sines of."""
-        return len(self.turns[0])
+    positions: int
+    turns: Mapping[Rotary, Sequence[Tensor]]
 
     def turned(self, positions: int) -> _Copied:
         """The same with cosines and sines of so many positions."""
-        turns = self.rotary.turns(torch.arange(positions), self.width, torch.float32)
-        cosines, sines = (each.contiguous() for each in turns)
-        model = _Model.from_buffer_copy(self.model)
-        model.cosines, model.sines = cosines.data_ptr(), sines.data_ptr()
-        return self._replace(model=model, turns=(cosines, sines))
+        places, model = torch.arange(positions), _Model.from_buffer_copy(self.model)
+        turns = {
+            rotary: [each.contiguous() for each in rotary.turns(places, self.width, torch.float32)]
+            for rotary in set(self.rotaries)
+        }
+        layers = type(self.layers).from_buffer_copy(self.layers)
+        for layer, rotary in zip(layers, self.rotaries, strict=True):
+            layer.cosines, layer.sines = (each.data_ptr() for each in turns[rotary])
+        model.layers = ctypes.addressof(layers)
+        return self._replace(model=model, layers=layers, positions=positions, turns=turns)
 
 
 def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
@@ -153,13 +187,11 @@ def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
         return False
     config = model.config
     return (
-        can_pack(config, "attention_scale")
+        can_pack(config, *KNOWN)
         and config.norm in ("rmsnorm", "plain_rmsnorm")
-        and config.norm_placement == "pre"
+        and config.norm_placement in ("pre", "sandwich")
         and config.positions == "rope"
-        and config.activation == "swiglu"
-        and not config.bias
-        and config.logit_softcap is None
+        and config.activation in ACTIVATIONS
         and config.width_multiplier == 1
         and block_size % LANES == 0
     )
@@ -207,40 +239,44 @@ class NativeRunner:
     def refresh(self, model: Decoder) -> None:
         """Copy the weights of the moment; the copy before is kept until all of it is done."""
         config, stack = model.config, model.decoder
-        hidden, inner = padded(config.d_model), padded(config.d_ff)
         # Matrices that are put together are padded once, hence no longer than one by one.
         matrices = [each.shape for each in model.parameters() if each.ndim == 2]
         sizes = (packed_bytes(outputs, inputs, self._weights) for outputs, inputs in matrices)
         store = Store(sum(sizes))
         weights = _Weights(store, [], self._weights)
-        layers = (_Layer * config.layers)(*(weights.layer(each, hidden) for each in stack.blocks))
+        windows = config.windows(config.layers)
+        layers = (_Layer * config.layers)(*map(weights.layer, stack.blocks, windows))
         head = weights.matrix(model.head.weight)
         tied = config.tie_embeddings
         assert stack.embedding is not None
-        block = stack.blocks[0]
-        assert isinstance(block, Block)
-        attention = block.self_attention
-        assert isinstance(attention, MultiHeadAttention)
-        assert isinstance(attention.head_positions, Rotary)
         copied = _Model(
-            *(config.layers, config.d_model, hidden, inner, config.heads),
-            *(attention.kv_heads, attention.head_width, model.vocabulary),
-            _epsilon(stack.norm),
-            config.embedding_scale,
-            config.scale_of_scores or config.width_of_heads**-0.5,
-            int(self.memory.dtype == torch.float16),
-            ctypes.addressof(layers),
-            head if tied else weights.matrix(stack.embedding.weight),
-            head,
-            weights.norm(stack.norm, hidden),
-            None,
-            None,
-            self.memory.data_ptr(),
-            self.blocks,
-            self.block_size,
+            layer_count=config.layers,
+            d_model=config.d_model,
+            hidden=padded(config.d_model),
+            inner=padded(config.d_ff),
+            heads=config.heads,
+            kv_heads=config.kv_heads or config.heads,
+            head_width=config.width_of_heads,
+            vocabulary=model.vocabulary,
+            epsilon=_epsilon(stack.norm),
+            embedding_scale=config.embedding_scale,
+            score_scale=config.scale_of_scores or config.width_of_heads**-0.5,
+            score_cap=config.attention_softcap or 0.0,
+            logit_cap=config.logit_softcap or 0.0,
+            activation=ACTIVATIONS.index(config.activation),
+            half_memory=self.memory.dtype == torch.float16,
+            embedding=head if tied else weights.matrix(stack.embedding.weight),
+            head=head,
+            input_norm=weights.norm(stack.input_norm),
+            norm=weights.norm(stack.norm),
+            memory=self.memory.data_ptr(),
+            blocks=self.blocks,
+            block_size=self.block_size,
         )
-        rotary, width = attention.head_positions, config.width_of_heads
-        self._copied = _Copied(copied, weights, layers, rotary, width, []).turned(FIRST_POSITIONS)
+        rotaries = [_rotary(block) for block in stack.blocks]
+        width = config.width_of_heads
+        without = _Copied(copied, weights, layers, rotaries, width, 0, {})
+        self._copied = without.turned(FIRST_POSITIONS)
 
     @property
     def packed_bytes(self) -> int:
@@ -317,6 +353,14 @@ class NativeRunner:
 def _epsilon(norm: nn.Module) -> float:
     assert isinstance(norm, nn.RMSNorm)
     return torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
+
+
+def _rotary(block: nn.Module) -> Rotary:
+    assert isinstance(block, Block)
+    assert isinstance(block.self_attention, MultiHeadAttention)
+    rotary = block.self_attention.head_positions
+    assert isinstance(rotary, Rotary)
+    return rotary
 
 
 def _ints(values: Iterable[int]) -> NDArray[np.int32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ class Matrix(ctypes.Structure):
 
     _fields_ = (
         ("data", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
         ("format", ctypes.c_int64),
         ("outputs", ctypes.c_int64),
         ("inputs", ctypes.c_int64),
@@ -41,8 +43,8 @@ class Packed(NamedTuple):
     inputs: int
 
     def at(self, address: int) -> Matrix:
-        """How the operator is told where it is."""
-        return Matrix(address, FORMATS.index(self.format), self.outputs, self.inputs)
+        """How the operator is told where it is; it has no bias yet."""
+        return Matrix(address, None, FORMATS.index(self.format), self.outputs, self.inputs)
 
 
 def padded(size: int, of: int = BLOCK) -> int:
@@ -150,7 +152,7 @@ class Store:
         return packed.at(at.data_ptr())
 
 
-def interleaved(*weights: Tensor) -> Tensor:
+def interleaved(weights: Sequence[Tensor]) -> Tensor:
     """Rows of matrices of one shape, 16 of each in turn."""
     whole = [F.pad(weight, (0, 0, 0, padded(len(weight)) - len(weight))) for weight in weights]
     panels = [weight.view(-1, LANES, weight.shape[1]) for weight in whole]
