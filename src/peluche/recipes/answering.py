@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 
@@ -12,10 +12,9 @@ from peluche.data.batching import BatchingConfig
 from peluche.data.questions import Question, SquadQuestions
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score
 from peluche.models.answerer import AnswererConfig
 from peluche.objectives.answering import AnswerSpanConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.evaluation import read_examples
@@ -48,6 +47,9 @@ class AnsweringRecipe(Recipe):
 
     def measured(self) -> set[str]:
         return {"loss", "accuracy", "exact_match", "f1"}
+
+    def scored(self) -> set[str]:
+        return {"exact_match", "f1"}
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the questions", say):
@@ -85,9 +87,3 @@ class AnsweringRecipe(Recipe):
         )
         facts = {"vocabulary": len(tokenizer), "questions": len(train)}
         return Assembly(model, objective, stream, evaluator, facts)
-
-    def evaluate(
-        self, run: RunDirectory, task: QuestionAnswerer, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """Answer the test set's questions and score the answers."""
-        return log_test(run, self.data.test or self.data.validation, task, say)

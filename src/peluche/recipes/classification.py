@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+import numpy as np
 import torch
 
 from peluche import files
@@ -15,12 +16,12 @@ from peluche.data.classification import ClassificationStream
 from peluche.data.labelled import LabelledText, TextSource
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score
-from peluche.metrics.classification import classification_scores
+from peluche.metrics.calibration import measure_probabilities
+from peluche.metrics.classification import classification_scores, measure_classification
 from peluche.models.classifier import Classifier, ClassifierConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.classify import TextClassifier, fit_scales
 from peluche.tasks.evaluation import read_examples
@@ -56,6 +57,13 @@ class ClassificationRecipe(Recipe):
 
     def measured(self) -> set[str]:
         return {"loss", "nll", "accuracy", "f1_macro"}
+
+    def scored(self) -> set[str]:
+        labels = list(_labels(read_examples(self.data.train)))
+        sure = np.eye(len(labels))
+        measured = measure_classification(labels, labels)
+        measured += measure_probabilities(sure, range(len(labels)))
+        return {one.metric.name for one in measured}
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the texts", say):
@@ -111,12 +119,6 @@ class ClassificationRecipe(Recipe):
         text = json.dumps(scales) + "\n"
         run.save_part(CALIBRATION, lambda path: files.write_text(path, text))
         run.log({"event": "calibration", **scales})
-
-    def evaluate(
-        self, run: RunDirectory, task: TextClassifier, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """Classify and score the test set."""
-        return log_test(run, self.data.test or self.data.validation, task, say)
 
 
 class ClassificationEvaluator:

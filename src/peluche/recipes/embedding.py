@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 
@@ -11,10 +11,9 @@ from peluche.data.batching import BatchingConfig
 from peluche.data.contrastive import ContrastiveStream
 from peluche.data.sources import Source
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score
 from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.objectives.contrastive import ContrastiveConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.evaluation import read_examples
@@ -45,7 +44,10 @@ class EmbeddingRecipe(Recipe):
         return encoder_described(self)
 
     def measured(self) -> set[str]:
-        return {"loss", "accuracy", "recall_at_1", "recall_at_5", "recall_at_10", "mrr"}
+        return {"loss", "accuracy", *self.scored()}
+
+    def scored(self) -> set[str]:
+        return {"recall_at_1", "recall_at_5", "recall_at_10", "mrr"}
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the texts", say):
@@ -76,9 +78,3 @@ class EmbeddingRecipe(Recipe):
         )
         facts = {"vocabulary": len(tokenizer), "pairs": len(train)}
         return Assembly(model, self.objective.build(), stream, evaluator, facts)
-
-    def evaluate(
-        self, run: RunDirectory, task: Embedder, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """How far up the right text stands among those of the test set."""
-        return log_test(run, self.data.test or self.data.validation, task, say)

@@ -28,7 +28,7 @@ from peluche.data.tokenization import PlainTokenization, Tokenization
 from peluche.data.tokens import Tokens
 from peluche.generation.sampling import SamplingParameters
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score, perplexity
+from peluche.metrics import perplexity
 from peluche.metrics.perplexity import BitsPerByte
 from peluche.models.costs import token_flops
 from peluche.models.decoder import Decoder, DecoderConfig
@@ -40,10 +40,9 @@ from peluche.models.multi_token import MultiTokenHeads
 from peluche.objectives.base import Objective
 from peluche.objectives.causal import CausalConfig, InfillingObjectiveConfig, PrefixConfig
 from peluche.objectives.masked import MaskedConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.recipes.scaling_law import DialConfig, Plan
 from peluche.tasks.complete import Completer
-from peluche.tasks.evaluation import Evaluable
 from peluche.tasks.fill import Filler
 from peluche.text.tokenizer import MASK, Tokenizer, TokenizerConfig
 from peluche.training.efficiency import Efficiency, Forecast
@@ -160,12 +159,6 @@ class PackedRecipe(Recipe):
         """Tokens that are the run's own are only of use for training."""
         shutil.rmtree(run.path / TOKENS, ignore_errors=True)
 
-    def evaluate(
-        self, run: RunDirectory, task: Evaluable, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """How likely the test set is."""
-        return log_test(run, self.data.test or self.data.validation, task, say)
-
 
 class LanguageRecipe(PackedRecipe):
     """A language model: what comes next."""
@@ -242,7 +235,10 @@ class LanguageRecipe(PackedRecipe):
         return kind(tokens, self.batching, self.training.seed)
 
     def measured(self) -> set[str]:
-        return {"loss", "nll", "perplexity", "bits_per_byte"}
+        return {"loss", *self.scored()}
+
+    def scored(self) -> set[str]:
+        return {"nll", "perplexity", "bits_per_byte"}
 
     def _evaluator(
         self, model: Any, tokenizer: Tokenizer, objective: Objective, batches: list[Any], of: Packed
@@ -282,6 +278,9 @@ class MaskedRecipe(PackedRecipe):
     def measured(self) -> set[str]:
         relation = {"next_sentence", "next_sentence_accuracy"} if self.model.next_sentence else {}
         return {"loss", "nll", "perplexity", "accuracy", *relation}
+
+    def scored(self) -> set[str]:
+        return {"perplexity"}
 
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> PackedRows[Any]:
         kind = SentencePairStream if self.model.next_sentence else MaskedStream

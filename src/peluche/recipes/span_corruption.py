@@ -50,6 +50,9 @@ class SpanCorruptionRecipe(PackedRecipe):
     def measured(self) -> set[str]:
         return {"loss", "nll", "perplexity"}
 
+    def scored(self) -> set[str]:
+        return {"perplexity"}
+
     def learnt_tokenizer(self) -> TokenizerConfig:
         special = (*self.tokenizer.special, *self.corruption.names())
         return self.tokenizer.model_copy(update={"special": special})
