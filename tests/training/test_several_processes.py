@@ -136,6 +136,32 @@ def decoder_values(tmp_path: Path) -> dict:
     }
 
 
+def embedding_values(folder: Path) -> dict:
+    """Sentence embeddings by contrast, in micro-batches of unequal numbers of pairs; two pairs
+    share a text."""
+    sizes = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32}
+    pairs = folder / "pairs.tsv"
+    lines = [f"the {'old ' * (n % 7)}bear {n % 11}\tun ours {n % 13}\n" for n in range(40)]
+    pairs.write_text("".join(lines))
+    source = {"kind": "tsv", "path": str(pairs)}
+    return {
+        "name": "tiny",
+        "task": "embedding",
+        "data": {"train": source, "validation": source},
+        "tokenizer": {"kind": "word"},
+        "model": {"encoder": {"kind": "transformer", **sizes, "dropout": 0.0}},
+        "batching": {"tokens": 48},
+        "optimizer": {"lr": 3e-3, "eps": 1e-6},
+        "training": {
+            "steps": 4,
+            "accumulate": 4,
+            "evaluate_every": 4,
+            "log_every": 1,
+            "threads": 1,
+        },
+    }
+
+
 def changed(values: dict, **sections: dict) -> dict:
     return values | {name: values.get(name, {}) | changes for name, changes in sections.items()}
 
@@ -174,16 +200,20 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         "training": {"steps": 4, "accumulate": 2, "log_every": 1, "threads": 1},
     }
     divided = {"parallel": {"kind": "sharded"}}
+    team = {"parallel": {"kind": "sharded", "tensor": 2}}
+    embedding = embedding_values(tmp_path)
     cases = {
         "decoder": (decoder_values, {}),
         "mixture": (mixture, {}),
         "bias": (by_bias, {}),
         "translation": (translation, {}),
         "classification": (labelled, {}),
+        "embedding": (embedding, {}),
         "divided": (averaged, divided),
+        "divided-embedding": (embedding, divided),
         "divided-translation": (translation, divided),
         "divided-mixture": (mixture, divided),
-        "team": (averaged, {"parallel": {"kind": "sharded", "tensor": 2}}),
+        "team": (averaged, team),
         "again": (translation, {**divided, "checkpointing": True}),
     }
     jobs = [
@@ -206,7 +236,10 @@ def test_states_move_between_numbers_of_processes(decoder_values, tmp_path):
     divided = {"parallel": {"kind": "sharded", "tensor": 2}, "averaging": {"kind": "ema"}}
     values = changed(decoder_values, training={**divided, "select": "last"})
     whole, _ = train_recipe(parse_recipe(values), tmp_path / "whole")
-    run(tmp_path, 4, [("moved", values, 3)])
+    embedding = changed(embedding_values(tmp_path), training={"parallel": divided["parallel"]})
+    train_recipe(parse_recipe(embedding), tmp_path / "one")
+    run(tmp_path, 4, [("moved", values, 3), ("teams", embedding, None)])
+    assert difference(tmp_path / "one", tmp_path / "teams") < 1e-5
     folders = [path.name for path in (tmp_path / "moved/state/step-00000003").iterdir()]
     assert {"model", "optimizer", "average"} <= set(folders)
     run(tmp_path, 2, [("moved", values, 5)])

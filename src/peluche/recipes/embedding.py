@@ -13,6 +13,7 @@ from peluche.data.sources import Source
 from peluche.hub.run import RunDirectory
 from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.objectives.contrastive import ContrastiveConfig
+from peluche.processes import joined
 from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
 from peluche.tasks.embed import Embedder, EmbeddingConfig
@@ -77,4 +78,5 @@ class EmbeddingRecipe(Recipe):
             validation,
         )
         facts = {"vocabulary": len(tokenizer), "pairs": len(train)}
-        return Assembly(model, self.objective.build(), stream, evaluator, facts)
+        objective = self.objective.build(joined().in_teams(self.training.parallel.tensor))
+        return Assembly(model, objective, stream, evaluator, facts)
