@@ -14,6 +14,8 @@ import torch
 
 from peluche.errors import ConfigError
 from peluche.hub.run import RunDirectory
+from peluche.models.decoder import DecoderConfig
+from peluche.nn.parallel import check_divides
 from peluche.processes import Processes, SeveralProcesses
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
@@ -202,6 +204,9 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
     divided = {"parallel": {"kind": "sharded"}}
     team = {"parallel": {"kind": "sharded", "tensor": 2}}
     embedding = embedding_values(tmp_path)
+    # Each process of a team has norms and biases of scores for its own heads.
+    near = changed(averaged, model={"positions": "alibi", "qk_norm": True, "norm": "rmsnorm"})
+    relative = changed(translation, model={"positions": "relative"})
     cases = {
         "decoder": (decoder_values, {}),
         "mixture": (mixture, {}),
@@ -214,6 +219,8 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         "divided-translation": (translation, divided),
         "divided-mixture": (mixture, divided),
         "team": (averaged, team),
+        "team-norms": (near, team),
+        "team-relative": (relative, team),
         "again": (translation, {**divided, "checkpointing": True}),
     }
     jobs = [
@@ -278,6 +285,17 @@ def test_a_step_that_cannot_be_dealt_out_says_what_to_set():
         SeveralProcesses(1, 4).share([1, 2, 3])
     assert SeveralProcesses(1, 2).share([1, 2, 3, 4]) == [2, 4]
     assert SeveralProcesses(3, 4).in_teams(2).share([1, 2, 3, 4]) == [2, 4]
+
+
+def test_heads_and_features_have_to_divide():
+    sizes = {"d_model": 12, "layers": 1, "heads": 6, "kv_heads": 3, "d_ff": 15}
+    model = DecoderConfig(**sizes).build(5)
+    check_divides(model, 3)
+    with pytest.raises(ConfigError, match=r"3 heads of keys .* 5 processes") as refused:
+        check_divides(model, 5)
+    assert "divisor of model.kv_heads" in str(refused.value)
+    with pytest.raises(ConfigError, match="4 features of feed-forward layers do not divide"):
+        check_divides(DecoderConfig(**sizes | {"d_ff": 4}).build(5), 3)
 
 
 def test_teams_have_to_divide_the_processes():
