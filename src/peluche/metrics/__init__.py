@@ -1,15 +1,17 @@
 """Scores with signatures: pure functions of hypotheses and references."""
 
 from peluche.metrics.base import Metric, Score, TextMetric
-from peluche.metrics.perplexity import Perplexity, perplexity
-from peluche.metrics.registry import METRICS, MetricOptions
-from peluche.metrics.scoring import (
+from peluche.metrics.comparison import (
     Comparison,
-    Measurement,
-    SentenceScores,
     compare,
     compare_measurements,
     compare_statistics,
+)
+from peluche.metrics.perplexity import Perplexity, perplexity
+from peluche.metrics.registry import METRICS, MetricOptions
+from peluche.metrics.scoring import (
+    Measurement,
+    SentenceScores,
     measure,
     score,
     score_statistics,

@@ -18,7 +18,7 @@ from peluche.models.pretrained_encoder import PretrainedEncoder, PretrainedEncod
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.shipped import shipped
 from peluche.tasks.load import load_vectors
-from peluche.tasks.restore import embedding_rows
+from peluche.tasks.weights import embedding_rows
 from peluche.text.pipelines import MARK, SPECIAL
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 

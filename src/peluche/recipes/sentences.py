@@ -28,9 +28,9 @@ from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
 from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.recipes.pretrained import encoder_described, open_encoder, start_encoder
+from peluche.tasks.coding import load_coding, save_coding
 from peluche.tasks.evaluation import read_examples
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
-from peluche.tasks.restore import load_coding, save_coding
 from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.tag import SentenceTagger, measure_tags
 from peluche.text.labels import Labels

@@ -15,7 +15,7 @@ from peluche.metrics import perplexity
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.translation import TranslationConfig
-from peluche.recipes.language import PackedRecipe
+from peluche.recipes.packed import PackedRecipe
 from peluche.tasks.fill_spans import SpanFiller
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 from peluche.training.evaluators import mean_losses

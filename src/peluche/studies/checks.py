@@ -11,7 +11,7 @@ from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.models.language_model import LanguageModel
 from peluche.nn.starting import undrawn
 from peluche.recipes.base import Recipe
-from peluche.recipes.language import PackedRecipe
+from peluche.recipes.packed import PackedRecipe
 from peluche.studies.comparison import ComparisonConfig
 from peluche.studies.costs import check_writing
 

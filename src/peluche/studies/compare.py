@@ -9,7 +9,8 @@ from statistics import fmean
 
 import numpy as np
 
-from peluche.metrics.scoring import Comparison, Measurement, compare_statistics
+from peluche.metrics.comparison import Comparison, compare_statistics
+from peluche.metrics.scoring import Measurement
 from peluche.metrics.students import mean_interval
 from peluche.models.language_model import LanguageModel
 from peluche.recipes.base import Recipe, Say, silent

@@ -13,8 +13,9 @@ from peluche.config import Config, parse_as
 from peluche.errors import ConfigError, did_you_mean
 from peluche.hub.run import RunDirectory
 from peluche.metrics.base import Array, Score, TextMetric
+from peluche.metrics.comparison import Comparison, compare_statistics
 from peluche.metrics.registry import build_metrics
-from peluche.metrics.scoring import Comparison, compare_statistics, score_statistics
+from peluche.metrics.scoring import score_statistics
 from peluche.recipes.base import Recipe, Say, silent
 from peluche.recipes.recipe import load_recipe
 from peluche.reporting.examples import load_examples
