@@ -219,7 +219,7 @@ def test_what_cannot_be_is_refused(tmp_path):
     translation["variants"] = [{"name": name, "title": name} for name in "ab"]
     with pytest.raises(ConfigError, match="flops, memory, writing can be measured of language"):
         run_comparison(tmp_path / "out", ComparisonConfig.parse(translation), run=none)
-    with pytest.raises(ConfigError, match="there is no file"):
+    with pytest.raises(ConfigError, match="there is no comparison file"):
         load_comparison(tmp_path / "none.yaml")
     file = tmp_path / "file.yaml"
     for text, error, match in (

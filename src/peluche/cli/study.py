@@ -69,11 +69,7 @@ def coordinates(
 ) -> None:
     """muP's coordinate check: how far a few steps move models of several widths."""
     from peluche.recipes.recipe import changed
-    from peluche.studies.coordinates import (
-        CoordinatesConfig,
-        study_coordinates,
-        write_coordinates,
-    )
+    from peluche.studies.coordinates import CoordinatesConfig, study_coordinates, write_coordinates
 
     config = CoordinatesConfig.parse(changed({}, changes or []), where="the changes")
     found = study_coordinates(config)

@@ -87,7 +87,17 @@ def score(
         ConfigError: for an unknown metric or option, or a negative `bootstrap`.
         DataError: if there are no hypotheses, or not as many references.
     """
-    measured = measure(names, hypotheses, references, **options)
+    return scores_of(measure(names, hypotheses, references, **options), bootstrap, seed)
+
+
+def scores_of(
+    measured: Sequence[Measurement], bootstrap: int = 1000, seed: int = 12345
+) -> list[Score]:
+    """The scores of what was measured, with 95 % bootstrap intervals; see `score`.
+
+    Raises:
+        ConfigError: if `bootstrap` is negative.
+    """
     return [measurement.score(bootstrap, seed) for measurement in measured]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 
@@ -14,8 +14,8 @@ from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
 from peluche.models.answerer import AnswererConfig
 from peluche.objectives.answering import AnswerSpanConfig
-from peluche.recipes.base import Assembly, Recipe, Say, phase
-from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
+from peluche.recipes.base import Assembly, Say, phase
+from peluche.recipes.pretrained import EncoderRecipe, own_tokenizer, start_encoder, words_of
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
@@ -30,7 +30,7 @@ class AnsweringData(Config):
     test: SquadQuestions | None = None
 
 
-class AnsweringRecipe(Recipe):
+class AnsweringRecipe(EncoderRecipe):
     """From questions and answers to a model that finds answers (Devlin et al. 2019, §4.2-4.3)."""
 
     task: Literal["question_answering"] = "question_answering"
@@ -40,10 +40,6 @@ class AnsweringRecipe(Recipe):
     objective: AnswerSpanConfig = AnswerSpanConfig()
     batching: BatchingConfig = BatchingConfig(max_length=384)
     answering: AnsweringConfig = AnsweringConfig()
-
-    def completed(self) -> Self:
-        """See `Recipe.completed`."""
-        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return {"loss", "accuracy", "exact_match", "f1"}
@@ -63,10 +59,8 @@ class AnsweringRecipe(Recipe):
                 remedy="set answering.unanswerable=true, for data such as SQuAD 2.0",
             )
         with phase(run, "learn the vocabulary", say):
-            if not (run.path / "tokenizer.json").exists():
-                texts = dict.fromkeys(text for one in train for text in one.texts)
-                run.save_tokenizer(tokenizer_of(self.model.encoder, self.tokenizer, texts))
-            tokenizer = run.tokenizer()
+            texts = dict.fromkeys(text for one in train for text in one.texts)
+            tokenizer = own_tokenizer(run, self.model.encoder, self.tokenizer, texts)
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer))
         start_encoder(run, model.encoder, self.model.encoder, words_of(tokenizer), say)
@@ -77,12 +71,11 @@ class AnsweringRecipe(Recipe):
         with phase(run, "encode the questions", say):
             stream.warm()
         objective = self.objective.build()
-        limit = min(self.batching.max_length, self.batching.tokens)
         evaluator = TaskEvaluator(
             model,
             objective,
             QuestionStream(lambda: validation, tokenizer, self.answering, self.batching).once(),
-            QuestionAnswerer(model, tokenizer, self.answering, max_length=limit),
+            QuestionAnswerer(model, tokenizer, self.answering, max_length=self.batching.longest),
             validation,
         )
         facts = {"vocabulary": len(tokenizer), "questions": len(train)}

@@ -18,15 +18,7 @@ from peluche.recipes.base import Recipe, Say
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.measuring import corpus_name, read_corpus, step_seconds
 from peluche.recipes.scaling_law import Plan, effective_tokens
-from peluche.recipes.sizing import (
-    Shape,
-    changed,
-    described,
-    shaped,
-    sizes,
-    step_tokens,
-    turned,
-)
+from peluche.recipes.sizing import Shape, changed, described, shaped, sizes, step_tokens, turned
 
 UNITS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
 CHOSEN = (

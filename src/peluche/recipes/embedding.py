@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 
@@ -14,8 +14,8 @@ from peluche.hub.run import RunDirectory
 from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.objectives.contrastive import ContrastiveConfig
 from peluche.processes import joined
-from peluche.recipes.base import Assembly, Recipe, Say, phase
-from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
+from peluche.recipes.base import Assembly, Say, phase
+from peluche.recipes.pretrained import EncoderRecipe, own_tokenizer, start_encoder, words_of
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
@@ -30,7 +30,7 @@ class EmbeddingData(Config):
     test: Source | None = None
 
 
-class EmbeddingRecipe(Recipe):
+class EmbeddingRecipe(EncoderRecipe):
     """From pairs of texts to a model that embeds texts (Reimers & Gurevych 2019)."""
 
     task: Literal["embedding"] = "embedding"
@@ -39,10 +39,6 @@ class EmbeddingRecipe(Recipe):
     model: TextEmbedderConfig = TextEmbedderConfig()
     objective: ContrastiveConfig = ContrastiveConfig()
     batching: BatchingConfig = BatchingConfig()
-
-    def completed(self) -> Self:
-        """See `Recipe.completed`."""
-        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return {"loss", "accuracy", *self.scored()}
@@ -55,10 +51,8 @@ class EmbeddingRecipe(Recipe):
             train = read_examples(self.data.train, say)
             validation = read_examples(self.data.validation, say)
         with phase(run, "learn the vocabulary", say):
-            if not (run.path / "tokenizer.json").exists():
-                texts = (text for pair in train for text in (pair.source, pair.target))
-                run.save_tokenizer(tokenizer_of(self.model.encoder, self.tokenizer, texts))
-            tokenizer = run.tokenizer()
+            texts = (text for pair in train for text in pair.texts)
+            tokenizer = own_tokenizer(run, self.model.encoder, self.tokenizer, texts)
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer))
         start_encoder(run, model.encoder, self.model.encoder, words_of(tokenizer), say)
@@ -69,12 +63,11 @@ class EmbeddingRecipe(Recipe):
         )
         with phase(run, "encode the texts", say):
             stream.warm()
-        limit = min(self.batching.max_length, self.batching.tokens)
         evaluator = TaskEvaluator(
             model,
             self.objective.build(),
             ContrastiveStream(lambda: validation, tokenizer, self.batching, begins=begins).once(),
-            Embedder(model, tokenizer, EmbeddingConfig(max_length=limit)),
+            Embedder(model, tokenizer, EmbeddingConfig(max_length=self.batching.longest)),
             validation,
         )
         facts = {"vocabulary": len(tokenizer), "pairs": len(train)}

@@ -9,12 +9,7 @@ import torch
 from pydantic import BeforeValidator, Field, model_validator
 
 from peluche.data.infilling import INFILLING, Infilling
-from peluche.data.packing import (
-    LanguageBatch,
-    PackedRows,
-    PackedStream,
-    PrefixStream,
-)
+from peluche.data.packing import LanguageBatch, PackedRows, PackedStream, PrefixStream
 from peluche.data.token_store import Packed
 from peluche.data.tokenization import PlainTokenization, Tokenization
 from peluche.data.tokens import Tokens

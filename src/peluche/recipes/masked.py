@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from pydantic import model_validator
+from torch import nn
 
-from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
+from peluche.data.masking import MaskedStream, MaskingConfig
 from peluche.data.next_sentence import AROUND, SentencePairStream
-from peluche.data.packing import (
-    PackedRows,
-)
+from peluche.data.packing import PackedRows
 from peluche.data.token_store import Packed
 from peluche.data.tokens import Tokens
 from peluche.metrics import perplexity
@@ -38,12 +38,6 @@ class MaskedRecipe(PackedRecipe):
     def _parts_fit(self) -> MaskedRecipe:
         if MASK not in self.tokenizer.special:
             raise ValueError(f"tokens are hidden by {MASK}: set tokenizer.special=[[MASK]]")
-        longest = self.model.max_length if self.model.positions == "learned" else None
-        if longest is not None and self.batching.length > longest:
-            raise ValueError(
-                f"rows of {self.batching.length} tokens are longer than model.max_length "
-                f"{longest}; set batching.length to {longest} or less"
-            )
         if self.model.next_sentence and self.batching.length < AROUND + 2:
             raise ValueError(
                 f"rows of two texts need batching.length {AROUND + 2} or more, not "
@@ -66,25 +60,39 @@ class MaskedRecipe(PackedRecipe):
 
     def _evaluator(
         self, model: Any, tokenizer: Tokenizer, objective: Objective, batches: list[Any], of: Packed
-    ) -> MaskedEvaluator:
+    ) -> FillingEvaluator:
         filler = Filler(model, tokenizer, self.batching, self.masking)
-        return MaskedEvaluator(objective, batches, filler, self.evaluation.sample)
+
+        def fill(text: str) -> list[str]:
+            ((candidates, *_),) = filler.fill([text])
+            return [one.token for one in candidates]
+
+        return FillingEvaluator(model, objective, batches, fill, self.evaluation.sample)
 
 
-class MaskedEvaluator:
-    """Loss, perplexity and accuracy at hidden tokens of the whole validation set; a sample."""
+class FillingEvaluator:
+    """What the objective measures on the whole validation set, and the perplexity; a sample.
+
+    Args:
+        fill: what stands where something is missing in a text.
+        sample: such a text; None for no sample.
+    """
 
     def __init__(
-        self, objective: Objective, batches: list[MaskedBatch], filler: Filler, sample: str | None
+        self,
+        model: nn.Module,
+        objective: Objective,
+        batches: Sequence[Any],
+        fill: Callable[[str], list[str]],
+        sample: str | None,
     ) -> None:
-        self.objective, self.batches, self.filler, self.sample = objective, batches, filler, sample
+        self.model, self.objective, self.batches = model, objective, batches
+        self.fill, self.sample = fill, sample
 
     @torch.no_grad()
     def __call__(self, step: int) -> EvaluateEvent:
-        metrics = mean_losses(self.filler.model, self.objective, self.batches)
+        metrics = mean_losses(self.model, self.objective, self.batches)
         metrics["perplexity"] = perplexity(metrics["nll"], 1)
         if self.sample is None:
             return EvaluateEvent(step, metrics)
-        ((candidates, *_),) = self.filler.fill([self.sample])
-        said = ", ".join(one.token for one in candidates)
-        return EvaluateEvent(step, metrics, ((self.sample, said),))
+        return EvaluateEvent(step, metrics, ((self.sample, ", ".join(self.fill(self.sample))),))

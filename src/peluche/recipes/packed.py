@@ -5,16 +5,13 @@ from __future__ import annotations
 import shutil
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from peluche.config import Config
-from peluche.data.packing import (
-    PackedStream,
-    PackingConfig,
-)
+from peluche.data.packing import PackedStream, PackingConfig
 from peluche.data.text_sources import CorpusSource, PlainTextSource, sample
 from peluche.data.token_store import Packed, pack
 from peluche.data.tokenization import PlainTokenization, Tokenization
@@ -70,6 +67,17 @@ class PackedRecipe(Recipe):
     objective: Config
     batching: PackingConfig = PackingConfig()
     evaluation: LanguageEvaluation = LanguageEvaluation()
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Self:
+        values: Any = self.model  # families without learnt positions have no max_length
+        learnt = getattr(values, "positions", None) == "learned"
+        if learnt and self.batching.length > values.max_length:
+            raise ValueError(
+                f"rows of {self.batching.length} tokens are longer than model.max_length "
+                f"{values.max_length}; set batching.length to {values.max_length} or less"
+            )
+        return self
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "learn the vocabulary", say):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
                 remedy=f"{did_you_mean(name, recipes)}; or give the path of a .yaml file",
             )
         path = recipes[name]
-    return parse_recipe(changed(_read_yaml(path), overrides), where=str(path))
+    values = read_yaml(path, "recipe", shipped())
+    # The config.yaml of a run is a recipe, but for its first line.
+    values.pop("format_version", None)
+    return parse_recipe(changed(values, overrides), where=str(path))
 
 
 def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -97,21 +100,29 @@ def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, what: str, known: Iterable[str]) -> dict[str, Any]:
+    """The keys and values in a file.
+
+    Args:
+        what: it describes, for people.
+        known: names of those that are shipped, one of which may be meant.
+
+    Raises:
+        ConfigError: there is no such file, or no keys and values are in it.
+        DataError: it cannot be read.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"there is no recipe file {path}", remedy=did_you_mean(path.stem, shipped())
+            f"there is no {what} file {path}", remedy=did_you_mean(path.stem, known)
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
     except yaml.YAMLError as error:
-        raise ConfigError("the recipe is not YAML", where=f"{path}: {error}") from None
+        raise ConfigError(f"the {what} is not YAML", where=f"{path}: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError("the recipe is not a list of keys and values", where=path)
-    # The config.yaml of a run is a recipe, but for its first line.
-    values.pop("format_version", None)
+        raise ConfigError(f"the {what} is not a list of keys and values", where=path)
     return values
 
 

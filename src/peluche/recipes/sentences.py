@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -26,8 +26,8 @@ from peluche.models.word_reader import WordReaderConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
-from peluche.recipes.base import Assembly, Recipe, Say, phase
-from peluche.recipes.pretrained import encoder_described, open_encoder, start_encoder
+from peluche.recipes.base import Assembly, Say, phase
+from peluche.recipes.pretrained import EncoderRecipe, open_encoder, start_encoder
 from peluche.tasks.coding import load_coding, save_coding
 from peluche.tasks.evaluation import read_examples
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
@@ -49,7 +49,7 @@ class SentenceData(Config):
     test: SentenceSource | None = None
 
 
-class SentenceRecipe(Recipe):
+class SentenceRecipe(EncoderRecipe):
     """What recipes of taggers and parsers share."""
 
     data: SentenceData
@@ -59,10 +59,6 @@ class SentenceRecipe(Recipe):
     objective: Any
     # What the validation measures beside the losses.
     figures: ClassVar[tuple[str, ...]]
-
-    def completed(self) -> Self:
-        """See `Recipe.completed`."""
-        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return set(self.figures)

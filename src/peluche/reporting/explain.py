@@ -20,15 +20,7 @@ from peluche.nn.trace import Trace, tracing
 from peluche.reporting.explain_recurrent import RecurrentExplanation, explain_recurrent
 from peluche.reporting.explain_text import explain_text
 from peluche.reporting.explain_words import explain_words
-from peluche.reporting.explanation import (
-    Explanation,
-    Head,
-    Layer,
-    Matrix,
-    Shape,
-    Stack,
-    Token,
-)
+from peluche.reporting.explanation import Explanation, Head, Layer, Matrix, Shape, Stack, Token
 from peluche.reporting.following import as_matrix, decoding_steps, follow_search
 from peluche.reporting.page import AnyExplanation, write_page
 from peluche.reporting.text_reading import View

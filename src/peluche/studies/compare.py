@@ -16,13 +16,7 @@ from peluche.models.language_model import LanguageModel
 from peluche.recipes.base import Recipe, Say, silent
 from peluche.studies.checks import OF_LANGUAGE, check_comparison
 from peluche.studies.comparison import ComparisonConfig, Variant, recipe_of
-from peluche.studies.costs import (
-    Memory,
-    Writing,
-    forward_flops,
-    memory,
-    writing_speed,
-)
+from peluche.studies.costs import Memory, Writing, forward_flops, memory, writing_speed
 from peluche.studies.runs import Finished, read_finished, run_all
 from peluche.studies.trial import Runner, one_by_one
 from peluche.tasks.load import load_task

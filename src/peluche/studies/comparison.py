@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from peluche.config import Config
-from peluche.errors import ConfigError, DataError, did_you_mean
+from peluche.errors import ConfigError
 from peluche.recipes.base import Recipe
-from peluche.recipes.recipe import load_recipe
+from peluche.recipes.recipe import load_recipe, read_yaml
 from peluche.studies.costs import WritingTest
 from peluche.studies.runs import with_own
 
@@ -90,18 +89,7 @@ def load_comparison(path: Path) -> ComparisonConfig:
         ConfigError: there is no such file, or it describes none.
         DataError: it cannot be read.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"there is no file {path}", remedy=did_you_mean(path.stem, shipped())
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError("the comparison is not YAML", where=f"{path}: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError("the comparison is not a list of keys and values", where=path)
+    values = read_yaml(path, "comparison", shipped())
     return ComparisonConfig.parse(values, where=str(path))
 
 

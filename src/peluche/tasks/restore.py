@@ -22,11 +22,7 @@ from peluche.models.encoder import EncoderConfig
 from peluche.models.language_model import LanguageModel
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.multi_token import AHEAD
-from peluche.models.pretrained_encoder import (
-    HEADS,
-    PretrainedEncoder,
-    PretrainedEncoderConfig,
-)
+from peluche.models.pretrained_encoder import HEADS, PretrainedEncoder, PretrainedEncoderConfig
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
