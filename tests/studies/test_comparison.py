@@ -9,6 +9,7 @@ import yaml
 from scipy import stats
 
 from peluche.errors import ConfigError, DataError
+from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.recipe import load_recipe
 from peluche.studies.compare import best, run_comparison
 from peluche.studies.comparison import (
@@ -280,6 +281,17 @@ def test_tokens_that_differ_compare_by_byte(study, tmp_path):
             tmp_path, ComparisonConfig.parse(values), run=lambda jobs, _: asked.extend(jobs)
         )
     assert [job.run.name for job in asked] == ["many-seed0", "one-seed0"]
+
+
+def test_trials_are_of_completed_recipes(study, monkeypatch):
+    """A run's config is that of a completed recipe; any other would be refused on going on."""
+
+    def completed(self):
+        return self.model_copy(update={"description": "completed"})
+
+    monkeypatch.setattr(LanguageRecipe, "completed", completed)
+    config = ComparisonConfig.parse(study)
+    assert recipe_of(config, config.variants[1], [], 0).description == "completed"
 
 
 def test_variants_do_one_task(tmp_path):

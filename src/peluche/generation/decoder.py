@@ -14,6 +14,9 @@ from peluche.models.translation import SourceMemory, TranslationModel
 from peluche.nn.state import State
 from peluche.text.tokenizer import OWN, SpecialIds
 
+Sources = Int[Tensor, "sentences source"]
+Valid = Bool[Tensor, "sentences source"]
+
 
 class Decoding(Protocol):
     """A batch being decoded: `sentences * beams` rows, the beams of a sentence together."""
@@ -44,13 +47,7 @@ class Decoder(Protocol):
     parallel: bool
     special: SpecialIds
 
-    def start(
-        self,
-        source: Int[Tensor, "sentences source"],
-        valid: Bool[Tensor, "sentences source"],
-        beams: int,
-        capacity: int,
-    ) -> Decoding:
+    def start(self, source: Sources, valid: Valid, beams: int, capacity: int) -> Decoding:
         """Read the source sentences; at most `capacity` tokens per row will follow."""
 
 
@@ -65,13 +62,7 @@ class ModelDecoder:
     def __init__(self, model: TranslationModel, special: SpecialIds = OWN) -> None:
         self.model, self.special = model, special
 
-    def start(
-        self,
-        source: Int[Tensor, "sentences source"],
-        valid: Bool[Tensor, "sentences source"],
-        beams: int,
-        capacity: int,
-    ) -> ModelDecoding:
+    def start(self, source: Sources, valid: Valid, beams: int, capacity: int) -> ModelDecoding:
         device = self.model.head.weight.device
         memory = self.model.encode(source.to(device), valid.to(device))
         return ModelDecoding(self.model, self.model.project_memory(memory), beams, capacity)
@@ -141,13 +132,7 @@ class LanguageDecoder:
     def __init__(self, model: LanguageModel, special: SpecialIds = OWN) -> None:
         self.model, self.special = model, special
 
-    def start(
-        self,
-        source: Int[Tensor, "sentences source"],
-        valid: Bool[Tensor, "sentences source"],
-        beams: int,
-        capacity: int,
-    ) -> LanguageDecoding:
+    def start(self, source: Sources, valid: Valid, beams: int, capacity: int) -> LanguageDecoding:
         assert bool(valid.all()), "texts of several lengths are decoded apart"
         model, (rows, length) = self.model, source.shape
         source = source.to(model.head.weight.device)

@@ -62,12 +62,12 @@ class ContrastiveObjective:
                 (batch.target, batch.target_valid),
             )
         )
-        texts = self.processes.everyone(batch.to(torch.device("cpu")))[:: self.processes.team]
-        sizes = [len(one.source) for one in texts]
+        batches = self._of_all(batch)
+        sizes = [len(one.source) for one in batches]
         sources, targets = (gathered(side, sizes, self.processes) for side in (source, target))
         before = sum(sizes[: self.processes.rank // self.processes.team])
         own = torch.arange(before, before + len(source), device=source.device)
-        whole = ContrastiveBatch.join(texts).to(source.device)
+        whole = ContrastiveBatch.join(batches).to(source.device)
         forward = self._scores(source, targets, _repeated(whole.target)[own])
         loss = F.cross_entropy(forward, own, reduction="sum")
         if self.config.symmetric:
@@ -76,6 +76,12 @@ class ContrastiveObjective:
         count = float(len(source))
         right = 100 * float((forward.argmax(-1) == own).sum())
         return Losses({"loss": Term(loss, count)}, {"accuracy": Metric(right, count)})
+
+    def _of_all(self, batch: ContrastiveBatch) -> list[ContrastiveBatch]:
+        """What each team of processes reads in this step."""
+        if self.processes.count == 1:
+            return [batch]
+        return self.processes.everyone(batch.to(torch.device("cpu")))[:: self.processes.team]
 
     def _scores(
         self,
