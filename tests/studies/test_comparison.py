@@ -11,6 +11,7 @@ from scipy import stats
 from peluche.errors import ConfigError, DataError
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.recipe import load_recipe
+from peluche.studies.checks import check_comparison
 from peluche.studies.compare import best, run_comparison
 from peluche.studies.comparison import (
     ComparisonConfig,
@@ -189,11 +190,14 @@ def test_the_best_is_the_highest_where_more_is_better(finished, monkeypatch):
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_shipped_comparisons_build(name):
-    config = load_comparison(shipped()[name])
+def test_shipped_comparisons_build(name, study):
+    config, verse = load_comparison(shipped()[name]), study["changes"][-1]
+    recipes = []
     for variant in config.variants:
         for rate in variant.rates or (None,):
-            assert recipe_of(config, variant, ["training.threads=1"], 2, rate).training.seed == 2
+            recipes.append(recipe_of(config, variant, ["training.threads=1", verse], 2, rate))
+            assert recipes[-1].training.seed == 2
+    check_comparison(config, recipes)
 
 
 def test_dense_and_experts_cost_the_same_but_for_the_router():

@@ -37,6 +37,7 @@ def compare(
     if seeds is not None:
         config = config.model_copy(update={"seeds": seeds})
     output = output or Path("studies") / file.stem
+    studying.check_folder(output)
     with studying.runner(ray) as run:
         results = run_comparison(output, config, changes or [], say, run)
     page = write_comparison(output, config, results)

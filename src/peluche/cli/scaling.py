@@ -22,6 +22,7 @@ def scaling(
     from peluche.cli.terminal import say
     from peluche.studies.scaling import run_scaling
 
+    studying.check_folder(output)
     with studying.runner():
         found = run_scaling(output, recipe, changes or [], say)
     if as_json:

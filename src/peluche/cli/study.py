@@ -32,6 +32,7 @@ def memory(
     from peluche.studies.memory import MemoryConfig, study_memory
     from peluche.studies.memory_page import write_memory
 
+    studying.check_folder(output)
     config = MemoryConfig.parse(changed({}, changes or []), where="the changes")
     found = study_memory(config, say)
     page = write_memory(output, found)
@@ -52,6 +53,7 @@ def history(
     from peluche.studies.history import chosen, run_history
     from peluche.studies.history_page import write_history
 
+    studying.check_folder(output)
     picked = chosen(rungs.split(",") if rungs else None)
     with studying.runner(ray) as run:
         results = run_history(output, picked, changes or [], seeds, say, run)
@@ -71,6 +73,7 @@ def coordinates(
     from peluche.recipes.recipe import changed
     from peluche.studies.coordinates import CoordinatesConfig, study_coordinates, write_coordinates
 
+    studying.check_folder(output)
     config = CoordinatesConfig.parse(changed({}, changes or []), where="the changes")
     found = study_coordinates(config)
     page = write_coordinates(output, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
+
+from peluche.errors import ConfigError
 
 Json = Annotated[bool, Option("--json", help="Print the numbers as one JSON object.")]
 RunChanges = Annotated[
@@ -20,6 +23,18 @@ Ray = Annotated[
 Output = Annotated[Path | None, Option("--output", "-o", help="Folder; studies/NAME if not given.")]
 Folder = Annotated[Path, Option("--output", "-o", help="Folder of the study.")]
 Seeds = Annotated[int | None, Option(min=1, help="Runs of each variant.")]
+
+
+def check_folder(path: Path) -> None:
+    """Raise ConfigError unless a study can be written there, before it is made."""
+    path = path.absolute()
+    there = next(one for one in (path, *path.parents) if one.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise ConfigError(
+            "the folder of the study cannot be made or written to",
+            where=there,
+            remedy="name another one (--output)",
+        )
 
 
 @contextmanager
