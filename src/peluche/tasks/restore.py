@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from peluche.config import Config
 from peluche.data.answering import AnsweringConfig
 from peluche.data.masking import MaskingConfig
 from peluche.data.packing import PackingConfig
@@ -104,7 +105,7 @@ def restore_answerer(run: ModelSource, weights: str, options: Options) -> Questi
     tokenizer, config = run.tokenizer(), model_config(run, AnswererConfig)
     model = filled(lambda: config.build(len(tokenizer)), run, weights)
     batching = run.config.get("batching") or {}
-    answering = AnsweringConfig.parse(run.config.get("answering") or {}, where=str(run.path))
+    answering = _section(run, "answering", AnsweringConfig)
     length = min(batching.get("max_length", 384), batching.get("tokens", 384))
     return QuestionAnswerer(model, tokenizer, answering, **{"max_length": length, **options})
 
@@ -135,7 +136,7 @@ def restore_completer(run: ModelSource, weights: str, options: Options) -> Compl
     model = filled(
         lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
     )
-    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
+    packing = _section(run, "batching", PackingConfig)
     context = context_of(run, model)
     return Completer(model, tokenizer, packing, context=context, chat=run.chat(), **options)
 
@@ -154,16 +155,16 @@ def context_of(run: ModelSource, model: LanguageModel) -> int | None:
 def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:
     tokenizer = run.tokenizer()
     model = filled(lambda: model_config(run, EncoderConfig).build(len(tokenizer)), run, weights)
-    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
-    masking = MaskingConfig.parse(run.config.get("masking") or {}, where=str(run.path))
+    packing = _section(run, "batching", PackingConfig)
+    masking = _section(run, "masking", MaskingConfig)
     return Filler(model, tokenizer, packing, masking, **options)
 
 
 def restore_span_filler(run: ModelSource, weights: str, options: Options) -> SpanFiller:
     tokenizer = run.tokenizer()
     model = restore_model(run, tokenizer, weights)
-    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
-    corruption = SpanCorruptionConfig.parse(run.config.get("corruption") or {}, where=str(run.path))
+    packing = _section(run, "batching", PackingConfig)
+    corruption = _section(run, "corruption", SpanCorruptionConfig)
     return SpanFiller(model, tokenizer, packing, corruption, **options)
 
 
@@ -215,3 +216,11 @@ def _sentence_task(
     coding = load_coding(run)
     model = filled(lambda: model_config(run, config).build(coding), run, weights)
     return task(model, coding, **options)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def _section(run: ModelSource, key: str, kind: type[C]) -> C:
+    """What a run's config says of something; the usual where it says nothing."""
+    return kind.parse(run.config.get(key) or {}, where=str(run.path))
