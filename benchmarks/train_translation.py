@@ -62,6 +62,7 @@ def peluche(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
     from peluche.hub.run import RunDirectory
     from peluche.nn.machine import tune_allocator
     from peluche.objectives.translation import TranslationConfig
+    from peluche.processes import ALONE
     from peluche.training.config import TrainingConfig
     from peluche.training.events import EvaluateEvent
     from peluche.training.loop import Trainer
@@ -83,10 +84,10 @@ def peluche(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
         def batches_per_epoch(self) -> int:
             return len(batches)
 
+    objective = TranslationConfig(label_smoothing=SMOOTHING).build()
     trainer = Trainer(
         RunDirectory.create(Path(tempfile.mkdtemp()) / "run", {}),
-        model,
-        TranslationConfig(label_smoothing=SMOOTHING).build(),
+        training.parallel.build(model, objective, ALONE),
         Again(),
         OptimizerConfig(lr=LR).build(model),
         Constant(warmup=0),

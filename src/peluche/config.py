@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from peluche.errors import ConfigError, did_you_mean, nearest
+from peluche.errors import ConfigError, DataError, did_you_mean, nearest
+
+# The same as SafeLoader, ten times faster, where PyYAML was built with its C library.
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Config(BaseModel):
@@ -40,6 +45,41 @@ def parse_as(kind: Any, values: Any, *, where: str | None = None) -> Any:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         raise config_error(kind, error, where) from None
+
+
+def parse_yaml(text: str) -> Any:
+    """The values that a YAML text describes.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML.
+    """
+    return yaml.load(text, Loader=_YamlLoader)
+
+
+def read_yaml(path: Path, what: str, known: Iterable[str] = ()) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Args:
+        what: the file is to be, for errors: "recipe".
+        known: names among which a near one is suggested if the file does not exist.
+
+    Raises:
+        ConfigError: there is no such file, or it does not hold keys and values.
+        DataError: it cannot be read.
+    """
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no {what} file {path}", remedy=did_you_mean(path.stem, known)
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the {what} is not YAML", where=f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"the {what} is not a list of keys and values", where=path)
+    return values
 
 
 def config_error(kind: Any, error: ValidationError, where: str | None) -> ConfigError:

@@ -45,16 +45,16 @@ def finish(process):
 
 
 @pytest.mark.slow
-def test_train_scores_and_refuses_to_overwrite(tmp_path):
-    code, out, err = finish(peluche(tmp_path, "train", "quickstart", *TINY))
-    assert code == 0, err
-    assert "exact_match" in out
-    assert "step 6/6" in err
-    assert "Traceback" not in err
-    code, out, err = finish(peluche(tmp_path, "train", "quickstart", *TINY))
-    assert code == 4
-    assert "runs/quickstart" in err
-    assert "--resume" in err
+def test_train_scores_and_refuses_to_overwrite(command, tmp_path):
+    done = command("train", "quickstart", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "exact_match" in done.stdout
+    assert "step 6/6" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = command("train", "quickstart", *TINY, cwd=tmp_path)
+    assert done.returncode == 4
+    assert "runs/quickstart" in done.stderr
+    assert "--resume" in done.stderr
 
 
 @pytest.mark.slow
@@ -75,20 +75,20 @@ def test_a_signal_exits_with_the_resume_command_which_works(tmp_path):
     assert finish(process)[0] == 143
 
 
-def test_wrong_input_ends_clearly(tmp_path):
-    code, _, err = finish(peluche(tmp_path, "train", "quickstart", "model.heads=3"))
-    assert code == 2
-    assert "not divisible" in err
-    assert "Traceback" not in err
-    code, _, err = finish(peluche(tmp_path, "train", "--resume", "runs/none"))
-    assert code == 4
-    assert "Traceback" not in err
+def test_wrong_input_ends_clearly(command, tmp_path):
+    done = command("train", "quickstart", "model.heads=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not divisible" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = command("train", "--resume", "runs/none", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
 
 
-def test_schema_is_json_schema(tmp_path):
-    code, out, _ = finish(peluche(tmp_path, "config", "schema"))
-    assert code == 0
-    recipes = json.loads(out)["$defs"]
+def test_schema_is_json_schema(command):
+    done = command("config", "schema")
+    assert done.returncode == 0
+    recipes = json.loads(done.stdout)["$defs"]
     for task in ("TranslationRecipe", "ClassificationRecipe"):
         assert {"data", "model", "training"} <= set(recipes[task]["properties"])
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import warm
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,20 +73,10 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def quick(environment, tmp_path_factory):
+def quick(environment, warm_program):
     """The same, but `peluche` does not import anything anew for each command."""
-    folder = tmp_path_factory.mktemp("bin")
-    path = str(folder / "socket")
-    server = subprocess.Popen(
-        [sys.executable, warm.__file__, path], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout.readline() == "ready\n"
-    program = folder / "peluche"
-    program.write_text(warm.shim(path), encoding="utf-8")
-    program.chmod(0o755)
-    yield {**environment, "PATH": os.pathsep.join([str(folder), environment["PATH"]])}
-    server.kill()
-    server.communicate()
+    folder = str(warm_program.parent)
+    return {**environment, "PATH": os.pathsep.join([folder, environment["PATH"]])}
 
 
 @pytest.fixture(scope="session")

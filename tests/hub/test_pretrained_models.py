@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -206,15 +205,13 @@ def test_likelihood_is_the_rule(model, tokenizer):
     assert found.bits_per_byte == pytest.approx(bits, rel=1e-5)
 
 
-def test_the_command_line_takes_a_file(model, tokenizer, tmp_path):
+def test_the_command_line_takes_a_file(model, tokenizer, command, tmp_path):
     path = tmp_path / "a.gguf"
     export_gguf(model.config, model.state_dict(), tokenizer, path)
     (tmp_path / "text.txt").write_text(TEXTS[0] * 9)
 
     def run(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "peluche", *words], cwd=tmp_path, capture_output=True, text=True
-        )
+        done = command(*words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -1,7 +1,5 @@
 """The encoder-decoder: every combination, and outputs that do not depend on how it is run."""
 
-import itertools
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -50,15 +48,14 @@ def state_for(model, rows, capacity):
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_every_combination_runs_forward_and_backward(positions, placement):
-    combinations = itertools.product(ACTIVATIONS, [None, 2, 1])
-    for number, (activation, kv_heads) in enumerate(combinations):
+    for number, activation in enumerate(ACTIVATIONS):
         norm = ["layernorm", "rmsnorm"][number % 2]
         model = make(
             d_model=8,
             positions=positions,
             norm_placement=placement,
             activation=activation,
-            kv_heads=kv_heads,
+            kv_heads=[None, 2, 1][number % 3],
             norm=norm,
             bias=norm == "layernorm",
             dropout=0.1,

@@ -1,8 +1,6 @@
 """The page about word2vec: its numbers against autograd, its pictures, its mistakes."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -107,7 +105,7 @@ def test_only_word2vec_has_a_softmax():
         explain_words(task, "a b")
 
 
-def test_the_verb(tmp_path):
+def test_the_verb(command, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("a soft teddy bear\na good book\n" * 10, encoding="utf-8")
     values = {
@@ -119,9 +117,7 @@ def test_the_verb(tmp_path):
     }
     values["model"]["kind"] = "word2vec"
     run, _ = train_recipe(parse_recipe(values), tmp_path / "run")
-    verb = [sys.executable, "-m", "peluche", "explain", str(run.path), "a soft bear"]
-    command = [*verb, "--pictures", str(tmp_path / "pictures")]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = command("explain", run.path, "a soft bear", "--pictures", tmp_path / "pictures")
     assert result.stdout == f"{run.path / 'report' / 'explain.html'}\n"
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         *("map.png", "map.svg", "similarity.png", "similarity.svg")

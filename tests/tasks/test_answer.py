@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -140,10 +138,9 @@ def test_a_text_without_words_has_no_answer(runs):
 
 
 @pytest.mark.slow
-def test_the_verb(runs, tmp_path):
+def test_the_verb(runs, command, tmp_path):
     def answer(*arguments, text=None):
-        command = [sys.executable, "-m", "peluche", "answer", str(runs["plain"].path), *arguments]
-        return subprocess.run(command, input=text, capture_output=True, text=True)
+        return command("answer", runs["plain"].path, *arguments, input=text)
 
     context = "the bear has the crown and the king sees the book"
     lines = [{"question": "who has the crown", "context": context}]

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -100,15 +98,9 @@ def test_batches_of_any_size_say_the_same(run):
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_the_verb(run):
+def test_the_verb(run, command):
     for options, expected in (([], "good\nbad\n"), (["--json"], None)):
-        result = subprocess.run(
-            [sys.executable, "-m", "peluche", "classify", str(run.path), *options],
-            input="a warm bear\na cold night\n",
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        result = command("classify", run.path, *options, input="a warm bear\na cold night\n")
         if expected is not None:
             assert result.stdout == expected
         else:

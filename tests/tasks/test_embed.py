@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -78,14 +77,8 @@ def test_the_first_token_may_stand_for_the_text(folder):
     torch.testing.assert_close(embedder.embed(TEXTS[:1]), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_the_command_line(folder):
-    done = subprocess.run(
-        [sys.executable, "-m", "peluche", "embed", str(folder), "--json"],
-        input="\n".join(TEXTS[:2]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_the_command_line(folder, command):
+    done = command("embed", folder, "--json", input="\n".join(TEXTS[:2]))
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["text"] for row in rows] == TEXTS[:2]
     torch.testing.assert_close(

@@ -1,8 +1,6 @@
 """Tasks measured on data of any kind: the same by every way, and what does not fit is refused."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -209,19 +207,10 @@ def test_pairs_are_read_like_a_runs_own():
     assert source_like(["a.tsv"], {"kind": "jsonl", "fields": ["a", "b"]}).columns == (0, 1)
 
 
-def peluche_evaluate(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "peluche", "evaluate", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_verb(run, wide, folder):
+def test_the_verb(run, wide, folder, command):
     options = (folder / "train.tsv", "--against", wide.path, "--baselines")
     picture = folder / "c.svg"
-    result = peluche_evaluate(run.path, *options, "--picture", picture)
+    result = command("evaluate", run.path, *options, "--picture", picture)
     assert result.returncode == 0, result.stderr
     assert picture.read_bytes().startswith(b"<?xml")
     scores, tests = result.stdout.split("\n\n")
@@ -231,8 +220,8 @@ def test_the_verb(run, wide, folder):
     assert beside == {"majority", "logistic regression", "NB-SVM", str(wide.path)}
 
 
-def test_the_verb_for_programs(run, folder):
-    result = peluche_evaluate(run.path, folder / "train.tsv", "--baselines", "--json", "-n", "6")
+def test_the_verb_for_programs(run, folder, command):
+    result = command("evaluate", run.path, folder / "train.tsv", "--baselines", "--json", "-n", "6")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert rows[0]["metric"] == "accuracy"
     tests = [row for row in rows if "baseline" in row]
@@ -250,16 +239,16 @@ def test_the_verb_for_programs(run, folder):
         (["--languages", "en-fr"], 2, "unknown key 'languages'"),
     ],
 )
-def test_the_verb_refuses_clearly(run, options, code, message):
-    result = peluche_evaluate(run.path, *options)
+def test_the_verb_refuses_clearly(run, command, options, code, message):
+    result = command("evaluate", run.path, *options)
     assert (result.returncode, result.stdout) == (code, "")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_baselines_are_for_classifiers(translator, folder):
+def test_baselines_are_for_classifiers(translator, folder, command):
     pairs = folder / "some.tsv"
     pairs.write_text("un ours\ta bear\n", encoding="utf-8")
-    result = peluche_evaluate(translator.path, pairs, "--baselines")
+    result = command("evaluate", translator.path, pairs, "--baselines")
     assert result.returncode == 2
     assert "baselines for classifiers and summarisers alone" in result.stderr

@@ -1,8 +1,6 @@
 """From texts to an encoder that says what is hidden, through the command line."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -97,17 +95,13 @@ def test_a_killed_run_resumes_bit_for_bit(corpus, tmp_path):
         assert torch.equal(tensor, resumed.load_weights()[name]), name
 
 
-def test_the_command_line(run):
-    def peluche_(*words, **options):
-        command = [sys.executable, "-m", "peluche", *words]
-        return subprocess.run(command, capture_output=True, text=True, **options)
-
-    done = peluche_("fill", str(run.path), "the bear has a [MASK] in the forest", "--json")
+def test_the_command_line(run, command):
+    done = command("fill", run.path, "the bear has a [MASK] in the forest", "--json")
     assert done.returncode == 0, done.stderr
     (mask,) = json.loads(done.stdout)["masks"]
     assert "book" in mask[0]["token"]
-    assert peluche_("fill", str(run.path), input="a [MASK]\n").returncode == 0
-    assert "[MASK]" in peluche_("fill", str(run.path), "no mask here").stderr
+    assert command("fill", run.path, input="a [MASK]\n").returncode == 0
+    assert "[MASK]" in command("fill", run.path, "no mask here").stderr
 
 
 def test_what_follows_is_learnt_beside(corpus, tmp_path):

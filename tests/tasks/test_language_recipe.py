@@ -1,9 +1,6 @@
 """From texts to a language model, through the command line as people use it."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -184,18 +181,11 @@ def test_parts_of_a_document(corpus):
 
 
 @pytest.mark.slow
-def test_the_verb(corpus, tmp_path):
+def test_the_verb(corpus, command, tmp_path):
     train_recipe(recipe(corpus, "lstm"), tmp_path / "run")
 
     def peluche(*arguments, text=None):
-        return subprocess.run(
-            [sys.executable, "-m", "peluche", *arguments],
-            cwd=tmp_path,
-            input=text,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        return command(*arguments, cwd=tmp_path, input=text)
 
     found = peluche("complete", "run", "the cat", "--greedy", "--max-tokens", "7")
     assert found.stdout == "the cat sat on\n", found.stderr

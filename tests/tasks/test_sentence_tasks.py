@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -267,38 +265,35 @@ def test_a_damaged_lexicon(folder, tmp_path):
         peluche.load(str(run.path))
 
 
-def command(*arguments, text):
-    finished = subprocess.run(
-        [sys.executable, "-m", "peluche", *arguments], input=text, capture_output=True, text=True
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
-
-
 @pytest.mark.slow
-def test_verbs(runs, tmp_path):
+def test_verbs(runs, command, tmp_path):
+    def said(*words, text):
+        finished = command(*words, input=text)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
     text = "The bear likes a toy.\n\nA child sees the book.\n"
     tagger = str(runs("tagging").path)
-    first, second = command("tag", tagger, "--json", text=text).splitlines()
+    first, second = said("tag", tagger, "--json", text=text).splitlines()
     assert json.loads(first) == {
         "tokens": ["The", "bear", "likes", "a", "toy", "."],
         "tags": ["DET", "NOUN", "VERB", "DET", "NOUN", "PUNCT"],
     }
     assert json.loads(second)["tokens"][1] == "child"
-    plain = command("tag", tagger, "--tokens", text="The bear .")
+    plain = said("tag", tagger, "--tokens", text="The bear .")
     assert plain == "The\tDET\nbear\tNOUN\n.\tPUNCT\n\n"
 
     parser = str(runs("dependency_parsing").path)
     picture = tmp_path / "tree.svg"
-    found = command("parse", parser, "--json", "--picture", str(picture), text=text).splitlines()
+    found = said("parse", parser, "--json", "--picture", str(picture), text=text).splitlines()
     assert json.loads(found[0])["heads"] == [2, 3, 0, 5, 3, 3]
     assert json.loads(found[0])["relations"][1] == "nsubj"
     assert "nsubj" in picture.read_text(encoding="utf-8")
-    (tmp_path / "out.conllu").write_text(command("parse", parser, text=text), encoding="utf-8")
+    (tmp_path / "out.conllu").write_text(said("parse", parser, text=text), encoding="utf-8")
     again = list(ConlluSentences(path=tmp_path / "out.conllu").read())
     assert [one.heads for one in again] == [[2, 3, 0, 5, 3, 3]] * 2
 
-    brackets = command("parse", str(runs("constituency_parsing").path), text="The bear has a toy.")
+    brackets = said("parse", str(runs("constituency_parsing").path), text="The bear has a toy.")
     assert brackets == (
         "(S (NP (DET The) (NOUN bear)) (VP (VERB has) (NP (DET a) (NOUN toy))) (PUNCT .))\n"
     )

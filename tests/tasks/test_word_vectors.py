@@ -1,8 +1,6 @@
 """From a text to word vectors, and what can be asked of them."""
 
 import json
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -221,25 +219,19 @@ def test_bad_tests(run, tmp_path, content, said):
         load_vectors(run.path).evaluate(path)
 
 
-def peluche_command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "peluche", *map(str, arguments)], capture_output=True, text=True
-    )
-
-
-def test_verbs(run, tmp_path):
-    plain = peluche_command("similar", run.path, "king", "--count", "3")
+def test_verbs(run, command, tmp_path):
+    plain = command("similar", run.path, "king", "--count", "3")
     assert {line.split()[1] for line in plain.stdout.splitlines()} == {"queen", "crown", "throne"}
-    found = peluche_command("analogy", run.path, "king", "queen", "crown", "--json", "--count", "1")
+    found = command("analogy", run.path, "king", "queen", "crown", "--json", "--count", "1")
     assert json.loads(found.stdout)["word"] == "throne"
-    unknown = peluche_command("similar", run.path, "kign")
+    unknown = command("similar", run.path, "kign")
     assert unknown.returncode == 3
     assert "did you mean 'king'" in unknown.stderr
 
 
 @pytest.mark.parametrize(("kind", "name"), [("word2vec", "v.bin"), ("word2vec-text", "v.txt")])
-def test_exported_vectors_are_read_wherever_a_run_is(run, tmp_path, kind, name):
-    written = peluche_command("export", run.path, "--to", kind, "--output", tmp_path / name)
+def test_exported_vectors_are_read_wherever_a_run_is(run, command, tmp_path, kind, name):
+    written = command("export", run.path, "--to", kind, "--output", tmp_path / name)
     assert written.stdout == f"{tmp_path / name}\n"
     read, original = load_vectors(tmp_path / name), load_vectors(run.path)
     assert torch.equal(read.vectors, original.vectors)

@@ -8,10 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
-from peluche.config import Config
+from peluche.config import Config, parse_yaml
 from peluche.data.pairs import Pair, aligned_pairs, table_pairs
 from peluche.data.selection import E, position
 from peluche.errors import ConfigError, did_you_mean
@@ -215,7 +214,7 @@ def catalogue() -> dict[str, Entry]:
     text = resources.files("peluche.data").joinpath("catalogue.yaml").read_text(encoding="utf-8")
     return {
         name: Entry.parse(values, where=f"catalogue.yaml: {name}")
-        for name, values in yaml.safe_load(text).items()
+        for name, values in parse_yaml(text).items()
     }
 
 

@@ -17,10 +17,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
 from peluche import files
-from peluche.config import Config, parse_as
+from peluche.config import Config, parse_as, parse_yaml
 from peluche.data.locate import cache_folder
 from peluche.errors import DownloadError
 from peluche.hub.failure import explain_failure
@@ -55,7 +53,7 @@ def pretrained_models() -> dict[str, PretrainedEntry]:
     """Every known model by name."""
     text = resources.files("peluche.hub").joinpath("models.yaml").read_text("utf-8")
     found: dict[str, PretrainedEntry] = parse_as(
-        dict[str, PretrainedEntry], yaml.safe_load(text), where="models.yaml"
+        dict[str, PretrainedEntry], parse_yaml(text), where="models.yaml"
     )
     return found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from peluche.config import parse_yaml
 from peluche.errors import CheckpointError, nearest
 
 FORMAT_VERSION = 1
@@ -51,7 +52,7 @@ def parse_config(text: str, file: Path) -> dict[str, Any]:
         CheckpointError: it is none, or of another format version.
     """
     try:
-        config = yaml.safe_load(text)
+        config = parse_yaml(text)
     except yaml.YAMLError as error:
         raise unreadable_config(file, str(error)) from None
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):

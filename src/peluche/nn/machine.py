@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -62,7 +63,13 @@ def product_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> fl
 
     The median of some products of 1024×1024 matrices, or 8192×8192 on a GPU, with as many threads
     as torch uses: what a share of the machine is measured against, in place of a table of peaks.
+    Measured once in a process.
     """
+    return _product_rate(device, dtype, torch.get_num_threads())
+
+
+@cache
+def _product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
     size, times = (8192 if device.type == "cuda" else 1024), []
     # Not random: nothing that is drawn here may change what training draws.
     left = torch.linspace(-1, 1, size * size, device=device).view(size, size).to(dtype)

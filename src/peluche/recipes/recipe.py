@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from peluche.errors import ConfigError, DataError, did_you_mean
+from peluche.config import parse_yaml, read_yaml
+from peluche.errors import ConfigError, did_you_mean
 from peluche.models.registry import DEFAULT_KIND, KINDS
 from peluche.recipes.answering import AnsweringRecipe
 from peluche.recipes.base import Recipe
@@ -81,7 +82,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
                 remedy=f"{did_you_mean(name, recipes)}; or give the path of a .yaml file",
             )
         path = recipes[name]
-    values = read_yaml(path, "recipe", shipped())
+    values = read_yaml(path, "recipe", known=shipped())
     # The config.yaml of a run is a recipe, but for its first line.
     values.pop("format_version", None)
     return parse_recipe(changed(values, overrides), where=str(path))
@@ -100,32 +101,6 @@ def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def read_yaml(path: Path, what: str, known: Iterable[str]) -> dict[str, Any]:
-    """The keys and values in a file.
-
-    Args:
-        what: it describes, for people.
-        known: names of those that are shipped, one of which may be meant.
-
-    Raises:
-        ConfigError: there is no such file, or no keys and values are in it.
-        DataError: it cannot be read.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"there is no {what} file {path}", remedy=did_you_mean(path.stem, known)
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the {what} is not YAML", where=f"{path}: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"the {what} is not a list of keys and values", where=path)
-    return values
-
-
 def _apply(values: dict[str, Any], override: str) -> None:
     """Set `a.b.c=value` in nested values; the value is read as YAML."""
     key, equals, text = override.partition("=")
@@ -135,7 +110,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
             remedy="write key=value, such as model.layers=6",
         )
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"the value of '{override}' is not YAML", where=str(error)) from None
     if isinstance(value, str):

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from peluche.config import Config
+from peluche.config import Config, read_yaml
 from peluche.errors import ConfigError
 from peluche.recipes.base import Recipe
-from peluche.recipes.recipe import load_recipe, read_yaml
+from peluche.recipes.recipe import load_recipe
 from peluche.studies.costs import WritingTest
 from peluche.studies.runs import with_own
 
@@ -89,7 +89,7 @@ def load_comparison(path: Path) -> ComparisonConfig:
         ConfigError: there is no such file, or it describes none.
         DataError: it cannot be read.
     """
-    values = read_yaml(path, "comparison", shipped())
+    values = read_yaml(path, "comparison", known=shipped())
     return ComparisonConfig.parse(values, where=str(path))
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from peluche.config import Config, parse_as
+from peluche.config import Config, parse_as, parse_yaml
 from peluche.errors import ConfigError, did_you_mean
 from peluche.hub.run import RunDirectory
 from peluche.metrics.base import Array, Score, TextMetric
@@ -86,7 +85,7 @@ def ladder(path: Path = LADDER) -> list[Rung]:
         ConfigError: the file does not describe any.
     """
     found: list[Rung] = parse_as(
-        list[Rung], yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path)
+        list[Rung], parse_yaml(path.read_text(encoding="utf-8")), where=str(path)
     )
     return found
 

@@ -252,7 +252,7 @@ def _draw_lengths(results: Sequence[RungResult]) -> Figure:
     axes.set_xlabel("words in the source sentence")
     axes.set_ylabel("BLEU")
     tidy(axes)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(results), frameon=False)
     return figure
 
 

@@ -6,6 +6,7 @@ command is a fork, with the folder, environment and streams of whoever typed it.
 
 import array
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -69,11 +70,20 @@ def run(connection):
 
 
 def serve(path):
+    import torch
+    import torch._dynamo  # by the first optimizer; it takes longer than all others
+
+    import peluche.cli.main
     import peluche.data.corpora
     import peluche.recipes.train
     import peluche.reporting.explain
+    import peluche.reporting.pictures
     import peluche.tasks.load  # noqa: F401
+    from peluche.nn.machine import product_rate
 
+    product_rate(torch.device("cpu"))
+    gc.collect()
+    gc.freeze()  # what is imported need not be searched at each collection
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     server = socket.socket(socket.AF_UNIX)
     server.bind(path)
