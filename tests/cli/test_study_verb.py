@@ -67,6 +67,14 @@ def test_compare_prints_its_table_or_its_numbers(tmp_path):
     assert numbers["variants"][1]["over_seeds"] == [0.0, None]
 
 
+@pytest.mark.parametrize("verb", ["memory", "history", "coordinates", "scaling", "attention"])
+def test_a_folder_that_cannot_be_made_is_said_first(tmp_path, verb):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be made") as refused:
+        invoke(verb, "--output", tmp_path / "file" / "study")
+    assert refused.value.where == str(tmp_path / "file")
+
+
 def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'steps'"):
         invoke("memory", "step=3", "-o", tmp_path)

@@ -108,7 +108,7 @@ def test_a_line_over_the_limit_is_named_on_stderr(path):
 
 def test_the_rate_is_told_after_two_seconds(path, monkeypatch):
     assert "tokens/s" not in invoke(path, LINES[0]).stderr
-    monkeypatch.setattr("peluche.cli.translate.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("peluche.cli.translating.QUIET_SECONDS", 0.0)
     result = invoke(path, LINES[0])
     assert "1 sentences" in result.stderr
     assert "tokens/s" in result.stderr

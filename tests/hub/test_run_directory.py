@@ -11,7 +11,8 @@ import yaml
 from safetensors import safe_open
 
 from peluche.errors import CheckpointError
-from peluche.hub.run import RunDirectory, find_runs
+from peluche.hub.run import RunDirectory
+from peluche.hub.run_config import find_runs
 from peluche.text.tokenizer import TokenizerConfig
 
 CONFIG = {"model": {"layers": 3, "rate": 2.5e-9, "name": "Éléphant"}, "seeds": [1, 2], "none": None}

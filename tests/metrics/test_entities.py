@@ -10,20 +10,21 @@ from peluche.errors import DataError
 from peluche.metrics.entities import (
     Span,
     convert_tags,
-    entity_scores,
     may_follow,
+    measure_entities,
+    measure_tagging,
     spans_of,
-    tagging_scores,
     tags_of,
 )
+from peluche.metrics.scoring import scores_of
 
 TAGS = ["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("person", "place"))]
 GOLD = ["B-person", "I-person", "O", "B-place", "B-place"]
 SPANS = [Span(0, 2, "person"), Span(3, 4, "place"), Span(4, 5, "place")]
 
 
-def by_name(scores):
-    return {score.metric: score.score for score in scores}
+def by_name(measured):
+    return {score.metric: score.score for score in scores_of(measured, bootstrap=0)}
 
 
 def test_schemes_of_one_sentence():
@@ -67,7 +68,7 @@ def test_scores_equal_seqeval(data):
         [data.draw(st.lists(st.sampled_from(TAGS), min_size=n, max_size=n)) for n in lengths]
         for _ in range(2)
     )
-    found = by_name(entity_scores(said, gold, bootstrap=0))
+    found = by_name(measure_entities(said, gold))
     for average in ("micro", "macro"):
         for name, figure in (
             ("precision", seqeval.precision_score),
@@ -82,16 +83,16 @@ def test_scores_equal_seqeval(data):
 
 def test_closed_form():
     said = ["B-person", "I-person", "O", "O", "B-place"]
-    found = by_name(entity_scores([said], [GOLD], bootstrap=0))
+    found = by_name(measure_entities([said], [GOLD]))
     assert found["precision_micro"] == 100
     assert found["recall_micro"] == pytest.approx(200 / 3)
     assert found["f1[place]"] == pytest.approx(200 / 3)
     assert found["token_accuracy"] == 80
-    assert by_name(tagging_scores([said], [GOLD], bootstrap=0))["accuracy"] == 80
+    assert by_name(measure_tagging([said], [GOLD]))["accuracy"] == 80
 
 
 def test_no_entity_at_all_scores_zero():
-    assert by_name(entity_scores([["O"]], [["O"]], bootstrap=0))["f1_micro"] == 0
+    assert by_name(measure_entities([["O"]], [["O"]]))["f1_micro"] == 0
 
 
 @pytest.mark.parametrize("tag", ["person", "X-person", "B-", "B", "b-person"])
@@ -107,12 +108,12 @@ def test_overlapping_entities_are_an_error():
 
 def test_unequal_sentences_are_named():
     with pytest.raises(DataError, match="1 predicted but 2 gold tokens") as caught:
-        entity_scores([["O"], ["O"]], [["O"], ["O", "O"]])
+        measure_entities([["O"], ["O"]], [["O"], ["O", "O"]])
     assert "sentence 2" in str(caught.value)
     with pytest.raises(DataError, match="predicted but 2 gold sentences"):
-        tagging_scores([["O"]], [["O"], ["O"]])
+        measure_tagging([["O"]], [["O"], ["O"]])
     with pytest.raises(DataError, match="no sentences"):
-        entity_scores([], [])
+        measure_entities([], [])
 
 
 @pytest.mark.parametrize("scheme", ["bio", "bioes"])

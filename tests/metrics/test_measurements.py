@@ -4,8 +4,7 @@ import pytest
 
 from peluche.errors import DataError
 from peluche.metrics import compare, compare_measurements, measure, score
-from peluche.metrics.classification import classification_scores, measure_classification
-from peluche.metrics.entities import entity_scores, measure_entities, measure_tagging
+from peluche.metrics.entities import measure_entities, measure_tagging
 
 GOLD = ["a soft bear reads", "two cats sleep", "the dog runs", "a warm night"] * 5
 ONE = ["a soft bear reads", "two cats", "the dog ran", "a warm night"] * 5
@@ -18,14 +17,6 @@ def test_they_score_and_compare_as_by_name():
     assert [found.score(200) for found in one] == score(names, ONE, GOLD, bootstrap=200)
     expected = compare(names, {"other": OTHER, "one": ONE}, GOLD, bootstrap=200)
     assert compare_measurements(("other", other), ("one", one), bootstrap=200) == expected
-
-
-def test_classification_and_entities_score_what_is_measured():
-    said, gold = list("abca"), list("abba")
-    measured = measure_classification(said, gold, ["a", "b", "c"])
-    assert [one.score() for one in measured] == classification_scores(said, gold, labels="abc")
-    tags = [["B-x", "I-x", "O"]], [["B-x", "O", "B-y"]]
-    assert [one.score() for one in measure_entities(*tags)] == entity_scores(*tags)
 
 
 def test_systems_that_say_different_tags_compare_if_measured_over_the_same():

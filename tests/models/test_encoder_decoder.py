@@ -1,6 +1,5 @@
 """The encoder-decoder: every combination, and outputs that do not depend on how it is run."""
 
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -6,8 +6,8 @@ import torch
 from peluche.data.packing import LanguageBatch
 from peluche.errors import ConfigError
 from peluche.models.decoder import DecoderConfig
-from peluche.nn.attention import watching_scores
 from peluche.nn.latent_attention import LatentConfig
+from peluche.nn.watching import watching_scores
 from peluche.objectives.base import Losses
 from peluche.objectives.causal import CausalConfig
 from peluche.objectives.clipping import ScoreClip

@@ -84,7 +84,7 @@ def test_work_is_spent_at_twenty_tokens_for_each_parameter(recipe):
 
 
 def test_the_plan_is_trained_and_the_loss_compared(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(Planner, "_time", lambda self, sized: (0.01, 0.1))
+    monkeypatch.setattr(dial, "step_seconds", lambda *_: (0.01, 0.1))
     settings, _, path = recipe
     rules = settings.dial.model_copy(update={"law": ScalingLaw(**LAW, fitted_on=str(path))})
     said = []
@@ -111,7 +111,7 @@ def test_the_plan_is_trained_and_the_loss_compared(recipe, tmp_path, monkeypatch
 
 
 def test_time_is_divided_among_steps_and_evaluations(recipe, monkeypatch):
-    monkeypatch.setattr(Planner, "_time", lambda self, sized: (0.5, 2.0))
+    monkeypatch.setattr(dial, "step_seconds", lambda *_: (0.5, 2.0))
     monkeypatch.setattr(dial.time, "monotonic", lambda: 103.0)
     planner = Planner(recipe[0], print)
     planned = planner.plan(Budget.parse("200s"), 2, started=100.0)
@@ -124,7 +124,7 @@ def test_time_is_divided_among_steps_and_evaluations(recipe, monkeypatch):
 
 
 def test_text_is_not_read_for_ever(recipe, monkeypatch):
-    monkeypatch.setattr(Planner, "_time", lambda self, sized: (0.001, 0.001))
+    monkeypatch.setattr(dial, "step_seconds", lambda *_: (0.001, 0.001))
     said = []
     planned = turn(recipe[0], "1e16flop", 1, [], 0.0, True, said.append)
     assert planned.plan.epochs == pytest.approx(40, rel=0.1)
@@ -133,7 +133,7 @@ def test_text_is_not_read_for_ever(recipe, monkeypatch):
 
 
 def test_depth_alone_calls_for_twenty_tokens_for_each_parameter(recipe, monkeypatch):
-    monkeypatch.setattr(Planner, "_time", lambda self, sized: (0.001, 0.001))
+    monkeypatch.setattr(dial, "step_seconds", lambda *_: (0.001, 0.001))
     planned = turn(recipe[0], None, 1, [], 0.0, True, print)
     assert planned.plan.tokens / planned.plan.parameters == pytest.approx(20, rel=0.05)
     assert planned.plan.budget == "1 layers"

@@ -60,6 +60,8 @@ def test_changes(change, read):
         ("training.epochs=2", "one of steps, epochs or minutes"),
         ("training.steps=null", "one of steps, epochs or minutes"),
         ("training.select=blue", "did you mean 'bleu'"),
+        ("evaluation.metrics=[blue]", "did you mean 'bleu'"),
+        ("evaluation.tokenize=14a", "evaluation.tokenize: Input should be '13a'"),
         ("training.steps.more=1", "has no keys inside"),
         ("training.steps", "key=value"),
         ("model.layers=[", "not YAML"),

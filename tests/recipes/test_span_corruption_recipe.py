@@ -100,7 +100,8 @@ def test_it_learns_what_is_cut_out(run):
     assert crown[0].token == "a crown"
     assert 1 >= crown[0].probability > crown[1].probability > 0
     assert all(0 < one.probability <= 1 for one in (*empty, *barn))
-    score = filler.evaluate().scores(bootstrap=50)[0]
+    (score,) = filler.evaluate().scores(bootstrap=50)
+    assert parse_recipe(run.config).scored() == {score.metric}
     assert score.score == pytest.approx(found[-1]["perplexity"], rel=1e-3)
     with pytest.raises(DataError, match=r"no \[MASK\]"):
         filler.fill(["king"])

@@ -21,10 +21,12 @@ from peluche.nn.experts import Experts
 from peluche.nn.masks import causal, prepare
 from peluche.nn.trace import tracing
 from peluche.reporting import explain_text as module
+from peluche.reporting import text_reading
 from peluche.reporting.explain import explain_task
-from peluche.reporting.explain_text import View, explain_text
+from peluche.reporting.explain_text import explain_text
 from peluche.reporting.figures import save_figures
 from peluche.reporting.pictures import draw_pictures
+from peluche.reporting.text_reading import View
 from peluche.tasks.embed import Embedder
 from peluche.tasks.perplexity import window_likelihood
 
@@ -216,7 +218,7 @@ def test_layers_and_heads_can_be_chosen():
 
 def test_of_a_long_text_some_layers_and_heads_are_shown(monkeypatch):
     length = len(explain_text(make_reader("decoder"), TEXT).tokens)
-    monkeypatch.setattr(module, "MOST_WEIGHTS", 3 * length * (length + 1) // 2)
+    monkeypatch.setattr(text_reading, "MOST_WEIGHTS", 3 * length * (length + 1) // 2)
     monkeypatch.setattr(module, "MOST_GUESSES", 2 * length)
     found = explain_text(make_reader("decoder"), TEXT)
     assert [(one.layer, len(one.heads)) for one in found.attention] == [(0, 1), (1, 1)]

@@ -12,8 +12,9 @@ from explain_models import READERS, TEXT, make_config, make_reader
 from test_explain_browser import numbers, open_page, slide
 from test_explain_page import HOSTILE, Elements
 
-from peluche.reporting.explain_text import View, explain_text
+from peluche.reporting.explain_text import explain_text
 from peluche.reporting.page import render_page, write_page
+from peluche.reporting.text_reading import View
 from peluche.tasks.complete import Completer
 
 __all__ = ["open_page"]

@@ -1,6 +1,7 @@
 """Comparisons: rates are chosen on the first seed, differences are what the numbers say."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import yaml
 from scipy import stats
 
 from peluche.errors import ConfigError, DataError
+from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.recipe import load_recipe
+from peluche.studies.checks import check_comparison
 from peluche.studies.compare import best, run_comparison
 from peluche.studies.comparison import (
     ComparisonConfig,
@@ -53,12 +56,18 @@ def none(jobs, say):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("comparison")
-    (folder / "verse.txt").write_text(VERSE * 20, encoding="utf-8")
-    source = {"kind": "document", "path": str(folder / "verse.txt")}
+def study(tmp_path_factory):
+    """The study's values, with a text to read."""
+    verse = tmp_path_factory.mktemp("verse") / "verse.txt"
+    verse.write_text(VERSE * 20, encoding="utf-8")
+    source = {"kind": "document", "path": str(verse)}
     data = {"train": source, "validation": {**source, "part": [0.5, 1.0]}}
-    config = ComparisonConfig.parse({**STUDY, "changes": [*TINY, f"data={json.dumps(data)}"]})
+    return {**STUDY, "changes": [*TINY, f"data={json.dumps(data)}"]}
+
+
+@pytest.fixture(scope="module")
+def finished(study, tmp_path_factory):
+    folder, config = tmp_path_factory.mktemp("comparison"), ComparisonConfig.parse(study)
     return folder, config, run_comparison(folder, config, run=here)
 
 
@@ -181,11 +190,14 @@ def test_the_best_is_the_highest_where_more_is_better(finished, monkeypatch):
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_shipped_comparisons_build(name):
-    config = load_comparison(shipped()[name])
+def test_shipped_comparisons_build(name, study):
+    config, verse = load_comparison(shipped()[name]), study["changes"][-1]
+    recipes = []
     for variant in config.variants:
         for rate in variant.rates or (None,):
-            assert recipe_of(config, variant, ["training.threads=1"], 2, rate).training.seed == 2
+            recipes.append(recipe_of(config, variant, ["training.threads=1", verse], 2, rate))
+            assert recipes[-1].training.seed == 2
+    check_comparison(config, recipes)
 
 
 def test_dense_and_experts_cost_the_same_but_for_the_router():
@@ -227,7 +239,67 @@ def test_what_cannot_be_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_metric_that_is_not_measured(finished):
-    folder, config, _ = finished
-    with pytest.raises(ConfigError, match="not measured by accuracy"):
-        run_comparison(folder, config.model_copy(update={"metric": "accuracy"}), run=none)
+LEARNED = "model={positions: learned, max_length: 16, d_model: 8, layers: 1, heads: 2, d_ff: 8}"
+MUON = "optimizer={kind: muon}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "other", "match"),
+    [
+        ({"metric": "accuracy"}, {}, r"many-rate0.001-seed0 is not scored by accuracy"),
+        ({"columns": ["flops", "flops"]}, {}, "asked for twice"),
+        ({}, {"rates": [0]}, r"variants\.1\.rates\.0: .* greater than 0"),
+        ({}, {"rates": [float("inf")]}, "finite number"),
+        ({}, {"rates": [0.01, 0.010000001]}, "the same in six digits"),
+        ({}, {"name": "many-rate0.05"}, "runs of the same name, many-rate0.05"),
+        ({}, {"changes": ["training={steps: 3, seed: 1}"]}, r"itself sets training\.seed"),
+        ({}, {"changes": ["name=mine"]}, "itself sets name"),
+        ({}, {"rates": [0.1], "changes": ["optimizer.lr=0.2"]}, r"itself sets optimizer\.lr"),
+        ({}, {"changes": ["model.headz=2"]}, "variant one, .*shakespeare.yaml"),
+        ({}, {"changes": ["data.train.path=none.txt"]}, "none.txt"),
+        ({}, {"changes": ["data.validation.part=[0, 0.5]"]}, "scored on different data"),
+        ({}, {"changes": ["tokenizer.kind=byte"]}, "other tokens, .* nll does not compare"),
+        ({}, {"changes": ["optimizer={kind: library, name: torch.optim.Lionn}"]}, "Lionn"),
+        ({}, {"changes": [MUON, "model.mup={d_model: 4, head_width: 2}"]}, "model.mup has no rule"),
+        ({"writing": {"context": 16}}, {"changes": [LEARNED]}, "one-seed0 reads 16 tokens at most"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_trained(
+    study, tmp_path, changed, other, match
+):
+    many, one = study["variants"]
+    values = {**study, **changed, "variants": [many, {**one, **other}]}
+    with pytest.raises((ConfigError, DataError)) as refused:
+        run_comparison(tmp_path / "out", ComparisonConfig.parse(values), run=none)
+    assert re.search(match, str(refused.value)), refused.value
+    assert not (tmp_path / "out").exists()
+
+
+def test_tokens_that_differ_compare_by_byte(study, tmp_path):
+    variants = [{**one, "rates": []} for one in study["variants"]]
+    variants[1]["changes"] = ["tokenizer.kind=byte"]
+    values = {**study, "variants": variants, "metric": "bits_per_byte"}
+    asked = []
+    with pytest.raises(ConfigError, match="not finished"):
+        run_comparison(
+            tmp_path, ComparisonConfig.parse(values), run=lambda jobs, _: asked.extend(jobs)
+        )
+    assert [job.run.name for job in asked] == ["many-seed0", "one-seed0"]
+
+
+def test_trials_are_of_completed_recipes(study, monkeypatch):
+    """A run's config is that of a completed recipe; any other would be refused on going on."""
+
+    def completed(self):
+        return self.model_copy(update={"description": "completed"})
+
+    monkeypatch.setattr(LanguageRecipe, "completed", completed)
+    config = ComparisonConfig.parse(study)
+    assert recipe_of(config, config.variants[1], [], 0).description == "completed"
+
+
+def test_variants_do_one_task(tmp_path):
+    variants = [{"name": "a", "title": "a"}, {"name": "b", "title": "b", "recipe": "quickstart"}]
+    values = {**STUDY, "changes": [], "columns": [], "variants": variants}
+    with pytest.raises(ConfigError, match="b-seed0 is for translation and a-seed0 for language"):
+        run_comparison(tmp_path, ComparisonConfig.parse(values), run=none)

@@ -129,6 +129,20 @@ def test_other_settings_are_refused_before_anything_runs(finished):
         run_history(folder, rungs, [*TINY, "optimizer.lr=0.1"], seeds=1, run=here)
 
 
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ("evaluation.metrics=[chrf]", "leave bleu among evaluation.metrics"),
+        ("training.seed=3", r"itself sets training\.seed"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_anything_runs(finished, tmp_path, change, match):
+    _, rungs, _ = finished
+    with pytest.raises(ConfigError, match=match):
+        run_history(tmp_path, rungs, [*TINY, change], seeds=1, run=here)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_page_holds_all(finished):
     folder, _, results = finished
     page = write_history(folder, results).read_text(encoding="utf-8")

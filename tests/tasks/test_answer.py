@@ -87,6 +87,7 @@ def test_it_learns_to_answer(runs):
     assert other.answer == context[other.start : other.end] == "old cat"
     scores = {one.metric: one.score for one in answerer.evaluate().scores(bootstrap=0)}
     assert scores == {"exact_match": 100, "f1": 100}
+    assert parse_recipe(runs["plain"].config).scored() == set(scores)
     events = [event for event in runs["plain"].events() if event["event"] == "evaluate"]
     assert events[-1]["f1"] == 100
 

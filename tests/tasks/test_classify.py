@@ -73,6 +73,7 @@ def test_it_learns_and_is_scored(run):
     assert found["accuracy"].score == 100
     assert found["f1_macro"].ci is not None
     assert {"accuracy", "f1_macro", "f1[good]", "recall[bad]"} <= set(found)
+    assert parse_recipe(run.config).scored() == set(found)
     assert examples[0] == {"source": "a lovely bear", "reference": "good", "output": "good"}
     assert write_report(run).read_text(encoding="utf-8").count("a lovely bear") == 0
     save_examples(run, examples)

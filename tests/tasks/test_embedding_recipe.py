@@ -64,6 +64,7 @@ def run(folder, tmp_path_factory):
 def test_sentences_never_seen_are_found(run, folder):
     embedder = load_embedder(run.path)
     found = {one.metric: one.score for one in embedder.evaluate().scores(bootstrap=0)}
+    assert parse_recipe(run.config).scored() == set(found)
     # A bag of words does not tell who sees whom.
     assert found["recall_at_1"] > 40
     assert found["recall_at_5"] > 95

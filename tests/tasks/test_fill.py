@@ -65,8 +65,9 @@ def test_it_learns_what_is_hidden(run):
     assert "cat" in cat[0].token
     assert "barn" in barn[0].token
     assert crown[0].probability > 0.5 > crown[1].probability
-    score = filler.evaluate().scores(bootstrap=200)[0]
+    (score,) = filler.evaluate().scores(bootstrap=200)
     assert score.score == pytest.approx(found[-1]["perplexity"], rel=0.2)
+    assert parse_recipe(run.config).scored() == {score.metric}
 
 
 def test_a_killed_run_resumes_bit_for_bit(corpus, tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from peluche.data.texts import TextFile
 from peluche.errors import ConfigError, DataError
-from peluche.recipes.recipe import load_recipe
+from peluche.recipes.recipe import load_recipe, parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
 from peluche.tasks.load import load_completer, load_translator
 from peluche.training.events import Hook
@@ -59,6 +59,7 @@ def test_it_learns_what_it_reads(corpus, tmp_path, model):
     scores = {score.metric: score.score for score in completer.evaluate().scores()}
     assert scores["bits_per_byte"] == pytest.approx(events[-1]["bits_per_byte"], rel=1e-4)
     assert scores["perplexity"] == pytest.approx(events[-1]["perplexity"], rel=1e-4)
+    assert parse_recipe(run.config).scored() == set(scores)
 
 
 EXPERTS = "model.experts={count: 4, active: 2, d_ff: 24, balance: %s}"

@@ -130,6 +130,7 @@ def test_unseen_pairs_of_words_are_understood(runs, name):
     scores, examples = evaluate_run(run, peluche.load(str(run.path)))
     found = {one.metric: one.score for one in scores}
     assert found.keys() >= FIGURES[name]
+    assert parse_recipe(run.config).scored() == found.keys()
     assert {metric: found[metric] for metric in FIGURES[name]} == dict.fromkeys(FIGURES[name], 100)
     assert all(one["reference"] == one["output"] for one in examples)
     assert any(event["event"] == "test" for event in run.events())

@@ -180,6 +180,7 @@ def test_tests_of_words(run, text):
     assert analogies["coverage[analogies]"].score == pytest.approx(200 / 3)
     scores, examples = evaluate_run(run, vectors)
     assert {score.metric for score in scores} == {*pairs, *analogies}
+    assert parse_recipe(run.config).scored() == {*pairs, *analogies}
     assert examples[0]["source"] == "crown − king + queen"
     assert examples[0]["reference"] == "throne"
     save_examples(run, examples)

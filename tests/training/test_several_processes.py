@@ -14,6 +14,8 @@ import torch
 
 from peluche.errors import ConfigError
 from peluche.hub.run import RunDirectory
+from peluche.models.decoder import DecoderConfig
+from peluche.nn.parallel import check_divides
 from peluche.processes import Processes, SeveralProcesses
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
@@ -136,6 +138,32 @@ def decoder_values(tmp_path: Path) -> dict:
     }
 
 
+def embedding_values(folder: Path) -> dict:
+    """Sentence embeddings by contrast, in micro-batches of unequal numbers of pairs; two pairs
+    share a text."""
+    sizes = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32}
+    pairs = folder / "pairs.tsv"
+    lines = [f"the {'old ' * (n % 7)}bear {n % 11}\tun ours {n % 13}\n" for n in range(40)]
+    pairs.write_text("".join(lines))
+    source = {"kind": "tsv", "path": str(pairs)}
+    return {
+        "name": "tiny",
+        "task": "embedding",
+        "data": {"train": source, "validation": source},
+        "tokenizer": {"kind": "word"},
+        "model": {"encoder": {"kind": "transformer", **sizes, "dropout": 0.0}},
+        "batching": {"tokens": 48},
+        "optimizer": {"lr": 3e-3, "eps": 1e-6},
+        "training": {
+            "steps": 4,
+            "accumulate": 4,
+            "evaluate_every": 4,
+            "log_every": 1,
+            "threads": 1,
+        },
+    }
+
+
 def changed(values: dict, **sections: dict) -> dict:
     return values | {name: values.get(name, {}) | changes for name, changes in sections.items()}
 
@@ -174,16 +202,25 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         "training": {"steps": 4, "accumulate": 2, "log_every": 1, "threads": 1},
     }
     divided = {"parallel": {"kind": "sharded"}}
+    team = {"parallel": {"kind": "sharded", "tensor": 2}}
+    embedding = embedding_values(tmp_path)
+    # Each process of a team has norms and biases of scores for its own heads.
+    near = changed(averaged, model={"positions": "alibi", "qk_norm": True, "norm": "rmsnorm"})
+    relative = changed(translation, model={"positions": "relative"})
     cases = {
         "decoder": (decoder_values, {}),
         "mixture": (mixture, {}),
         "bias": (by_bias, {}),
         "translation": (translation, {}),
         "classification": (labelled, {}),
+        "embedding": (embedding, {}),
         "divided": (averaged, divided),
+        "divided-embedding": (embedding, divided),
         "divided-translation": (translation, divided),
         "divided-mixture": (mixture, divided),
-        "team": (averaged, {"parallel": {"kind": "sharded", "tensor": 2}}),
+        "team": (averaged, team),
+        "team-norms": (near, team),
+        "team-relative": (relative, team),
         "again": (translation, {**divided, "checkpointing": True}),
     }
     jobs = [
@@ -206,7 +243,10 @@ def test_states_move_between_numbers_of_processes(decoder_values, tmp_path):
     divided = {"parallel": {"kind": "sharded", "tensor": 2}, "averaging": {"kind": "ema"}}
     values = changed(decoder_values, training={**divided, "select": "last"})
     whole, _ = train_recipe(parse_recipe(values), tmp_path / "whole")
-    run(tmp_path, 4, [("moved", values, 3)])
+    embedding = changed(embedding_values(tmp_path), training={"parallel": divided["parallel"]})
+    train_recipe(parse_recipe(embedding), tmp_path / "one")
+    run(tmp_path, 4, [("moved", values, 3), ("teams", embedding, None)])
+    assert difference(tmp_path / "one", tmp_path / "teams") < 1e-5
     folders = [path.name for path in (tmp_path / "moved/state/step-00000003").iterdir()]
     assert {"model", "optimizer", "average"} <= set(folders)
     run(tmp_path, 2, [("moved", values, 5)])
@@ -245,6 +285,17 @@ def test_a_step_that_cannot_be_dealt_out_says_what_to_set():
         SeveralProcesses(1, 4).share([1, 2, 3])
     assert SeveralProcesses(1, 2).share([1, 2, 3, 4]) == [2, 4]
     assert SeveralProcesses(3, 4).in_teams(2).share([1, 2, 3, 4]) == [2, 4]
+
+
+def test_heads_and_features_have_to_divide():
+    sizes = {"d_model": 12, "layers": 1, "heads": 6, "kv_heads": 3, "d_ff": 15}
+    model = DecoderConfig(**sizes).build(5)
+    check_divides(model, 3)
+    with pytest.raises(ConfigError, match=r"3 heads of keys .* 5 processes") as refused:
+        check_divides(model, 5)
+    assert "divisor of model.kv_heads" in str(refused.value)
+    with pytest.raises(ConfigError, match="4 features of feed-forward layers do not divide"):
+        check_divides(DecoderConfig(**sizes | {"d_ff": 4}).build(5), 3)
 
 
 def test_teams_have_to_divide_the_processes():

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import typer
-from typer import Argument, Option
+from typer import Argument
 
-Json = Annotated[bool, Option("--json", help="Print the numbers as one JSON object.")]
-RunChanges = Annotated[
-    list[str] | None, Argument(help="Changes of every run's recipe, such as training.steps=100.")
-]
-Ray = Annotated[
-    bool, Option("--ray", help="Spread runs over processors, or the cluster of RAY_ADDRESS.")
-]
-Output = Annotated[Path | None, Option("--output", "-o", help="Folder; studies/NAME if not given.")]
-Seeds = Annotated[int | None, Option(min=1, help="Runs of each variant.")]
+from peluche.cli import studying
+
 COMPARISONS = {
     "attention": "Heads with keys and values of their own, in groups, or all alike.",
     "experts": "A dense feed-forward layer and a mixture of experts of equal operations.",
@@ -28,27 +19,13 @@ COMPARISONS = {
 }
 
 
-@contextmanager
-def runner(ray: bool) -> Iterator[Any]:
-    """What runs trials; stopped by a signal it says how to go on, and leaves with its code."""
-    from peluche.cli.terminal import say
-    from peluche.studies.spread import by_ray
-    from peluche.studies.trial import Stopped, one_by_one
-
-    try:
-        yield by_ray if ray else one_by_one
-    except Stopped as stop:
-        say("stopped; finished runs are kept. The same command goes on from here.")
-        raise typer.Exit(stop.code) from None
-
-
 def compare(
     file: Annotated[Path, Argument(help="Variants of a recipe, as YAML.")],
-    changes: RunChanges = None,
-    output: Output = None,
-    seeds: Seeds = None,
-    ray: Ray = False,
-    as_json: Json = False,
+    changes: studying.RunChanges = None,
+    output: studying.Output = None,
+    seeds: studying.Seeds = None,
+    ray: studying.Ray = False,
+    as_json: studying.Json = False,
 ) -> None:
     """Variants of a recipe, as a file describes them. Goes on where it stopped."""
     from peluche.cli.terminal import say
@@ -60,7 +37,8 @@ def compare(
     if seeds is not None:
         config = config.model_copy(update={"seeds": seeds})
     output = output or Path("studies") / file.stem
-    with runner(ray) as run:
+    studying.check_folder(output)
+    with studying.runner(ray) as run:
         results = run_comparison(output, config, changes or [], say, run)
     page = write_comparison(output, config, results)
     if as_json:
@@ -73,11 +51,11 @@ def comparison(name: str) -> Callable[..., None]:
     """The verb of a comparison that comes with peluche."""
 
     def verb(
-        changes: RunChanges = None,
-        output: Output = None,
-        seeds: Seeds = None,
-        ray: Ray = False,
-        as_json: Json = False,
+        changes: studying.RunChanges = None,
+        output: studying.Output = None,
+        seeds: studying.Seeds = None,
+        ray: studying.Ray = False,
+        as_json: studying.Json = False,
     ) -> None:
         from peluche.studies.comparison import shipped
 

@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from peluche.cli import drawing, generating
-from peluche.errors import ConfigError
+from peluche.cli.complete_options import check_options
 
 
 def register(app: typer.Typer) -> None:
@@ -62,25 +62,7 @@ def complete(
     Tokens are drawn from the model's distribution unless --greedy asks for the likeliest. With
     --batch, each line has a prompt and settings of its own; -o FILE goes on where it stopped.
     """
-    if greedy and samples > 1:
-        raise ConfigError("--greedy has one completion", remedy="drop --greedy or --samples")
-    if greedy and temperature:
-        raise ConfigError("--greedy is temperature 0", remedy="drop --greedy or --temperature")
-    _check_search(context)
-    if batch is None and (output is not None or unordered):
-        raise ConfigError("--output and --unordered are for --batch", remedy="give --batch FILE")
-    if batch is not None and (prompt, suffix, samples, beams, penalty_alpha) != (
-        *(None, None, 1, 1, None),
-    ):
-        raise ConfigError(
-            "with --batch, prompts are in the file", remedy="drop the other ways to ask"
-        )
-    if batch is not None and output is not None and _same(batch, output):
-        raise ConfigError(
-            "--output is the file of --batch itself",
-            where=output,
-            remedy="give the name of another file",
-        )
+    check_options(context)
     from peluche.cli import completing
     from peluche.data.readers import check_encoding, read_lines
 
@@ -106,37 +88,3 @@ def complete(
         asked.write(completer, generating.start(context, completer))
     if asked.error is not None:
         raise typer.Exit(asked.error.exit_code)
-
-
-def _check_search(context: typer.Context) -> None:
-    """Refuse what the search that was asked for would pass over.
-
-    Raises:
-        ConfigError: there is such an option.
-    """
-    given = context.params
-    contrastive = given["penalty_alpha"] is not None
-    if given["candidates"] is not None and not contrastive:
-        raise ConfigError("--candidates is for --penalty-alpha", remedy="give --penalty-alpha")
-    if given["beams"] == 1 and not contrastive:
-        return
-    if given["beams"] > 1 and contrastive:
-        raise ConfigError(
-            "--beams and --penalty-alpha exclude each other", remedy="drop one of them"
-        )
-    if contrastive and given["samples"] > 1:
-        raise ConfigError(
-            "--penalty-alpha has one completion", remedy="drop --penalty-alpha or --samples"
-        )
-    # A search runs the model as it is, not by the engine.
-    usual = {"precision": "auto", "lookup": False, "draft": None}
-    others = [f"--{name}" for name, value in usual.items() if given[name] != value]
-    if others:
-        raise ConfigError(
-            f"with this search, there is no {', '.join(others)}",
-            remedy="drop --beams or --penalty-alpha, or the other options",
-        )
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)

@@ -40,8 +40,8 @@ def explain(
     from peluche.hub.resolve import open_source
     from peluche.hub.run import RunDirectory
     from peluche.reporting.explain import PAGE, explain_task
-    from peluche.reporting.explain_text import View
     from peluche.reporting.page import write_page
+    from peluche.reporting.text_reading import View
     from peluche.tasks.load import load_task, task_of
 
     source = open_source(model)

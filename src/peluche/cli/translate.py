@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
 from peluche.cli import drawing
+from peluche.cli.translating import print_translations, typed
 from peluche.errors import ConfigError
-
-if TYPE_CHECKING:
-    from peluche.tasks.translate import Translation
-
-QUIET_SECONDS = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -73,43 +66,10 @@ def translate(
     talking = sentence is None and sys.stdin.isatty()
     lines = [sentence] if sentence is not None else read_lines("-", encoding)
     found = translator.stream(
-        _typed() if talking else lines,
+        typed() if talking else lines,
         config,
         prefix=prefix,
         scores=as_json or n_best > 1,
         block=1 if talking else 1024,
     )
-    _print(found, n_best, as_json, quiet=talking)
-
-
-def _typed() -> Iterator[str]:
-    """Lines typed at a prompt, until Ctrl-D or Ctrl-C."""
-    print("Type a sentence; Ctrl-D ends.", file=sys.stderr)
-    while True:
-        try:
-            yield input("> ")
-        except (EOFError, KeyboardInterrupt):
-            print(file=sys.stderr)
-            return
-
-
-def _print(found: Iterable[Translation], n_best: int, as_json: bool, *, quiet: bool) -> None:
-    start, sentences, tokens = time.perf_counter(), 0, 0
-    for sentences, result in enumerate(found, start=1):
-        tokens += len(result.tokens)
-        for rank, candidate in enumerate(result.candidates, start=1):
-            # A line break in a translation would break the alignment with the source.
-            text = candidate.translation.replace("\n", " ")
-            line = text if n_best == 1 else f"{sentences}\t{candidate.score:.4f}\t{text}"
-            if as_json:
-                item: dict[str, Any] = {"source": result.source, "translation": text}
-                item |= {"score": candidate.score} | ({"rank": rank} if n_best > 1 else {})
-                line = json.dumps(item, ensure_ascii=False)
-            print(line, flush=True)
-    seconds = time.perf_counter() - start
-    if seconds > QUIET_SECONDS and not quiet:
-        print(
-            f"{sentences:,} sentences, {tokens:,} tokens in {seconds:.1f} s: "
-            f"{sentences / seconds:,.1f} sentences/s, {tokens / seconds:,.0f} tokens/s",
-            file=sys.stderr,
-        )
+    print_translations(found, n_best, as_json, quiet=talking)

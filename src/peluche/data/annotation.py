@@ -228,11 +228,10 @@ class SentenceStream(BatchStream):
         self.coding = coding
 
     def encode(self, examples: list[Sentence]) -> SentenceWindow:
-        limit = min(self.config.max_length, self.config.tokens)
+        limit = self.config.longest
         kept = [sentence for sentence in examples if len(sentence.tokens) <= limit]
-        if len(kept) < len(examples) and not self._told:
-            self._told = True
-            self.say(
+        if len(kept) < len(examples):
+            self.tell(
                 f"left out {len(examples) - len(kept)} of {len(examples)} sentences with more than "
                 f"{limit} tokens (batching.max_length sets the limit)"
             )

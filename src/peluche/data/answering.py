@@ -175,7 +175,7 @@ class QuestionStream(BatchStream):
             [example.question for example in examples],
             [example.context for example in examples],
             self.tokenizer,
-            min(self.config.max_length, self.config.tokens),
+            self.config.longest,
             self.answering,
         )
         answers = [example.answers[0] if example.answers else None for example in examples]

@@ -71,6 +71,11 @@ class BatchingConfig(Config):
         None, gt=0, description="examples held at a time; for corpora larger than memory"
     )
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of a text: a batch has to hold it."""
+        return min(self.max_length, self.tokens)
+
 
 class Position(NamedTuple):
     """Where a stream stands: the next batch is number `batch` of this window of this epoch."""
@@ -204,6 +209,12 @@ class BatchStream(ABC):
         self._whole: Window | None = None
         self._told = False
 
+    def tell(self, message: str) -> None:
+        """Say something of what is encoded, the first time only."""
+        if not self._told:
+            self._told = True
+            self.say(message)
+
     @abstractmethod
     def encode(self, examples: list[Any]) -> Window:
         """Examples as token ids."""
@@ -284,16 +295,15 @@ class TranslationStream(BatchStream):
     def encode(self, examples: list[Pair]) -> PairWindow:
         sources = self.tokenizer.encode_batch([pair.source for pair in examples], eos=True)
         targets = self.tokenizer.encode_batch([pair.target for pair in examples], eos=True)
-        limit = min(self.config.max_length, self.config.tokens)
+        limit = self.config.longest
         fits = [
             len(source) <= limit and len(target) <= limit
             for source, target in zip(sources, targets, strict=True)
         ]
         long = len(fits) - sum(fits)
-        if long and not self._told:
-            self._told = True
+        if long:
             example = examples[fits.index(False)].where
-            self.say(
+            self.tell(
                 f"left out {long} of {len(examples)} pairs with more than {limit} tokens on a side "
                 f"(the first: {example}; batching.max_length sets the limit)"
             )

@@ -118,6 +118,14 @@ def encode_texts(
     return joined, firsts, cut
 
 
+def cut_texts(cut: int, count: int, limit: int) -> str:
+    """What is said of texts whose end is left out."""
+    return (
+        f"read only the first {limit} tokens of {cut} of {count} texts "
+        "(batching.max_length sets the limit)"
+    )
+
+
 class ClassificationStream(BatchStream):
     """Batches of labelled texts; the end of texts that are too long is left out.
 
@@ -144,7 +152,7 @@ class ClassificationStream(BatchStream):
 
     def encode(self, examples: list[LabelledText]) -> TextWindow:
         numbers = [self.labels.number(example.label, example.where) for example in examples]
-        limit = min(self.config.max_length, self.config.tokens)
+        limit = self.config.longest
         texts, firsts, cut = encode_texts(
             [example.text for example in examples],
             [example.second for example in examples],
@@ -152,10 +160,6 @@ class ClassificationStream(BatchStream):
             limit,
             begins=self.begins,
         )
-        if cut and not self._told:
-            self._told = True
-            self.say(
-                f"read only the first {limit} tokens of {cut} of {len(examples)} texts "
-                "(batching.max_length sets the limit)"
-            )
+        if cut:
+            self.tell(cut_texts(cut, len(examples), limit))
         return TextWindow(texts, firsts, numbers)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from peluche.data.batching import BatchingConfig, BatchStream, PairWindow
-from peluche.data.classification import encode_texts
+from peluche.data.classification import cut_texts, encode_texts
 from peluche.data.pairs import Pair
 from peluche.text.tokenizer import Tokenizer
 
@@ -84,7 +84,7 @@ class ContrastiveStream(BatchStream):
         self.tokenizer, self.begins = tokenizer, begins
 
     def encode(self, examples: list[Pair]) -> _Window:
-        limit = min(self.config.max_length, self.config.tokens)
+        limit = self.config.longest
         sides: list[list[list[int]]] = []
         cut = 0
         for texts in zip(*((pair.source, pair.target) for pair in examples), strict=True):
@@ -92,11 +92,7 @@ class ContrastiveStream(BatchStream):
             ids, _, over = encode_texts(texts, none, self.tokenizer, limit, begins=self.begins)
             sides.append(ids)
             cut += over
-        if cut and not self._told:
-            self._told = True
-            self.say(
-                f"read only the first {limit} tokens of {cut} of {2 * len(examples)} texts "
-                "(batching.max_length sets the limit)"
-            )
+        if cut:
+            self.tell(cut_texts(cut, 2 * len(examples), limit))
         source, target = sides
         return _Window(source, target)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from peluche.models.generative import GenerativeModel
 from peluche.models.language_model import LanguageModel
 from peluche.models.translation import SourceMemory, TranslationModel
 from peluche.nn.state import State
 from peluche.text.tokenizer import OWN, SpecialIds
+
+Sources = Int[Tensor, "sentences source"]
+Valid = Bool[Tensor, "sentences source"]
 
 
 class Decoding(Protocol):
@@ -43,13 +47,7 @@ class Decoder(Protocol):
     parallel: bool
     special: SpecialIds
 
-    def start(
-        self,
-        source: Int[Tensor, "sentences source"],
-        valid: Bool[Tensor, "sentences source"],
-        beams: int,
-        capacity: int,
-    ) -> Decoding:
+    def start(self, source: Sources, valid: Valid, beams: int, capacity: int) -> Decoding:
         """Read the source sentences; at most `capacity` tokens per row will follow."""
 
 
@@ -64,23 +62,33 @@ class ModelDecoder:
     def __init__(self, model: TranslationModel, special: SpecialIds = OWN) -> None:
         self.model, self.special = model, special
 
-    def start(
-        self,
-        source: Int[Tensor, "sentences source"],
-        valid: Bool[Tensor, "sentences source"],
-        beams: int,
-        capacity: int,
-    ) -> ModelDecoding:
+    def start(self, source: Sources, valid: Valid, beams: int, capacity: int) -> ModelDecoding:
         device = self.model.head.weight.device
         memory = self.model.encode(source.to(device), valid.to(device))
         return ModelDecoding(self.model, self.model.project_memory(memory), beams, capacity)
 
 
-class _StateDecoding:
-    """Rows of a state: `beams` for each sentence, each with a copy of its past."""
+M = TypeVar("M", bound=GenerativeModel)
 
-    def __init__(self, state: State, beams: int, position: Tensor) -> None:
-        self.state, self.beams, self.position = state, beams, position
+
+class _StateDecoding(Generic[M]):
+    """Rows of a state: `beams` for each sentence, each with a copy of its past.
+
+    Args:
+        position: (1,), where the next token stands.
+    """
+
+    def __init__(self, model: M, state: State, beams: int, position: Tensor) -> None:
+        self.model, self.state, self.beams, self.position = model, state, beams, position
+
+    def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
+        hidden = self._hidden(tokens.to(self.position.device)[:, None])
+        self.position = self.position + 1
+        return self.model.logits(hidden[:, 0]).float().cpu()
+
+    def _hidden(self, tokens: Int[Tensor, "rows one"]) -> Float[Tensor, "rows one width"]:
+        """What the model makes of a token in each row."""
+        raise NotImplementedError
 
     def select(self, parents: Int[Tensor, "sentences beams"]) -> None:
         first = torch.arange(len(parents), device=parents.device)[:, None] * self.beams
@@ -92,25 +100,20 @@ class _StateDecoding:
         self.state.select(rows.to(self.position.device))
 
 
-class ModelDecoding(_StateDecoding):
+class ModelDecoding(_StateDecoding[TranslationModel]):
     """See `Decoding`."""
 
     def __init__(
         self, model: TranslationModel, memory: SourceMemory, beams: int, capacity: int
     ) -> None:
         position = torch.zeros(1, dtype=torch.int64, device=model.head.weight.device)
-        super().__init__(model.start_state(memory, beams, capacity), beams, position)
-        self.model, self.memory = model, memory
+        super().__init__(model, model.start_state(memory, beams, capacity), beams, position)
+        self.memory = memory
 
-    def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
-        hidden = self.model.hidden(
-            tokens.to(self.position.device)[:, None],
-            condition=self.memory,
-            positions=self.position,
-            state=self.state,
+    def _hidden(self, tokens: Int[Tensor, "rows one"]) -> Float[Tensor, "rows one width"]:
+        return self.model.hidden(
+            tokens, condition=self.memory, positions=self.position, state=self.state
         )
-        self.position = self.position + 1
-        return self.model.logits(hidden[:, 0]).float().cpu()
 
     def keep(self, sentences: Int[Tensor, "kept"]) -> None:
         super().keep(sentences)
@@ -129,13 +132,7 @@ class LanguageDecoder:
     def __init__(self, model: LanguageModel, special: SpecialIds = OWN) -> None:
         self.model, self.special = model, special
 
-    def start(
-        self,
-        source: Int[Tensor, "sentences source"],
-        valid: Bool[Tensor, "sentences source"],
-        beams: int,
-        capacity: int,
-    ) -> LanguageDecoding:
+    def start(self, source: Sources, valid: Valid, beams: int, capacity: int) -> LanguageDecoding:
         assert bool(valid.all()), "texts of several lengths are decoded apart"
         model, (rows, length) = self.model, source.shape
         source = source.to(model.head.weight.device)
@@ -147,20 +144,18 @@ class LanguageDecoder:
         return LanguageDecoding(model, state, source[:, -1].repeat_interleave(beams), length, beams)
 
 
-class LanguageDecoding(_StateDecoding):
+class LanguageDecoding(_StateDecoding[LanguageModel]):
     """See `Decoding`. Searches begin with [BOS]; here it stands for the last token so far."""
 
     def __init__(
         self, model: LanguageModel, state: State, last: Tensor, length: int, beams: int
     ) -> None:
-        super().__init__(state, beams, torch.tensor([length - 1], device=last.device))
-        self.model = model
+        super().__init__(model, state, beams, torch.tensor([length - 1], device=last.device))
         self.last: Tensor | None = last
 
     def step(self, tokens: Int[Tensor, "rows"]) -> Float[Tensor, "rows vocabulary"]:
         tokens, self.last = tokens if self.last is None else self.last, None
-        hidden = self.model.hidden(
-            tokens.to(self.position.device)[:, None], positions=self.position, state=self.state
-        )
-        self.position = self.position + 1
-        return self.model.logits(hidden[:, 0]).float().cpu()
+        return super().step(tokens)
+
+    def _hidden(self, tokens: Int[Tensor, "rows one"]) -> Float[Tensor, "rows one width"]:
+        return self.model.hidden(tokens, positions=self.position, state=self.state)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from peluche.errors import CheckpointError, ConfigError, nearest
 from peluche.hub.model_catalogue import pretrained_models, pull
 from peluche.hub.pretrained import ModelSource, is_folder, is_gguf, open_folder, open_gguf
-from peluche.hub.run import RunDirectory, find_runs, is_run
+from peluche.hub.run import RunDirectory
+from peluche.hub.run_config import find_runs, is_run
 
 RUNS = Path("runs")
 

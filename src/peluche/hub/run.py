@@ -24,20 +24,26 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from peluche.config import parse_yaml
-from peluche.errors import CheckpointError, nearest
+from peluche.errors import CheckpointError
 from peluche.hub.checkpoint import SavedState, StateFolder
 from peluche.hub.checksums import CHECKSUMS, CheckedFiles
 from peluche.hub.event_log import EventLog
 from peluche.hub.failure import explain_failure
 from peluche.hub.lock import locked
+from peluche.hub.run_config import (
+    CONFIG,
+    FORMAT_VERSION,
+    is_run,
+    no_run,
+    parse_config,
+    unreadable_config,
+)
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
 from peluche.processes import ALONE, Processes
 from peluche.text.chat import ChatSource, of_tokenizer
 from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
 
-FORMAT_VERSION = 1
-CONFIG, SPECIAL = "config.yaml", "special.json"
+SPECIAL = "special.json"
 
 
 class RunDirectory:
@@ -77,7 +83,7 @@ class RunDirectory:
         text = yaml.safe_dump(
             {"format_version": FORMAT_VERSION, **config}, sort_keys=False, allow_unicode=True
         )
-        run = cls(path, _parse_config(text, path / CONFIG))
+        run = cls(path, parse_config(text, path / CONFIG))
         with explain_failure("the run's config", path, len(text), lambda: "nothing was made"):
             path.mkdir(parents=True, exist_ok=True)
             run._files.start()
@@ -93,13 +99,13 @@ class RunDirectory:
                 config is not the one that was recorded.
         """
         if not is_run(path):
-            raise _no_run(path)
+            raise no_run(path)
         file = path / CONFIG
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise _unreadable_config(file, str(error)) from None
-        run = cls(path, _parse_config(text, file), follows=follows)
+            raise unreadable_config(file, str(error)) from None
+        run = cls(path, parse_config(text, file), follows=follows)
         if not run._files.is_intact(CONFIG):
             raise CheckpointError(
                 "config.yaml is not the one this run was made with",
@@ -259,64 +265,10 @@ class RunDirectory:
         return "; or ".join(remedies) or "copy it again from where the run was trained"
 
 
-def is_run(path: Path) -> bool:
-    """Whether a folder holds a run."""
-    return (path / CONFIG).is_file()
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """Run directories directly inside a folder, by name."""
-    try:
-        return sorted(path for path in folder.iterdir() if is_run(path))
-    except OSError:
-        return []
-
-
 def _is_of_unfinished_creation(path: Path) -> bool:
     """Whether a file may be there because `create` was killed half-way."""
     name = path.name
     return name in (CHECKSUMS, ".lock") or (name.startswith(".") and name.endswith(".tmp"))
-
-
-def _no_run(path: Path) -> CheckpointError:
-    if not path.exists():
-        what, runs = "there is no such run", find_runs(path.parent)
-    elif path.is_dir():
-        what, runs = f"this folder is not a run (it has no {CONFIG})", find_runs(path)
-    else:
-        what, runs = "this is a file, not a run directory", [path.parent] * is_run(path.parent)
-    names = {run.name: run for run in runs}
-    close = nearest(path.name, names)
-    remedy = f"did you mean {names[close]}? " if close else ""
-    if runs:
-        remedy += f"(runs here: {', '.join(str(run) for run in runs)})"
-    return CheckpointError(what, where=path, remedy=remedy or "give the folder of a trained run")
-
-
-def _parse_config(text: str, file: Path) -> dict[str, Any]:
-    try:
-        config = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise _unreadable_config(file, str(error)) from None
-    if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
-        raise _unreadable_config(file, "it has no format_version")
-    version = config.pop("format_version")
-    if version != FORMAT_VERSION:
-        age = "newer" if version > FORMAT_VERSION else "older"
-        raise CheckpointError(
-            f"this run has format version {version}; this peluche reads {FORMAT_VERSION}",
-            where=file,
-            remedy=f"use the {age} peluche that made the run, or train it again",
-        )
-    return config
-
-
-def _unreadable_config(file: Path, reason: str) -> CheckpointError:
-    return CheckpointError(
-        f"{CONFIG} cannot be read ({reason})",
-        where=file,
-        remedy="copy it again from where the run was trained",
-    )
 
 
 def _write_plain(path: Path, text: str) -> None:

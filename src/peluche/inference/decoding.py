@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from peluche.generation.best import GROUP
-from peluche.generation.decoder import Decoder, ModelDecoder
+from peluche.generation.decoder import Decoder, ModelDecoder, Sources, Valid
 from peluche.inference.memory import BeamMemory
 from peluche.inference.packed import PackedBlock, PackedEncoderDecoder, can_pack, hiding
 from peluche.models.encoder_decoder import EncoderDecoder
@@ -38,13 +38,7 @@ class PackedDecoder:
             self.weights = PackedEncoderDecoder(model, GROUP)
         self.parallel = self.weights.head.device.type == "cpu"
 
-    def start(
-        self,
-        source: Int[Tensor, "sentences source"],
-        valid: Bool[Tensor, "sentences source"],
-        beams: int,
-        capacity: int,
-    ) -> PackedDecoding:
+    def start(self, source: Sources, valid: Valid, beams: int, capacity: int) -> PackedDecoding:
         device = self.weights.head.device
         sources, padding = self.weights.encode(source.to(device), valid.to(device))
         return PackedDecoding(self.weights, sources, padding, beams)

@@ -1,15 +1,12 @@
 """Scores with signatures: pure functions of hypotheses and references."""
 
 from peluche.metrics.base import Metric, Score, TextMetric
+from peluche.metrics.comparison import Comparison, compare, compare_measurements, compare_statistics
 from peluche.metrics.perplexity import Perplexity, perplexity
 from peluche.metrics.registry import METRICS, MetricOptions
 from peluche.metrics.scoring import (
-    Comparison,
     Measurement,
     SentenceScores,
-    compare,
-    compare_measurements,
-    compare_statistics,
     measure,
     score,
     score_statistics,

@@ -7,25 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from peluche.errors import DataError
-from peluche.metrics.base import Array, Score
+from peluche.metrics.base import Array
 from peluche.metrics.counts import FIGURES, Share, measure_counts
 from peluche.metrics.scoring import Measurement
-
-
-def classification_scores(
-    predicted: Sequence[str],
-    gold: Sequence[str],
-    *,
-    labels: Sequence[str] | None = None,
-    bootstrap: int = 1000,
-    seed: int = 12345,
-) -> list[Score]:
-    """The scores of what `measure_classification` measures, with 95 % bootstrap intervals.
-
-    Arguments and errors as there.
-    """
-    measured = measure_classification(predicted, gold, labels)
-    return [measurement.score(bootstrap, seed) for measurement in measured]
 
 
 def measure_classification(
@@ -77,7 +61,7 @@ def confusion_matrix(
     """(C, C): how often each gold label (row) was called each label (column).
 
     Raises:
-        DataError: as `classification_scores`.
+        DataError: as `measure_classification`.
     """
     labels = _labels(predicted, gold, labels)
     numbers = {label: number for number, label in enumerate(labels)}

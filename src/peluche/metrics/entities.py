@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from peluche.errors import DataError
-from peluche.metrics.base import Array, Score
+from peluche.metrics.base import Array
 from peluche.metrics.counts import Share, measure_counts
 from peluche.metrics.scoring import Measurement
 
@@ -102,20 +102,6 @@ def convert_tags(tags: Sequence[str], scheme: Scheme) -> list[str]:
     return tags_of(spans_of(tags), len(tags), scheme)
 
 
-def entity_scores(
-    predicted: Sequence[Sequence[str]],
-    gold: Sequence[Sequence[str]],
-    *,
-    bootstrap: int = 1000,
-    seed: int = 12345,
-) -> list[Score]:
-    """The scores of what `measure_entities` measures, with 95 % bootstrap intervals.
-
-    Arguments and errors as there.
-    """
-    return [found.score(bootstrap, seed) for found in measure_entities(predicted, gold)]
-
-
 def measure_entities(
     predicted: Sequence[Sequence[str]],
     gold: Sequence[Sequence[str]],
@@ -140,20 +126,6 @@ def measure_entities(
     counts = _entity_counts(said, true, types)
     accuracy = Measurement(Share("token_accuracy", "token"), token_counts(predicted, gold))
     return [*measure_counts(counts, types, "entity"), accuracy]
-
-
-def tagging_scores(
-    predicted: Sequence[Sequence[str]],
-    gold: Sequence[Sequence[str]],
-    *,
-    bootstrap: int = 1000,
-    seed: int = 12345,
-) -> list[Score]:
-    """The scores of what `measure_tagging` measures, with 95 % bootstrap intervals.
-
-    Arguments and errors as there.
-    """
-    return [found.score(bootstrap, seed) for found in measure_tagging(predicted, gold)]
 
 
 def measure_tagging(

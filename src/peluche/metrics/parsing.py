@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from peluche.errors import DataError
-from peluche.metrics.base import Score
 from peluche.metrics.counts import FIGURES, CountScore, Share
 from peluche.metrics.entities import check_sentences
 from peluche.metrics.scoring import Measurement
@@ -33,22 +32,6 @@ class Bracket(NamedTuple):
     start: int
     end: int
     label: str
-
-
-def attachment_scores(
-    predicted: Sequence[Attachments],
-    gold: Sequence[Attachments],
-    *,
-    subtypes: bool = False,
-    bootstrap: int = 1000,
-    seed: int = 12345,
-) -> list[Score]:
-    """The scores of what `measure_attachments` measures, with 95 % bootstrap intervals.
-
-    Arguments and errors as there.
-    """
-    measured = measure_attachments(predicted, gold, subtypes=subtypes)
-    return [measurement.score(bootstrap, seed) for measurement in measured]
 
 
 def measure_attachments(
@@ -78,20 +61,6 @@ def measure_attachments(
         Measurement(Share(name, unit), counts[:, [column, 2]])
         for column, name in enumerate(("uas", "las"))
     ]
-
-
-def bracket_scores(
-    predicted: Sequence[Sequence[Bracket]],
-    gold: Sequence[Sequence[Bracket]],
-    *,
-    bootstrap: int = 1000,
-    seed: int = 12345,
-) -> list[Score]:
-    """The scores of what `measure_brackets` measures, with 95 % bootstrap intervals.
-
-    Arguments and errors as there.
-    """
-    return [found.score(bootstrap, seed) for found in measure_brackets(predicted, gold)]
 
 
 def measure_brackets(

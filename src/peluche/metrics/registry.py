@@ -13,6 +13,8 @@ from peluche.metrics.meteor import Meteor
 from peluche.metrics.rouge import Rouge
 from peluche.metrics.sacre import Bleu, Chrf, Ter
 
+Tokenization = Literal["13a", "intl", "zh", "char", "none"]
+
 
 class MetricOptions(Config):
     """What a protocol may fix about the metrics; each heeds the options that it has.
@@ -24,7 +26,7 @@ class MetricOptions(Config):
         stem: meteor: also match by stem, in this language (needs ``peluche[meteor]``).
     """
 
-    tokenize: Literal["13a", "intl", "zh", "char", "none"] | None = None
+    tokenize: Tokenization | None = None
     lowercase: bool = False
     force: bool = False
     stem: str | None = None

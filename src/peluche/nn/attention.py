@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,6 +13,7 @@ from torch.nn import functional as F
 from peluche.nn.masks import PreparedMask
 from peluche.nn.state import KeyValueState
 from peluche.nn.trace import is_tracing, record
+from peluche.nn.watching import watch
 
 
 def attention(
@@ -102,49 +101,6 @@ def _combine(
     if dense is None:
         dense = torch.ones(query, key, dtype=torch.bool, device=bias.device).tril()
     return False, bias.masked_fill(~dense, -math.inf)
-
-
-@runtime_checkable
-class Watched(Protocol):
-    """A layer whose scores can be made smaller, head by head."""
-
-    def rescale_heads(self, factors: Float[Tensor, "heads"]) -> None:
-        """Multiply every score of each head by its factor, through the weights."""
-
-
-_watched: list[tuple[Watched, Tensor]] | None = None
-
-
-@contextmanager
-def watching_scores() -> Iterator[list[tuple[Watched, Tensor]]]:
-    """Keep every attention layer and the largest score of its heads in this block."""
-    global _watched
-    before, _watched = _watched, []
-    try:
-        yield _watched
-    finally:
-        _watched = before
-
-
-def watch(
-    layer: Watched,
-    query: Float[Tensor, "batch heads query width"],
-    key: Float[Tensor, "batch kv_heads key width"],
-    mask: PreparedMask | None,
-    scale: float | None,
-) -> None:
-    """Inside `watching_scores`, keep the largest score that a query gives to a key it sees."""
-    if _watched is None:
-        return
-    query, key = query.detach(), key.detach()
-    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
-    if mask is not None:
-        dense = mask.dense
-        if dense is None:
-            dense = torch.ones_like(scores[0, 0], dtype=torch.bool).tril()
-        scores = scores.masked_fill(~dense, -math.inf)
-    _watched.append((layer, scores.amax((0, 2, 3))))
 
 
 @runtime_checkable

@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from peluche.config import Config
-from peluche.nn.attention import HeadPositions, attention, watch
+from peluche.nn.attention import HeadPositions, attention
 from peluche.nn.masks import PreparedMask
 from peluche.nn.state import KeyValueState
 from peluche.nn.trace import record
+from peluche.nn.watching import watch
 
 
 class LatentConfig(Config):

@@ -15,8 +15,8 @@ from peluche.data.infilling import InfillingConfig
 from peluche.data.packing import LanguageBatch
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
-from peluche.nn.attention import Watched, watching_scores
 from peluche.nn.experts import ExpertsConfig, collecting
+from peluche.nn.watching import Watched, watching_scores
 from peluche.objectives.base import Losses, Metric, Term
 from peluche.objectives.clipping import ScoreClip
 from peluche.objectives.routing import RoutingTerms

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from peluche.nn.attention import Watched
+from peluche.nn.watching import Watched
 from peluche.objectives.base import Losses, Metric
 from peluche.processes import joined
 

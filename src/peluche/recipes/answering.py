@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 
@@ -12,11 +12,10 @@ from peluche.data.batching import BatchingConfig
 from peluche.data.questions import Question, SquadQuestions
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score
 from peluche.models.answerer import AnswererConfig
 from peluche.objectives.answering import AnswerSpanConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
+from peluche.recipes.base import Assembly, Say, phase
+from peluche.recipes.pretrained import EncoderRecipe, own_tokenizer, start_encoder, words_of
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
@@ -31,7 +30,7 @@ class AnsweringData(Config):
     test: SquadQuestions | None = None
 
 
-class AnsweringRecipe(Recipe):
+class AnsweringRecipe(EncoderRecipe):
     """From questions and answers to a model that finds answers (Devlin et al. 2019, §4.2-4.3)."""
 
     task: Literal["question_answering"] = "question_answering"
@@ -42,12 +41,11 @@ class AnsweringRecipe(Recipe):
     batching: BatchingConfig = BatchingConfig(max_length=384)
     answering: AnsweringConfig = AnsweringConfig()
 
-    def completed(self) -> Self:
-        """See `Recipe.completed`."""
-        return encoder_described(self)
-
     def measured(self) -> set[str]:
         return {"loss", "accuracy", "exact_match", "f1"}
+
+    def scored(self) -> set[str]:
+        return {"exact_match", "f1"}
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the questions", say):
@@ -61,10 +59,8 @@ class AnsweringRecipe(Recipe):
                 remedy="set answering.unanswerable=true, for data such as SQuAD 2.0",
             )
         with phase(run, "learn the vocabulary", say):
-            if not (run.path / "tokenizer.json").exists():
-                texts = dict.fromkeys(text for one in train for text in one.texts)
-                run.save_tokenizer(tokenizer_of(self.model.encoder, self.tokenizer, texts))
-            tokenizer = run.tokenizer()
+            texts = dict.fromkeys(text for one in train for text in one.texts)
+            tokenizer = own_tokenizer(run, self.model.encoder, self.tokenizer, texts)
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer))
         start_encoder(run, model.encoder, self.model.encoder, words_of(tokenizer), say)
@@ -75,19 +71,12 @@ class AnsweringRecipe(Recipe):
         with phase(run, "encode the questions", say):
             stream.warm()
         objective = self.objective.build()
-        limit = min(self.batching.max_length, self.batching.tokens)
         evaluator = TaskEvaluator(
             model,
             objective,
             QuestionStream(lambda: validation, tokenizer, self.answering, self.batching).once(),
-            QuestionAnswerer(model, tokenizer, self.answering, max_length=limit),
+            QuestionAnswerer(model, tokenizer, self.answering, max_length=self.batching.longest),
             validation,
         )
         facts = {"vocabulary": len(tokenizer), "questions": len(train)}
         return Assembly(model, objective, stream, evaluator, facts)
-
-    def evaluate(
-        self, run: RunDirectory, task: QuestionAnswerer, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """Answer the test set's questions and score the answers."""
-        return log_test(run, self.data.test or self.data.validation, task, say)

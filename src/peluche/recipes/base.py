@@ -143,8 +143,23 @@ class Recipe(Config):
     def finish(self, run: RunDirectory, parts: Assembly) -> None:
         """What is to be done once, with the model's final weights; nothing for most."""
 
+    def tested(self) -> ExampleSource | None:
+        """What is scored in the end: the test set, else the validation set; None for nothing."""
+        data: Any = self.data  # type: ignore[attr-defined]
+        found: ExampleSource = data.test or data.validation
+        return found
+
     @abstractmethod
+    def scored(self) -> set[str]:
+        """The metrics that `tested` is scored by; what follows from data is read for them.
+
+        Raises:
+            DataError: the data cannot be read.
+        """
+
     def evaluate(
         self, run: RunDirectory, task: Any, say: Say
     ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """Scores on the test set, logged, and what was said of each example."""
+        """Scores of what is tested, logged, and what was said of each example."""
+        source = self.tested()
+        return ([], []) if source is None else log_test(run, source, task, say)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Literal
 
+import numpy as np
 import torch
 
 from peluche import files
@@ -15,13 +16,14 @@ from peluche.data.classification import ClassificationStream
 from peluche.data.labelled import LabelledText, TextSource
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score
-from peluche.metrics.classification import classification_scores
+from peluche.metrics.calibration import measure_probabilities
+from peluche.metrics.classification import measure_classification
+from peluche.metrics.scoring import scores_of
 from peluche.models.classifier import Classifier, ClassifierConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.classification import ClassificationConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
+from peluche.recipes.base import Assembly, Say, phase
+from peluche.recipes.pretrained import EncoderRecipe, own_tokenizer, start_encoder, words_of
 from peluche.tasks.classify import TextClassifier, fit_scales
 from peluche.tasks.evaluation import read_examples
 from peluche.text.labels import Labels
@@ -40,7 +42,7 @@ class TextData(Config):
     test: TextSource | None = None
 
 
-class ClassificationRecipe(Recipe):
+class ClassificationRecipe(EncoderRecipe):
     """From labelled texts to a classifier with calibrated probabilities."""
 
     task: Literal["classification"] = "classification"
@@ -50,23 +52,26 @@ class ClassificationRecipe(Recipe):
     objective: ClassificationConfig = ClassificationConfig()
     batching: BatchingConfig = BatchingConfig()
 
-    def completed(self) -> Self:
-        """See `Recipe.completed`."""
-        return encoder_described(self)
-
     def measured(self) -> set[str]:
         return {"loss", "nll", "accuracy", "f1_macro"}
+
+    def scored(self) -> set[str]:
+        labels = list(_labels(read_examples(self.data.train)))
+        sure = np.eye(len(labels))
+        measured = measure_classification(labels, labels)
+        measured += measure_probabilities(sure, range(len(labels)))
+        return {one.metric.name for one in measured}
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the texts", say):
             train = read_examples(self.data.train, say)
             validation = read_examples(self.data.validation, say)
         with phase(run, "learn the vocabulary", say):
+            texts = (text for example in train for text in example.texts)
+            tokenizer = own_tokenizer(run, self.model.encoder, self.tokenizer, texts)
             if not (run.path / LABELS).exists():
-                texts = (text for example in train for text in example.texts)
-                run.save_tokenizer(tokenizer_of(self.model.encoder, self.tokenizer, texts))
                 run.save_part(LABELS, _labels(train).save)
-            tokenizer, labels = run.tokenizer(), Labels.load(run.part(LABELS))
+            labels = Labels.load(run.part(LABELS))
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer), len(labels))
         start_encoder(run, model.encoder, self.model.encoder, words_of(tokenizer), say)
@@ -99,7 +104,7 @@ class ClassificationRecipe(Recipe):
             tokenizer,
             labels,
             pairs=getattr(source, "second", None) is not None,
-            max_length=min(self.batching.max_length, self.batching.tokens),
+            max_length=self.batching.longest,
         )
 
     def finish(self, run: RunDirectory, parts: Assembly) -> None:
@@ -111,12 +116,6 @@ class ClassificationRecipe(Recipe):
         text = json.dumps(scales) + "\n"
         run.save_part(CALIBRATION, lambda path: files.write_text(path, text))
         run.log({"event": "calibration", **scales})
-
-    def evaluate(
-        self, run: RunDirectory, task: TextClassifier, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """Classify and score the test set."""
-        return log_test(run, self.data.test or self.data.validation, task, say)
 
 
 class ClassificationEvaluator:
@@ -149,7 +148,7 @@ class ClassificationEvaluator:
         names = list(self.classifier.labels)
         said = [names[number] for number in self.parts().sum(0).argmax(-1).tolist()]
         gold = [example.label for example in self.texts]
-        for item in classification_scores(said, gold, labels=names, bootstrap=0):
+        for item in scores_of(measure_classification(said, gold, names), bootstrap=0):
             if item.metric in ("accuracy", "f1_macro"):
                 metrics[item.metric] = item.score
         return EvaluateEvent(step, metrics, ())

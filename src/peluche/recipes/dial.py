@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from peluche.data.packing import LanguageBatch
-from peluche.data.text_parts import Texts
-from peluche.data.text_sources import Mixture, sample
 from peluche.errors import ConfigError
 from peluche.models.costs import token_flops
 from peluche.models.decoder import DecoderConfig
 from peluche.nn.machine import product_rate, tune_allocator
-from peluche.processes import joined
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.language import LanguageRecipe
+from peluche.recipes.measuring import corpus_name, read_corpus, step_seconds
 from peluche.recipes.scaling_law import Plan, effective_tokens
-from peluche.recipes.sizing import (
-    Shape,
-    changed,
-    described,
-    shaped,
-    sizes,
-    step_tokens,
-    turned,
-)
-from peluche.training.evaluators import mean_losses
+from peluche.recipes.sizing import Shape, changed, described, shaped, sizes, step_tokens, turned
 
 UNITS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
 CHOSEN = (
@@ -40,9 +27,7 @@ CHOSEN = (
     "training.epochs", "training.minutes", "training.evaluate_every",
     "training.checkpoint_every", "plan",
 )  # fmt: skip
-SAMPLE_BYTES = 4 << 20
 MEASUREMENTS = 4
-WARM, FEWEST, TIMING = 2, 3, 1.0  # steps passed over, steps timed, seconds spent on it
 EVALUATING = 0.1  # at most this share of the time
 
 
@@ -75,16 +60,6 @@ class Budget:
         )
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """What the plan has to know of the texts; tokens are estimated from the first 4 MiB."""
-
-    vocabulary: int
-    training: float
-    validation: float
-    seconds: float
-
-
 class Planner:
     """Sizes a recipe; `seconds` of a step are measured on this machine.
 
@@ -108,7 +83,7 @@ class Planner:
         if recipe.training.threads is not None:
             torch.set_num_threads(recipe.training.threads)
         tune_allocator()
-        self.corpus = self._read()
+        self.corpus = read_corpus(recipe)
 
     def plan(
         self, budget: Budget, layers: int | None = None, *, started: float, scored: bool = True
@@ -132,7 +107,7 @@ class Planner:
             shape = fixed
             tokens = self.dial.tokens_per_parameter * self.counts(shape)[0]
         sized = turned(self.recipe, shape, tokens, self.counts(shape)[1])
-        step, evaluation = self._time(sized)
+        step, evaluation = step_seconds(sized, self.corpus, self.device)
         steps, evaluations = sized.training.steps or 1, 5
         if budget.seconds is not None:
             left = budget.seconds - (time.monotonic() - started) - self.corpus.seconds
@@ -195,7 +170,7 @@ class Planner:
         for _ in range(MEASUREMENTS):
             each = self.counts(shape)[1]
             trial = turned(self.recipe, shape, rate * seconds / each, each)
-            step, _ = self._time(trial)
+            step, _ = step_seconds(trial, self.corpus, self.device)
             rate = each * step_tokens(trial) / step
             better = fixed or self._best(rate * seconds)
             if better == shape:
@@ -210,74 +185,6 @@ class Planner:
             model = sized.built(self.corpus.vocabulary)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return parameters, token_flops(model, self.recipe.batching.length)
-
-    def _time(self, recipe: LanguageRecipe) -> tuple[float, float]:
-        """Seconds of an optimizer step, and of an evaluation, on tokens drawn at random."""
-        model = recipe.built(self.corpus.vocabulary).to(self.device)
-        objective = recipe.objective.build(getattr(recipe.model, "experts", None))
-        batch = _random_batch(recipe, self.corpus.vocabulary)
-        batch = batch.to(self.device)
-        optimizer = recipe.optimizer.build(model)
-        low = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=recipe.training.precision == "bfloat16"
-        )
-
-        def learn() -> None:
-            with low:
-                losses = objective(model, batch)
-            total = sum(term.total * term.weight / term.count for term in losses.terms.values())
-            total.backward()  # type: ignore[union-attr]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-        def score() -> None:
-            with torch.no_grad():
-                mean_losses(model, objective, [batch])
-
-        model.train()
-        step = self._timed(learn) * recipe.training.accumulate / joined().count
-        model.eval()
-        return step, self._timed(score) * self.corpus.validation / batch.target_tokens
-
-    def _timed(self, work: Callable[[], None]) -> float:
-        """Seconds that something takes: the median of as many times as fit into a second or so."""
-        times: list[float] = []
-        while len(times) < WARM + FEWEST or sum(times) < TIMING:
-            started = time.perf_counter()
-            work()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            times.append(time.perf_counter() - started)
-        return statistics.median(times[WARM:])
-
-    def _read(self) -> Corpus:
-        started = time.monotonic()
-        data = self.recipe.data
-        drawn: list[str] = []
-        size = 0
-        for text in sample(data.train, None):
-            if size < SAMPLE_BYTES:
-                drawn.append(text)
-            size += len(text.encode())
-        tokenizer = self.recipe.tokenizer.build(iter(drawn))
-        tokens = sum(len(ids) for ids in tokenizer.encode_batch(drawn, bos=True, eos=True))
-        read = sum(len(text.encode()) for text in drawn)
-        validation = sum(len(text.encode()) for text in sample(data.validation, None))
-        seconds = (time.monotonic() - started) * (size + validation) / read
-        return Corpus(len(tokenizer), tokens * size / read, tokens * validation / read, seconds)
-
-
-def corpus_name(source: Texts | Mixture) -> str:
-    """What a law is said to hold for: the path, or the settings of a source without one."""
-    return str(getattr(source, "path", None) or source.model_dump_json(exclude_defaults=True))
-
-
-def _random_batch(recipe: LanguageRecipe, vocabulary: int) -> LanguageBatch:
-    rows, length = recipe.batching.rows, recipe.batching.length
-    drawn = torch.randint(4, vocabulary, (rows, length + 1), generator=torch.Generator())
-    valid = torch.ones(rows, length, dtype=torch.bool)
-    return LanguageBatch(drawn[:, :-1], drawn[:, 1:], valid, torch.zeros_like(drawn[:, 1:]))
 
 
 def turn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 
@@ -11,11 +11,11 @@ from peluche.data.batching import BatchingConfig
 from peluche.data.contrastive import ContrastiveStream
 from peluche.data.sources import Source
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score
 from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.objectives.contrastive import ContrastiveConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import encoder_described, start_encoder, tokenizer_of, words_of
+from peluche.processes import joined
+from peluche.recipes.base import Assembly, Say, phase
+from peluche.recipes.pretrained import EncoderRecipe, own_tokenizer, start_encoder, words_of
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.evaluation import read_examples
 from peluche.text.tokenizer import TokenizerConfig
@@ -30,7 +30,7 @@ class EmbeddingData(Config):
     test: Source | None = None
 
 
-class EmbeddingRecipe(Recipe):
+class EmbeddingRecipe(EncoderRecipe):
     """From pairs of texts to a model that embeds texts (Reimers & Gurevych 2019)."""
 
     task: Literal["embedding"] = "embedding"
@@ -40,22 +40,19 @@ class EmbeddingRecipe(Recipe):
     objective: ContrastiveConfig = ContrastiveConfig()
     batching: BatchingConfig = BatchingConfig()
 
-    def completed(self) -> Self:
-        """See `Recipe.completed`."""
-        return encoder_described(self)
-
     def measured(self) -> set[str]:
-        return {"loss", "accuracy", "recall_at_1", "recall_at_5", "recall_at_10", "mrr"}
+        return {"loss", "accuracy", *self.scored()}
+
+    def scored(self) -> set[str]:
+        return {"recall_at_1", "recall_at_5", "recall_at_10", "mrr"}
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the texts", say):
             train = read_examples(self.data.train, say)
             validation = read_examples(self.data.validation, say)
         with phase(run, "learn the vocabulary", say):
-            if not (run.path / "tokenizer.json").exists():
-                texts = (text for pair in train for text in (pair.source, pair.target))
-                run.save_tokenizer(tokenizer_of(self.model.encoder, self.tokenizer, texts))
-            tokenizer = run.tokenizer()
+            texts = (text for pair in train for text in pair.texts)
+            tokenizer = own_tokenizer(run, self.model.encoder, self.tokenizer, texts)
         torch.manual_seed(self.training.seed)
         model = self.model.build(len(tokenizer))
         start_encoder(run, model.encoder, self.model.encoder, words_of(tokenizer), say)
@@ -66,19 +63,13 @@ class EmbeddingRecipe(Recipe):
         )
         with phase(run, "encode the texts", say):
             stream.warm()
-        limit = min(self.batching.max_length, self.batching.tokens)
         evaluator = TaskEvaluator(
             model,
             self.objective.build(),
             ContrastiveStream(lambda: validation, tokenizer, self.batching, begins=begins).once(),
-            Embedder(model, tokenizer, EmbeddingConfig(max_length=limit)),
+            Embedder(model, tokenizer, EmbeddingConfig(max_length=self.batching.longest)),
             validation,
         )
         facts = {"vocabulary": len(tokenizer), "pairs": len(train)}
-        return Assembly(model, self.objective.build(), stream, evaluator, facts)
-
-    def evaluate(
-        self, run: RunDirectory, task: Embedder, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """How far up the right text stands among those of the test set."""
-        return log_test(run, self.data.test or self.data.validation, task, say)
+        objective = self.objective.build(joined().in_teams(self.training.parallel.tensor))
+        return Assembly(model, objective, stream, evaluator, facts)

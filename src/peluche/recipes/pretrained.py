@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,11 @@ from peluche.models.pretrained_encoder import PretrainedEncoder, PretrainedEncod
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.shipped import shipped
 from peluche.tasks.load import load_vectors
-from peluche.tasks.restore import embedding_rows
+from peluche.tasks.weights import embedding_rows
 from peluche.text.pipelines import MARK, SPECIAL
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 
 EMBEDDING = "encoder.embedding.weight"
-R = TypeVar("R", bound=Recipe)
 
 
 class TrainedEncoder(NamedTuple):
@@ -68,34 +67,47 @@ def open_encoder(model: str) -> TrainedEncoder:
     return TrainedEncoder(config, weights, tokenizer)
 
 
-def encoder_described(recipe: R) -> R:
-    """A recipe with what the encoder that it starts from is like, if it starts from one.
+class EncoderRecipe(Recipe):
+    """What recipes share whose model reads by an encoder that may have been trained before."""
+
+    def completed(self) -> Self:
+        """The recipe with what the encoder that it starts from is like, if it starts from one.
+
+        Raises:
+            ConfigError: texts may be longer than the encoder reads; or as `open_encoder`.
+        """
+        values: Any = self  # whose fields are those of its task
+        encoder = values.model.encoder
+        if not isinstance(encoder, PretrainedEncoderConfig) or encoder.architecture is not None:
+            return self
+        found = open_encoder(encoder.model)
+        known = {"architecture": found.config, "vocabulary": len(found.weights[EMBEDDING])}
+        encoder = encoder.model_copy(update=known)
+        longest, given = encoder.longest, values.batching.max_length
+        if longest is not None and given > longest:
+            raise ConfigError(
+                f"batching.max_length is {given}, and {encoder.model} reads {longest} tokens",
+                remedy=f"set batching.max_length={longest}",
+            )
+        model = values.model.model_copy(update={"encoder": encoder})
+        return self.model_copy(update={"model": model})
+
+
+def own_tokenizer(
+    run: RunDirectory, encoder: Config, config: TokenizerConfig, texts: Iterable[str]
+) -> Tokenizer:
+    """The run's; at first that of the encoder that a model starts from, or one learnt from texts.
 
     Raises:
-        ConfigError: texts may be longer than the encoder reads; or as `open_encoder`.
+        CheckpointError: it is damaged; or as `open_encoder`.
     """
-    values: Any = recipe  # of tasks that may start from one
-    model: Any = getattr(values, "model", None)
-    encoder = getattr(model, "encoder", None)
-    if not isinstance(encoder, PretrainedEncoderConfig) or encoder.architecture is not None:
-        return recipe
-    found = open_encoder(encoder.model)
-    known = {"architecture": found.config, "vocabulary": len(found.weights[EMBEDDING])}
-    encoder = encoder.model_copy(update=known)
-    longest, given = encoder.longest, values.batching.max_length
-    if longest is not None and given > longest:
-        raise ConfigError(
-            f"batching.max_length is {given}, and {encoder.model} reads {longest} tokens",
-            remedy=f"set batching.max_length={longest}",
-        )
-    return recipe.model_copy(update={"model": model.model_copy(update={"encoder": encoder})})
-
-
-def tokenizer_of(encoder: Config, config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
-    """The tokenizer of the encoder that a model starts from; learnt from texts if it has none."""
+    if (run.path / "tokenizer.json").exists():
+        return run.tokenizer()
     if isinstance(encoder, PretrainedEncoderConfig):
-        return open_encoder(encoder.model).tokenizer
-    return config.build(texts)
+        run.save_tokenizer(open_encoder(encoder.model).tokenizer)
+    else:
+        run.save_tokenizer(config.build(texts))
+    return run.tokenizer()
 
 
 def start_encoder(

@@ -16,7 +16,8 @@ from peluche.recipes.answering import AnsweringRecipe
 from peluche.recipes.base import Recipe
 from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.embedding import EmbeddingRecipe
-from peluche.recipes.language import LanguageRecipe, MaskedRecipe
+from peluche.recipes.language import LanguageRecipe
+from peluche.recipes.masked import MaskedRecipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.shipped import shipped
 from peluche.recipes.span_corruption import SpanCorruptionRecipe

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -17,7 +17,6 @@ from peluche.data.sentences import Sentence
 from peluche.data.treebanks import SentenceSource
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
-from peluche.metrics import Score
 from peluche.metrics.entities import may_follow
 from peluche.models.dependency_parser import DependencyParser, DependencyParserConfig
 from peluche.models.pretrained_encoder import PretrainedEncoderConfig
@@ -27,13 +26,13 @@ from peluche.models.word_reader import WordReaderConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
-from peluche.recipes.pretrained import encoder_described, open_encoder, start_encoder
+from peluche.recipes.base import Assembly, Say, phase
+from peluche.recipes.pretrained import EncoderRecipe, open_encoder, start_encoder
+from peluche.tasks.coding import load_coding, save_coding
 from peluche.tasks.evaluation import read_examples
 from peluche.tasks.parse import ConstituencyAnnotator, DependencyAnnotator
-from peluche.tasks.restore import load_coding, save_coding
 from peluche.tasks.sentences import SentenceTask
-from peluche.tasks.tag import SentenceTagger
+from peluche.tasks.tag import SentenceTagger, measure_tags
 from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon, LexiconConfig
 from peluche.text.subwords import Subwords
@@ -50,7 +49,7 @@ class SentenceData(Config):
     test: SentenceSource | None = None
 
 
-class SentenceRecipe(Recipe):
+class SentenceRecipe(EncoderRecipe):
     """What recipes of taggers and parsers share."""
 
     data: SentenceData
@@ -60,10 +59,6 @@ class SentenceRecipe(Recipe):
     objective: Any
     # What the validation measures beside the losses.
     figures: ClassVar[tuple[str, ...]]
-
-    def completed(self) -> Self:
-        """See `Recipe.completed`."""
-        return encoder_described(self)
 
     def measured(self) -> set[str]:
         return set(self.figures)
@@ -116,12 +111,6 @@ class SentenceRecipe(Recipe):
             return None
         return Subwords(open_encoder(encoder.model).tokenizer, encoder.longest)
 
-    def evaluate(
-        self, run: RunDirectory, task: Any, say: Say
-    ) -> tuple[list[Score], list[dict[str, Any]]]:
-        """Annotate and score the test set."""
-        return log_test(run, self.data.test or self.data.validation, task, say)
-
 
 class TaggingRecipe(SentenceRecipe):
     """From tagged sentences to a tagger: parts of speech, or named entities."""
@@ -130,6 +119,10 @@ class TaggingRecipe(SentenceRecipe):
     model: TaggerConfig = TaggerConfig()
     objective: TaggingConfig = TaggingConfig()
     figures: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "f1_micro")
+
+    def scored(self) -> set[str]:
+        tags = list(labels_in(read_examples(self.data.train), "tags"))
+        return {one.metric.name for one in measure_tags([tags], [tags], tags)}
 
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
         tags = labels_in(sentences, "tags")
@@ -164,6 +157,9 @@ class DependencyRecipe(SentenceRecipe):
         *("uas", "las", "accuracy"),
     )
 
+    def scored(self) -> set[str]:
+        return {"uas", "las", "accuracy"}
+
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
         return Coding(
             lexicon,
@@ -188,6 +184,9 @@ class ConstituencyRecipe(SentenceRecipe):
         *("loss", "spans", "tags"),
         *("f1_micro", "exact_match", "accuracy"),
     )
+
+    def scored(self) -> set[str]:
+        return {"f1_micro", "precision_micro", "recall_micro", "exact_match", "accuracy"}
 
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
         names = {label for sentence in sentences for _, _, label in sentence.spans}

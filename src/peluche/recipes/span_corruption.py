@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from pydantic import model_validator
 
-from peluche.data.batching import TranslationBatch
 from peluche.data.span_corruption import SpanCorruptionConfig, SpanStream
 from peluche.data.token_store import Packed
 from peluche.data.tokens import Tokens
-from peluche.metrics import perplexity
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.translation import TranslationConfig
-from peluche.recipes.language import PackedRecipe
+from peluche.recipes.masked import FillingEvaluator
+from peluche.recipes.packed import PackedRecipe
 from peluche.tasks.fill_spans import SpanFiller
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
-from peluche.training.evaluators import mean_losses
-from peluche.training.events import EvaluateEvent
 
 
 class SpanCorruptionRecipe(PackedRecipe):
@@ -39,16 +35,13 @@ class SpanCorruptionRecipe(PackedRecipe):
                 f"a row of {self.batching.length} tokens has {spans} spans; "
                 f"set corruption.sentinels to {spans} or more"
             )
-        longest = self.model.max_length if self.model.positions == "learned" else None
-        if longest is not None and self.batching.length > longest:
-            raise ValueError(
-                f"rows of {self.batching.length} tokens are longer than model.max_length "
-                f"{longest}; set batching.length to {longest} or less"
-            )
         return self
 
     def measured(self) -> set[str]:
         return {"loss", "nll", "perplexity"}
+
+    def scored(self) -> set[str]:
+        return {"perplexity"}
 
     def learnt_tokenizer(self) -> TokenizerConfig:
         special = (*self.tokenizer.special, *self.corruption.names())
@@ -62,29 +55,11 @@ class SpanCorruptionRecipe(PackedRecipe):
 
     def _evaluator(
         self, model: Any, tokenizer: Tokenizer, objective: Objective, batches: list[Any], of: Packed
-    ) -> SpanEvaluator:
+    ) -> FillingEvaluator:
         filler = SpanFiller(model, tokenizer, self.batching, self.corruption)
-        return SpanEvaluator(objective, batches, filler, self.evaluation.sample)
 
+        def fill(text: str) -> list[str]:
+            (spans,) = filler.fill([text], 1)
+            return [candidates[0].token for candidates in spans]
 
-class SpanEvaluator:
-    """Loss and perplexity of hidden spans of the whole validation set; a sample."""
-
-    def __init__(
-        self,
-        objective: Objective,
-        batches: list[TranslationBatch],
-        filler: SpanFiller,
-        sample: str | None,
-    ) -> None:
-        self.objective, self.batches, self.filler, self.sample = objective, batches, filler, sample
-
-    @torch.no_grad()
-    def __call__(self, step: int) -> EvaluateEvent:
-        metrics = mean_losses(self.filler.model, self.objective, self.batches)
-        metrics["perplexity"] = perplexity(metrics["nll"], 1)
-        if self.sample is None:
-            return EvaluateEvent(step, metrics)
-        (spans,) = self.filler.fill([self.sample], 1)
-        said = ", ".join(candidates[0].token for candidates in spans)
-        return EvaluateEvent(step, metrics, ((self.sample, said),))
+        return FillingEvaluator(model, objective, batches, fill, self.evaluation.sample)

@@ -64,7 +64,10 @@ class TranslationRecipe(Recipe):
         return self.model_copy(update={"model": described(self.model)})
 
     def measured(self) -> set[str]:
-        return {"loss", "nll", "perplexity", *self.evaluation.metrics}
+        return {"loss", "nll", "perplexity", *self.scored()}
+
+    def scored(self) -> set[str]:
+        return set(self.evaluation.metrics)
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "read the corpus", say):

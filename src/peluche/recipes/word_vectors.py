@@ -22,7 +22,7 @@ from peluche.objectives.base import Objective, UpdatingObjective
 from peluche.objectives.glove import GloveLossConfig
 from peluche.objectives.negative_sampling import NegativeSamplingConfig
 from peluche.objectives.word_softmax import WordSoftmaxConfig
-from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase
+from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.tasks.word_vectors import WordVectors
 from peluche.text.vocabulary import Vocabulary, VocabularyConfig
 from peluche.training.events import EvaluateEvent
@@ -98,6 +98,18 @@ class WordVectorsRecipe(Recipe):
         names = [path.name.removesuffix(".gz").rsplit(".", 1)[0] for path in self.evaluation.files]
         return {f"{metric}[{name}]" for name in names for metric in ("spearman", "analogies")}
 
+    def tested(self) -> WordTests | None:
+        return WordTests(files=self.evaluation.files) if self.evaluation.files else None
+
+    def scored(self) -> set[str]:
+        found: set[str] = set()
+        for test in () if (source := self.tested()) is None else source.read():
+            metric = "spearman" if test.pairs else "analogies"
+            found |= {f"{metric}[{test.name}]", f"coverage[{test.name}]"}
+            sections = {analogy.section for analogy in test.analogies} - {""}
+            found |= {f"analogies[{section}]" for section in sections}
+        return found
+
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "count the words", say):
             if not (run.path / VOCABULARY).exists():
@@ -157,9 +169,7 @@ class WordVectorsRecipe(Recipe):
         """Score the files of the evaluation."""
         losses = [event["loss"] for event in run.events() if event.get("event") == "epoch"]
         say("mean loss per epoch: " + ", ".join(f"{loss:.4f}" for loss in losses))
-        if not self.evaluation.files:
-            return [], []
-        return log_test(run, WordTests(files=self.evaluation.files), task, say)
+        return super().evaluate(run, task, say)
 
 
 class WordVectorsEvaluator:

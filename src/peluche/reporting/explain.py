@@ -18,19 +18,12 @@ from peluche.nn.blocks import Block
 from peluche.nn.rotary import Rotary
 from peluche.nn.trace import Trace, tracing
 from peluche.reporting.explain_recurrent import RecurrentExplanation, explain_recurrent
-from peluche.reporting.explain_text import View, explain_text
+from peluche.reporting.explain_text import explain_text
 from peluche.reporting.explain_words import explain_words
-from peluche.reporting.explanation import (
-    Explanation,
-    Head,
-    Layer,
-    Matrix,
-    Shape,
-    Stack,
-    Token,
-)
+from peluche.reporting.explanation import Explanation, Head, Layer, Matrix, Shape, Stack, Token
 from peluche.reporting.following import as_matrix, decoding_steps, follow_search
 from peluche.reporting.page import AnyExplanation, write_page
+from peluche.reporting.text_reading import View
 from peluche.reporting.words import align, beginning
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder

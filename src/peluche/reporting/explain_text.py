@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from peluche.errors import CheckpointError, ConfigError, DataError
+from peluche.errors import CheckpointError
 from peluche.generation.search import never_said
 from peluche.metrics import perplexity
 from peluche.metrics.perplexity import BitsPerByte
 from peluche.models.encoder import Encoder
-from peluche.models.pretrained_encoder import PretrainedEncoder
 from peluche.nn.trace import tracing
 from peluche.reporting import model_insides as insides
-from peluche.reporting.explanation import Candidate, Token
+from peluche.reporting.explanation import Candidate
 from peluche.reporting.model_insides import TextModel
 from peluche.reporting.text_explanation import LensLayer, Prediction, TextExplanation
+from peluche.reporting.text_reading import View, read_text, reader_of, shown
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder
 from peluche.tasks.fill import Filler
@@ -29,28 +29,11 @@ from peluche.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 
-# Attention weights on a page, so that it stays below about 5 MB.
-MOST_WEIGHTS = 1_400_000
-# Places in layers at which the lens is held, for the same reason and to save time.
+# Places in layers at which the lens is held, so that a page stays small, and to save time.
 MOST_GUESSES = 5000
 # Padded tokens of a batch in which tokens are hidden in turn.
 BATCH_TOKENS = 4096
 LENS_CANDIDATES = 3
-
-
-class View(NamedTuple):
-    """What to show of a text's way through a model.
-
-    Attributes:
-        layers, heads: numbers from 1; None for as many as a page has room for.
-        tokens: the most to read of a text.
-        candidates: of the most probable tokens at each place.
-    """
-
-    layers: Sequence[int] | None = None
-    heads: Sequence[int] | None = None
-    tokens: int = 512
-    candidates: int = 8
 
 
 @torch.inference_mode()
@@ -67,12 +50,12 @@ def explain_text(
         ConfigError: there are no such layers or heads; or the model cannot be looked into.
         DataError: the text is empty.
     """
-    model, tokenizer = _reader(task), task.tokenizer
-    tokens, left_out, size = _read(task, text, min(view.tokens, model.longest or view.tokens))
+    model, tokenizer = reader_of(task), task.tokenizer
+    tokens, left_out, size = read_text(task, text, min(view.tokens, model.longest or view.tokens))
     ids = [token.id for token in tokens]
     says = not isinstance(model, Encoder) or (model.masked is not None and tokenizer.mask_id >= 0)
     shape = insides.shape(model)
-    layers, heads = _shown(view, shape.layers, shape.heads, len(ids), isinstance(model, Encoder))
+    layers, heads = shown(view, shape.layers, shape.heads, len(ids), isinstance(model, Encoder))
     with evaluating(model):
         with tracing(insides.kept(layers)) as trace:
             model.hidden(torch.tensor([ids], device=next(model.parameters()).device))
@@ -112,77 +95,6 @@ def explain_text(
             if number < len(tokenizer)
         },
     )
-
-
-def _reader(task: Completer | Filler | Embedder) -> TextModel:
-    """What reads the text."""
-    if not isinstance(task, Embedder):
-        return task.model
-    encoder = task.model.encoder
-    if not isinstance(encoder, PretrainedEncoder):
-        raise ConfigError(
-            f"the encoder of these embeddings ({task.model.config.encoder.kind}) is not one that "
-            "can be looked into",
-            remedy="give an embedder that starts from a trained encoder (kind: pretrained)",
-        )
-    return encoder.model
-
-
-def _read(
-    task: Completer | Filler | Embedder, text: str, most: int
-) -> tuple[tuple[Token, ...], int, int]:
-    """What the model reads of a text, how many tokens it does not, and the characters it reads."""
-    tokenizer = task.tokenizer
-    found = (
-        task.pieces(text)
-        if isinstance(task, Filler) and tokenizer.mask_id >= 0
-        else tokenizer.pieces(text)
-    )
-    if not text.strip() or not found:
-        raise DataError(
-            "the text to explain is empty", remedy='give one in quotes, e.g. "The teddy bear"'
-        )
-    frame = [-1] if isinstance(task, Completer) else tokenizer.around([-1])
-    room = most - len(frame) + 1
-    if room < 1:
-        raise ConfigError(f"{most} tokens leave no room for a text", remedy="--tokens")
-    read = [Token(piece.text, piece.id, piece.unknown, None) for piece in found[:room]]
-    place = frame.index(-1)
-    before, after = (
-        [Token(tokenizer.token(number), number, False, None) for number in side]
-        for side in (frame[:place], frame[place + 1 :])
-    )
-    return (*before, *read, *after), max(len(found) - room, 0), found[:room][-1].end
-
-
-def _shown(
-    view: View, layers: int, heads: int, length: int, both_ways: bool
-) -> tuple[list[int], list[int]]:
-    """Numbers of the layers and heads whose attention is shown, from 0."""
-    chosen = _numbers(view.layers, layers, "layer")
-    if not heads:
-        if view.heads is not None:
-            raise ConfigError("this model has no attention, so no heads", remedy="drop --heads")
-        return chosen, []
-    those = _numbers(view.heads, heads, "head")
-    room = MOST_WEIGHTS // (length**2 if both_ways else length * (length + 1) // 2)
-    if view.layers is None:
-        count = min(layers, max(room // len(those), min(3, layers)))
-        chosen = insides.evenly(count, layers)
-    if view.heads is None:
-        those = those[: max(1, room // len(chosen))]
-    return chosen, those
-
-
-def _numbers(wanted: Sequence[int] | None, count: int, name: str) -> list[int]:
-    wrong = [number for number in wanted or () if not 1 <= number <= count]
-    if wrong or wanted == []:
-        raise ConfigError(
-            f"there is no {name} {', '.join(map(str, wrong))}",
-            where=f"the model has {name}s 1 to {count}",
-            remedy=f"--{name}s",
-        )
-    return list(range(count)) if wanted is None else sorted({number - 1 for number in wanted})
 
 
 def _actual(model: TextModel, tokenizer: Tokenizer, ids: Sequence[int]) -> list[int | None]:

@@ -9,24 +9,18 @@ from statistics import fmean
 
 import numpy as np
 
-from peluche.errors import ConfigError, did_you_mean
-from peluche.metrics.scoring import Comparison, Measurement, compare_statistics
+from peluche.metrics.comparison import Comparison, compare_statistics
+from peluche.metrics.scoring import Measurement
 from peluche.metrics.students import mean_interval
 from peluche.models.language_model import LanguageModel
 from peluche.recipes.base import Recipe, Say, silent
+from peluche.studies.checks import OF_LANGUAGE, check_comparison
 from peluche.studies.comparison import ComparisonConfig, Variant, recipe_of
-from peluche.studies.costs import (
-    Memory,
-    Writing,
-    forward_flops,
-    memory,
-    writing_speed,
-)
+from peluche.studies.costs import Memory, Writing, forward_flops, memory, writing_speed
 from peluche.studies.runs import Finished, read_finished, run_all
 from peluche.studies.trial import Runner, one_by_one
 from peluche.tasks.load import load_task
 
-OF_LANGUAGE = ("flops", "memory", "writing")
 Interval = tuple[float, float]
 
 
@@ -104,8 +98,7 @@ def run_comparison(
         run: runs trials, one after another or spread over machines (`peluche.studies.spread`).
 
     Raises:
-        ConfigError: the folder holds a study with other settings, or the task does not measure
-            what the study shows.
+        ConfigError: the folder holds a study with other settings; or see `check_comparison`.
         Stopped, CheckpointError: see `one_by_one`.
     """
     sweeps = [
@@ -113,7 +106,7 @@ def run_comparison(
         for variant in config.variants
     ]
     firsts = [recipe for recipes in sweeps for recipe in recipes]
-    _check(config, firsts)
+    check_comparison(config, [recipes[0] for recipes in sweeps])
     run_all(folder, firsts, say, run)
     say("measuring the first seed")
     tried = [tuple(_trial(folder, recipe, config.metric) for recipe in found) for found in sweeps]
@@ -144,28 +137,10 @@ def best(trials: Sequence[Trial]) -> Trial:
     return pick(trials, key=lambda trial: trial.score)
 
 
-def _check(config: ComparisonConfig, recipes: Sequence[Recipe]) -> None:
-    """What can be seen before anything runs."""
-    for recipe in recipes:
-        asked = [column for column in config.columns if column in OF_LANGUAGE]
-        if asked and recipe.task != "language_modelling":
-            raise ConfigError(
-                f"{', '.join(asked)} can be measured of language models only, and "
-                f"{recipe.name} is for {recipe.task}",
-                remedy="leave them out of columns",
-            )
-
-
 def _trial(folder: Path, recipe: Recipe, name: str) -> Trial:
     """A finished trial, scored."""
     finished, summary = read_finished(folder / "runs" / recipe.name)
     found = {one.metric.name: one for one in load_task(finished.path).evaluate().measurements}
-    if name not in found:
-        raise ConfigError(
-            f"this task is not measured by {name}",
-            where=finished.path,
-            remedy=did_you_mean(name, found),
-        )
     events = summary.evaluations
     return Trial(
         **vars(finished),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from peluche.config import Config, read_yaml
+from peluche.errors import ConfigError
 from peluche.recipes.base import Recipe
 from peluche.recipes.recipe import load_recipe
 from peluche.studies.costs import WritingTest
+from peluche.studies.runs import with_own
 
 HERE = Path(__file__).parent / "comparisons"
 Column = Literal["parameters", "flops", "memory", "writing", "reading"]
@@ -32,7 +34,14 @@ class Variant(Config):
     about: str = ""
     recipe: str | None = None
     changes: tuple[str, ...] = ()
-    rates: tuple[float, ...] = ()
+    rates: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
+
+    @field_validator("rates")
+    @classmethod
+    def _rates_differ(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len({_shown(rate) for rate in rates}) < len(rates):
+            raise ValueError("two rates are the same in six digits, which name their runs")
+        return rates
 
 
 class ComparisonConfig(Config):
@@ -57,9 +66,14 @@ class ComparisonConfig(Config):
 
     @model_validator(mode="after")
     def _names_differ(self) -> ComparisonConfig:
-        names = [variant.name for variant in self.variants]
-        if len(set(names)) < len(names):
-            raise ValueError("two variants have the same name")
+        runs: set[str] = set()
+        for variant in self.variants:
+            own = {run_name(variant, rate) for rate in variant.rates or (None,)}
+            if runs & own:
+                raise ValueError(f"two variants have runs of the same name, {min(runs & own)}")
+            runs |= own
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("a column is asked for twice")
         return self
 
 
@@ -89,12 +103,28 @@ def recipe_of(
     """The recipe of one trial; `rate` is None where the recipe's own is taken.
 
     Raises:
-        ConfigError: the changes do not fit the model.
+        ConfigError: the changes do not fit the model, or are of what the study itself sets; or a
+            model to start from is none that the recipe can start from.
+        CheckpointError: it is not there, or damaged.
     """
-    own = [] if rate is None else [f"optimizer.lr={rate}"]
-    suffix = "" if rate is None else f"-rate{rate:g}"
-    name = f"name={variant.name}{suffix}-seed{seed}"
-    given = [*config.changes, *variant.changes, *changes]
-    return load_recipe(
-        variant.recipe or config.recipe, [*given, *own, f"training.seed={seed}", name]
-    )
+    own: dict[str, object] = {
+        "training.seed": seed,
+        "name": f"{run_name(variant, rate)}-seed{seed}",
+    }
+    if rate is not None:
+        own["optimizer.lr"] = rate
+    try:
+        given = with_own([*config.changes, *variant.changes, *changes], own)
+        return load_recipe(variant.recipe or config.recipe, given).completed()
+    except ConfigError as error:
+        where = f"variant {variant.name}" + (f", {error.where}" if error.where else "")
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from None
+
+
+def run_name(variant: Variant, rate: float | None) -> str:
+    """What run directories of a variant are called, but for the seed."""
+    return variant.name if rate is None else f"{variant.name}-rate{_shown(rate)}"
+
+
+def _shown(rate: float) -> str:
+    return f"{rate:g}"

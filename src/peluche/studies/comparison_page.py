@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from peluche.hub.run import RunDirectory
+from peluche.recipes.recipe import parse_recipe
 from peluche.reporting.article import Picture, Section, Table, write_article
 from peluche.reporting.descriptions import describe_source, duration
 from peluche.studies.compare import Interval, Trial, VariantResult
@@ -71,10 +72,12 @@ def write_comparison(
             )
         )
     sections.append(Section("Every run", [], _runs(config.metric, results)))
-    data = RunDirectory.open(results[0].trials[0].path).config["data"]
+    values = RunDirectory.open(results[0].trials[0].path).config
+    tested = parse_recipe(values).tested()
+    assert tested is not None, "comparisons are of scores"
     lead = (
-        f"{config.about} Trained on {describe_source(data['train'])}; scored on "
-        f"{describe_source(data.get('test') or data['validation'])}."
+        f"{config.about} Trained on {describe_source(values['data']['train'])}; scored on "
+        f"{describe_source(tested.model_dump(mode='json'))}."
     ).strip()
     return write_article(folder, config.title, lead, sections, _numbers(config, results))
 

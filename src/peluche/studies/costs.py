@@ -78,6 +78,16 @@ def _bytes(state: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
+def check_writing(name: str, model: LanguageModel, test: WritingTest) -> None:
+    """Raise ConfigError unless a model can read texts as long as those that writing is timed on."""
+    needed = test.context + test.tokens
+    if model.longest is not None and needed > model.longest:
+        raise ConfigError(
+            f"{name} reads {model.longest} tokens at most, and writing is timed on {needed}",
+            remedy="lower writing.context",
+        )
+
+
 def writing_speed(models: Mapping[str, LanguageModel], test: WritingTest) -> dict[str, Writing]:
     """How fast models write, token by token, each in turn, so that all see the same machine.
 
@@ -85,12 +95,7 @@ def writing_speed(models: Mapping[str, LanguageModel], test: WritingTest) -> dic
         ConfigError: a model cannot read texts that long.
     """
     for name, model in models.items():
-        needed = test.context + test.tokens
-        if model.longest is not None and needed > model.longest:
-            raise ConfigError(
-                f"{name} reads {model.longest} tokens at most, and writing is timed on {needed}",
-                remedy="lower writing.context",
-            )
+        check_writing(name, model, test)
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(test.rounds + 1):
         for name, model in models.items():

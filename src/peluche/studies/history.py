@@ -12,12 +12,13 @@ from peluche.config import Config, parse_as, parse_yaml
 from peluche.errors import ConfigError, did_you_mean
 from peluche.hub.run import RunDirectory
 from peluche.metrics.base import Array, Score, TextMetric
+from peluche.metrics.comparison import Comparison, compare_statistics
 from peluche.metrics.registry import build_metrics
-from peluche.metrics.scoring import Comparison, compare_statistics, score_statistics
+from peluche.metrics.scoring import score_statistics
 from peluche.recipes.base import Recipe, Say, silent
 from peluche.recipes.recipe import load_recipe
 from peluche.reporting.examples import load_examples
-from peluche.studies.runs import Finished, read_finished, run_all
+from peluche.studies.runs import Finished, read_finished, run_all, with_own
 from peluche.studies.trial import Runner, one_by_one
 
 HERE = Path(__file__).parent
@@ -106,10 +107,10 @@ def recipe_of(rung: Rung, changes: Sequence[str], seed: int) -> Recipe:
     """The recipe of one trial.
 
     Raises:
-        ConfigError: the changes do not fit the rung's model.
+        ConfigError: the changes do not fit the rung's model, or are of what the study itself sets.
     """
-    name = f"name={rung.name}-seed{seed}"
-    return load_recipe(str(BASE), [*rung.changes, *changes, f"training.seed={seed}", name])
+    own = {"training.seed": seed, "name": f"{rung.name}-seed{seed}"}
+    return load_recipe(str(BASE), with_own([*rung.changes, *changes], own))
 
 
 def run_history(
@@ -128,11 +129,16 @@ def run_history(
         run: runs trials, one after another or spread over machines (`peluche.studies.spread`).
 
     Raises:
-        ConfigError: the folder holds a study with other settings.
+        ConfigError: the folder holds a study with other settings, or its runs have no BLEU.
         Stopped, CheckpointError: see `one_by_one`.
     """
     trials = [(rung, seed) for seed in range(seeds) for rung in rungs]
-    run_all(folder, [recipe_of(rung, changes, seed) for rung, seed in trials], say, run)
+    recipes = [recipe_of(rung, changes, seed) for rung, seed in trials]
+    if any("bleu" not in recipe.scored() for recipe in recipes):
+        raise ConfigError(
+            "the runs of this study have no BLEU", remedy="leave bleu among evaluation.metrics"
+        )
+    run_all(folder, recipes, say, run)
     return measure(folder, rungs, seeds)
 
 
@@ -140,7 +146,7 @@ def measure(folder: Path, rungs: Sequence[Rung], seeds: int) -> list[RungResult]
     """Read finished trials.
 
     Raises:
-        ConfigError: the recipe does not score BLEU, or a trial is not finished.
+        ConfigError: a trial is not finished.
     """
     found: list[RungResult] = []
     below: tuple[str, Array] | None = None
@@ -191,12 +197,6 @@ def _trial(path: Path, rung: Rung, seed: int) -> Trial:
     finished, summary = read_finished(path)
     test = summary.test or {}
     scores = {item["metric"]: item for item in test["scores"]}
-    if "bleu" not in scores:
-        raise ConfigError(
-            "the runs of this study have no BLEU",
-            where=path,
-            remedy="leave bleu among evaluation.metrics",
-        )
     perplexities = tuple(
         (event["step"], float(event["perplexity"])) for event in summary.evaluations
     )

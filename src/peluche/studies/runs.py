@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from peluche import files
 from peluche.errors import ConfigError
 from peluche.hub.run import RunDirectory
 from peluche.recipes.base import Recipe, Say
+from peluche.recipes.recipe import changed
 from peluche.reporting.run_summary import RunSummary, summarise
 from peluche.studies.trial import Job, Runner, check_settings, result
 
@@ -30,6 +31,28 @@ class Finished:
     tokens_per_second: float
     peak_bytes: int
     machine: str
+
+
+def with_own(changes: Sequence[str], own: Mapping[str, object]) -> list[str]:
+    """Changes of a recipe, and those that a study makes itself, by key.
+
+    Raises:
+        ConfigError: a change is of what the study sets.
+    """
+    for change in changes:
+        asked = changed({}, [change])
+        for key in own:
+            place: object = asked
+            for part in key.split("."):
+                place = place.get(part) if isinstance(place, dict) else None
+            if place is not None:
+                raise ConfigError(
+                    f"the study itself sets {key}",
+                    where=f"the change '{change}'",
+                    remedy="leave it out: seeds, names, and rates where there are some, say what "
+                    "is run",
+                )
+    return [*changes, *(f"{key}={value}" for key, value in own.items())]
 
 
 def run_all(folder: Path, recipes: Sequence[Recipe], say: Say, run: Runner) -> list[Path]:

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from peluche import files
 from peluche.errors import DataError
-from peluche.hub.run import RunDirectory, is_run
+from peluche.hub.run import RunDirectory
+from peluche.hub.run_config import is_run
 from peluche.recipes.base import Say
-from peluche.recipes.dial import Planner, corpus_name
+from peluche.recipes.dial import Planner
 from peluche.recipes.language import LanguageRecipe
+from peluche.recipes.measuring import corpus_name
 from peluche.recipes.recipe import load_recipe
 from peluche.recipes.scaling_law import ScalingLaw, effective_tokens
 from peluche.recipes.sizing import Shape, turned

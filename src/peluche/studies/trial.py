@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from peluche.errors import CheckpointError, ConfigError, PelucheError
-from peluche.hub.run import RunDirectory, is_run
+from peluche.hub.run import RunDirectory
+from peluche.hub.run_config import is_run
 from peluche.nn.machine import peak_memory
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.recipe import load_recipe

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from peluche.data.selection import SkipReport
 from peluche.errors import ConfigError
 from peluche.metrics import Comparison, Measurement, Score, compare_measurements
+from peluche.metrics.scoring import scores_of
 
 Say = Callable[[str], None]
 
@@ -64,7 +65,7 @@ class Evaluation:
         Raises:
             ConfigError: if `bootstrap` is negative.
         """
-        return [measurement.score(bootstrap, seed) for measurement in self.measurements]
+        return scores_of(self.measurements, bootstrap, seed)
 
     def against(
         self,

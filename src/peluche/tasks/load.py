@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.pretrained import ModelSource
@@ -73,87 +73,43 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
     return _loaded(open_source(model), weights, options)
 
 
-def load_translator(model: str | Path, *, weights: str = "model", **decoding: Any) -> Translator:
-    """`load_task` for a model that translates.
+class Loader(Generic[T]):
+    """`load_task` for models that do one thing.
 
     Raises:
-        ConfigError: it does something else.
+        ConfigError: when called for a model that does something else.
+
+    Args:
+        verb: what that is called on the command line.
     """
-    return _load_as(Translator, "translate", model, weights, decoding)
+
+    def __init__(self, kind: type[T], verb: str) -> None:
+        self.kind, self.verb = kind, verb
+
+    def __call__(self, model: str | Path, *, weights: str = "model", **options: Any) -> T:
+        """See `load_task`."""
+        run = open_source(model)
+        found = task_of(run)
+        if KINDS[found].verb != self.verb:
+            raise ConfigError(
+                f"peluche {self.verb} cannot use this model, which is made for {found}",
+                where=run.path,
+                remedy=f"use: peluche {KINDS[found].verb} {run.path}",
+            )
+        loaded = _loaded(run, weights, options)
+        assert isinstance(loaded, self.kind)
+        return loaded
 
 
-def load_summariser(model: str | Path, *, weights: str = "model", **decoding: Any) -> Summariser:
-    """`load_task` for a model that summarises.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(Summariser, "summarise", model, weights, decoding)
-
-
-def load_classifier(model: str | Path, *, weights: str = "model", **options: Any) -> TextClassifier:
-    """`load_task` for a model that classifies.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(TextClassifier, "classify", model, weights, options)
-
-
-def load_tagger(model: str | Path, *, weights: str = "model", **options: Any) -> SentenceTagger:
-    """`load_task` for a model that tags.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(SentenceTagger, "tag", model, weights, options)
-
-
-def load_parser(
-    model: str | Path, *, weights: str = "model", **options: Any
-) -> SentenceTask[Any, Any]:
-    """`load_task` for a model that parses, into whichever kind of tree.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(SentenceTask, "parse", model, weights, options)
-
-
-def load_completer(model: str | Path, *, weights: str = "model", **options: Any) -> Completer:
-    """`load_task` for a language model.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(Completer, "complete", model, weights, options)
-
-
-def load_filler(model: str | Path, *, weights: str = "model", **options: Any) -> FillingTask:
-    """`load_task` for a model that says what is hidden, a token or a span.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(FillingTask, "fill", model, weights, options)  # type: ignore[type-abstract]
-
-
-def load_embedder(model: str | Path, *, weights: str = "model", **options: Any) -> Embedder:
-    """`load_task` for a model that embeds texts.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(Embedder, "embed", model, weights, options)
-
-
-def load_answerer(model: str | Path, *, weights: str = "model", **options: Any) -> QuestionAnswerer:
-    """`load_task` for a model that answers questions.
-
-    Raises:
-        ConfigError: it does something else.
-    """
-    return _load_as(QuestionAnswerer, "answer", model, weights, options)
+load_translator = Loader(Translator, "translate")
+load_summariser = Loader(Summariser, "summarise")
+load_classifier = Loader(TextClassifier, "classify")
+load_tagger = Loader(SentenceTagger, "tag")
+load_parser: Loader[SentenceTask[Any, Any]] = Loader(SentenceTask, "parse")
+load_completer = Loader(Completer, "complete")
+load_filler = Loader(FillingTask, "fill")  # type: ignore[type-abstract]
+load_embedder = Loader(Embedder, "embed")
+load_answerer = Loader(QuestionAnswerer, "answer")
 
 
 def load_vectors(model: str | Path, *, weights: str = "model") -> WordVectors:
@@ -165,27 +121,7 @@ def load_vectors(model: str | Path, *, weights: str = "model") -> WordVectors:
     """
     if Path(model).is_file():
         return WordVectors.from_file(Path(model))
-    return _load_as(WordVectors, "similar", model, weights, {})
-
-
-def _load_as(
-    kind: type[T],
-    verb: str,
-    model: str | Path,
-    weights: str,
-    options: Mapping[str, Any],
-) -> T:
-    run = open_source(model)
-    found = task_of(run)
-    if KINDS[found].verb != verb:
-        raise ConfigError(
-            f"peluche {verb} cannot use this model, which is made for {found}",
-            where=run.path,
-            remedy=f"use: peluche {KINDS[found].verb} {run.path}",
-        )
-    loaded = _loaded(run, weights, options)
-    assert isinstance(loaded, kind)
-    return loaded
+    return Loader(WordVectors, "similar")(model, weights=weights)
 
 
 def _loaded(run: ModelSource, weights: str, options: Mapping[str, Any]) -> Task:

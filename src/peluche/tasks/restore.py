@@ -6,15 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
-
-from peluche.config import parse_as
-from peluche.data.annotation import Coding
+from peluche.config import Config
 from peluche.data.answering import AnsweringConfig
 from peluche.data.masking import MaskingConfig
 from peluche.data.packing import PackingConfig
 from peluche.data.span_corruption import SpanCorruptionConfig
-from peluche.errors import CheckpointError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.pretrained import ModelSource
 from peluche.hub.run import RunDirectory
@@ -27,20 +23,16 @@ from peluche.models.encoder import EncoderConfig
 from peluche.models.language_model import LanguageModel
 from peluche.models.language_registry import LanguageModelConfig
 from peluche.models.multi_token import AHEAD
-from peluche.models.pretrained_encoder import (
-    HEADS,
-    PretrainedEncoder,
-    PretrainedEncoderConfig,
-)
+from peluche.models.pretrained_encoder import HEADS, PretrainedEncoder, PretrainedEncoderConfig
 from peluche.models.registry import parse_model
 from peluche.models.span_parser import SpanParserConfig
 from peluche.models.tagger import TaggerConfig
 from peluche.models.text_embedder import TextEmbedderConfig
 from peluche.models.translation import TranslationModel
 from peluche.models.word_vectors import WordVectorsConfig
-from peluche.nn.starting import fill, undrawn
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.classify import TextClassifier
+from peluche.tasks.coding import load_coding
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder, EmbeddingConfig
 from peluche.tasks.fill import Filler
@@ -50,17 +42,14 @@ from peluche.tasks.sentences import SentenceTask
 from peluche.tasks.summarise import Summariser
 from peluche.tasks.tag import SentenceTagger
 from peluche.tasks.translate import Translator
+from peluche.tasks.weights import embedding_rows, filled, model_config, model_values
 from peluche.tasks.word_vectors import WordVectors
 from peluche.text.labels import Labels
-from peluche.text.lexicon import Lexicon
-from peluche.text.subwords import Subwords
 from peluche.text.tokenizer import Tokenizer
 from peluche.text.vocabulary import Vocabulary
 
-M = TypeVar("M", bound=nn.Module)
 Options = Mapping[str, Any]
 HEAD, EMBEDDING = "head.weight", "encoder.embedding.weight"
-CODING = ("tags", "relations", "constituents")
 
 
 def restore_translator(run: ModelSource, weights: str, options: Options) -> Translator:
@@ -91,17 +80,17 @@ def restore_model(
     Raises:
         CheckpointError: if config and weights are absent, damaged, or do not belong together.
     """
-    config = parse_model(_model_values(run), where=str(run.path / "config.yaml"))
+    config = parse_model(model_values(run), where=str(run.path / "config.yaml"))
     state = run.load_weights(weights)
-    return _filled(
+    return filled(
         lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
     )
 
 
 def restore_classifier(run: ModelSource, weights: str, options: Options) -> TextClassifier:
     tokenizer, labels = run.tokenizer(), Labels.load(run.part("labels.json"))
-    config = _model_config(run, ClassifierConfig)
-    model = _filled(lambda: config.build(len(tokenizer), len(labels)), run, weights)
+    config = model_config(run, ClassifierConfig)
+    model = filled(lambda: config.build(len(tokenizer), len(labels)), run, weights)
     batching = run.config.get("batching") or {}
     settings: dict[str, Any] = {
         "pairs": run.config["data"]["train"].get("second") is not None,
@@ -113,10 +102,10 @@ def restore_classifier(run: ModelSource, weights: str, options: Options) -> Text
 
 
 def restore_answerer(run: ModelSource, weights: str, options: Options) -> QuestionAnswerer:
-    tokenizer, config = run.tokenizer(), _model_config(run, AnswererConfig)
-    model = _filled(lambda: config.build(len(tokenizer)), run, weights)
+    tokenizer, config = run.tokenizer(), model_config(run, AnswererConfig)
+    model = filled(lambda: config.build(len(tokenizer)), run, weights)
     batching = run.config.get("batching") or {}
-    answering = AnsweringConfig.parse(run.config.get("answering") or {}, where=str(run.path))
+    answering = _section(run, "answering", AnsweringConfig)
     length = min(batching.get("max_length", 384), batching.get("tokens", 384))
     return QuestionAnswerer(model, tokenizer, answering, **{"max_length": length, **options})
 
@@ -131,23 +120,23 @@ def _scales(run: ModelSource, parts: int) -> list[float]:
 
 def restore_vectors(run: ModelSource, weights: str, options: Options) -> WordVectors:
     vocabulary = Vocabulary.load(run.part("vocabulary.json"))
-    model = _filled(
-        lambda: _model_config(run, WordVectorsConfig).build(len(vocabulary)), run, weights
+    model = filled(
+        lambda: model_config(run, WordVectorsConfig).build(len(vocabulary)), run, weights
     )
     return WordVectors(vocabulary, model.vectors(), model)
 
 
 def restore_completer(run: ModelSource, weights: str, options: Options) -> Completer:
     tokenizer = run.tokenizer()
-    config = _model_config(run, LanguageModelConfig)
+    config = model_config(run, LanguageModelConfig)
     state = run.load_weights(weights)
     # Heads that look further ahead are for training alone.
     for name in [name for name in state if name.startswith(AHEAD)]:
         del state[name]
-    model = _filled(
+    model = filled(
         lambda: config.build(embedding_rows(run, state[HEAD], tokenizer)), run, weights, state
     )
-    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
+    packing = _section(run, "batching", PackingConfig)
     context = context_of(run, model)
     return Completer(model, tokenizer, packing, context=context, chat=run.chat(), **options)
 
@@ -165,22 +154,22 @@ def context_of(run: ModelSource, model: LanguageModel) -> int | None:
 
 def restore_filler(run: ModelSource, weights: str, options: Options) -> Filler:
     tokenizer = run.tokenizer()
-    model = _filled(lambda: _model_config(run, EncoderConfig).build(len(tokenizer)), run, weights)
-    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
-    masking = MaskingConfig.parse(run.config.get("masking") or {}, where=str(run.path))
+    model = filled(lambda: model_config(run, EncoderConfig).build(len(tokenizer)), run, weights)
+    packing = _section(run, "batching", PackingConfig)
+    masking = _section(run, "masking", MaskingConfig)
     return Filler(model, tokenizer, packing, masking, **options)
 
 
 def restore_span_filler(run: ModelSource, weights: str, options: Options) -> SpanFiller:
     tokenizer = run.tokenizer()
     model = restore_model(run, tokenizer, weights)
-    packing = PackingConfig.parse(run.config.get("batching") or {}, where=str(run.path))
-    corruption = SpanCorruptionConfig.parse(run.config.get("corruption") or {}, where=str(run.path))
+    packing = _section(run, "batching", PackingConfig)
+    corruption = _section(run, "corruption", SpanCorruptionConfig)
     return SpanFiller(model, tokenizer, packing, corruption, **options)
 
 
 def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:
-    tokenizer, values, state = run.tokenizer(), _model_values(run), run.load_weights(weights)
+    tokenizer, values, state = run.tokenizer(), model_values(run), run.load_weights(weights)
     batching = run.config.get("batching") or {}
     limits = [batching[key] for key in ("max_length", "tokens") if key in batching]
     settings = {**(run.config.get("embedding") or {}), **options}
@@ -200,25 +189,10 @@ def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedd
         limits.append(config.encoder.longest)
     found = EmbeddingConfig.parse(settings, where=str(run.path))
     found = found.model_copy(update={"max_length": min([found.max_length, *limits])})
-    model = _filled(lambda: config.build(len(tokenizer)), run, weights, state)
+    model = filled(lambda: config.build(len(tokenizer)), run, weights, state)
     reads = model.encoder.model if isinstance(model.encoder, PretrainedEncoder) else None
     packed = PackedEncoder(reads) if reads is not None and packs(reads) else None
     return Embedder(model, tokenizer, found, packed)
-
-
-def embedding_rows(run: ModelSource, embedding: Tensor, tokenizer: Tokenizer) -> int:
-    """Rows of an embedding: pretrained models may have more than tokens, for round numbers.
-
-    Raises:
-        CheckpointError: there are fewer.
-    """
-    if len(embedding) < len(tokenizer):
-        raise CheckpointError(
-            f"the tokenizer has {len(tokenizer):,} tokens, the model only {len(embedding):,}",
-            where=run.path,
-            remedy="copy model and tokenizer again, both from the same place",
-        )
-    return len(embedding)
 
 
 def restore_tagger(run: ModelSource, weights: str, options: Options) -> SentenceTagger:
@@ -240,71 +214,13 @@ def _sentence_task(
     run: ModelSource, weights: str, options: Options, config: Any, task: Callable[..., S]
 ) -> S:
     coding = load_coding(run)
-    model = _filled(lambda: _model_config(run, config).build(coding), run, weights)
+    model = filled(lambda: model_config(run, config).build(coding), run, weights)
     return task(model, coding, **options)
 
 
-def save_coding(run: RunDirectory, coding: Coding) -> None:
-    """Keep the words and labels that a tagger or parser knows in its run directory.
-
-    With the tokenizer of the pretrained encoder that it reads with, if it does.
-    """
-    if coding.subwords is not None:
-        run.save_tokenizer(coding.subwords.tokenizer)
-    for kind in CODING:
-        labels: Labels | None = getattr(coding, kind)
-        if labels is not None:
-            run.save_part(f"{kind}.json", labels.save)
-    run.save_part("lexicon.json", coding.lexicon.save)
+C = TypeVar("C", bound=Config)
 
 
-def load_coding(run: ModelSource) -> Coding:
-    """What `save_coding` kept.
-
-    Raises:
-        CheckpointError: something of it is missing or damaged.
-    """
-    labels = {
-        kind: Labels.load(run.part(f"{kind}.json")) for kind in CODING if run.has(f"{kind}.json")
-    }
-    encoder = _model_values(run).get("encoder") or {}
-    subwords = None
-    if encoder.get("kind") == "pretrained":
-        longest = PretrainedEncoderConfig.parse(encoder, where=str(run.path)).longest
-        subwords = Subwords(run.tokenizer(), longest)
-    return Coding(Lexicon.load(run.part("lexicon.json")), **labels, subwords=subwords)
-
-
-def _model_config(run: ModelSource, kind: Any) -> Any:
-    return parse_as(kind, _model_values(run), where=str(run.path / "config.yaml"))
-
-
-def _model_values(run: ModelSource) -> dict[str, Any]:
-    config = run.config
-    if "model" not in config:
-        raise CheckpointError(
-            "this run's config has no 'model'",
-            where=run.path / "config.yaml",
-            remedy="use the folder of a run that trains a model",
-        )
-    values: dict[str, Any] = config["model"]
-    return values
-
-
-def _filled(
-    build: Callable[[], M],
-    run: ModelSource,
-    weights: str,
-    state: dict[str, Tensor] | None = None,
-) -> M:
-    with undrawn():
-        model = build()
-    try:
-        fill(model, run.load_weights(weights) if state is None else state)
-    except ValueError as error:
-        raise CheckpointError(
-            f"the weights are not those of the model in config.yaml: {error}",
-            where=run.path / f"{weights}.safetensors",
-            remedy="copy the run again from where it was trained",
-        ) from None
-    return model.eval()
+def _section(run: ModelSource, key: str, kind: type[C]) -> C:
+    """What a run's config says of something; the usual where it says nothing."""
+    return kind.parse(run.config.get(key) or {}, where=str(run.path))

@@ -40,9 +40,22 @@ class SentenceTagger(SentenceTask[Tagger, Tagging]):
         return Tagging(sentence.tokens, annotation_of(sentence, "tags"))
 
     def compare(self, said: Sequence[Tagging], gold: Sequence[Tagging]) -> list[Measurement]:
-        """Entities are scored whole where the model's tags mark entities, otherwise tokens."""
-        known = self.coding.known("tags")
+        """See `measure_tags`."""
         ours, theirs = ([one.tags for one in side] for side in (said, gold))
-        if is_entity_tags(known):
-            return measure_entities(ours, theirs, sorted({tag[2:] for tag in known} - {""}))
-        return measure_tagging(ours, theirs, known)
+        return measure_tags(ours, theirs, self.coding.known("tags"))
+
+
+def measure_tags(
+    said: Sequence[Sequence[str]], gold: Sequence[Sequence[str]], known: Sequence[str]
+) -> list[Measurement]:
+    """Entities are scored whole where the model's tags mark entities, otherwise tokens.
+
+    Args:
+        known: all tags of the model.
+
+    Raises:
+        DataError: as `measure_entities` and `measure_tagging`.
+    """
+    if is_entity_tags(known):
+        return measure_entities(said, gold, sorted({tag[2:] for tag in known} - {""}))
+    return measure_tagging(said, gold, known)

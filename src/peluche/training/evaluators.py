@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 
 from peluche.config import Config
 from peluche.data.batching import TranslationStream
 from peluche.data.sources import Pair
+from peluche.errors import did_you_mean
 from peluche.metrics import perplexity, score
+from peluche.metrics.registry import METRICS, Tokenization
 from peluche.models.translation import TranslationModel
 from peluche.objectives.base import Objective
 from peluche.tasks.evaluation import Evaluable
@@ -25,9 +27,17 @@ class EvaluationConfig(Config):
     """What is measured on the validation set while training, and on the test set at the end."""
 
     metrics: tuple[str, ...] = ("bleu", "chrf", "exact_match")
-    tokenize: str = Field("13a", description="sacreBLEU's tokenisation of the scored text")
+    tokenize: Tokenization = Field("13a", description="sacreBLEU's tokenisation of the scored text")
     sentences: int = Field(200, ge=0, description="validation sentences translated (greedily)")
     sample: str | None = Field(None, description="a sentence translated at every evaluation")
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(f"there is no metric '{name}'; {did_you_mean(name, METRICS)}")
+        return names
 
     def score_options(self) -> dict[str, Any]:
         """Options of `metrics.score` that this protocol fixes."""

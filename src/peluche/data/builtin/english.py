@@ -14,6 +14,7 @@ from peluche.data.builtin.trees import (
     Sentence,
     Statement,
     Subject,
+    written,
 )
 from peluche.data.builtin.words import Verb
 
@@ -34,15 +35,7 @@ Parts = tuple[str, str]
 
 def sentence(tree: Sentence) -> str:
     """The English sentence of an abstract one."""
-    if isinstance(tree, Statement):
-        text = statements(tree)
-    elif isinstance(tree, Question):
-        text = questions(tree)
-    elif isinstance(tree, Existential):
-        text = existential(tree)
-    else:
-        text = presentation(tree)
-    return text[0].upper() + text[1:]
+    return written(tree, statements, questions, existential, presentation)
 
 
 def person(subject: Subject | None) -> int:

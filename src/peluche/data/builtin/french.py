@@ -15,6 +15,7 @@ from peluche.data.builtin.trees import (
     Sentence,
     Statement,
     Subject,
+    written,
 )
 from peluche.data.builtin.words import Verb
 
@@ -43,15 +44,7 @@ WHO: Features = (THIRD, False, False)
 
 def sentence(tree: Sentence) -> str:
     """The French sentence of an abstract one."""
-    if isinstance(tree, Statement):
-        text = statements(tree)
-    elif isinstance(tree, Question):
-        text = questions(tree)
-    elif isinstance(tree, Existential):
-        text = existential(tree)
-    else:
-        text = presentation(tree)
-    return text[0].upper() + text[1:]
+    return written(tree, statements, questions, existential, presentation)
 
 
 def features(subject: Subject) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from peluche.data.builtin.words import (
@@ -123,6 +124,26 @@ class Presentation:
 
 
 Sentence = Statement | Question | Existential | Presentation
+
+
+def written(
+    tree: Sentence,
+    statement: Callable[[Statement], str],
+    question: Callable[[Question], str],
+    existential: Callable[[Existential], str],
+    presentation: Callable[[Presentation], str],
+) -> str:
+    """A sentence by what writes its kind in a language, with a capital at its beginning."""
+    match tree:
+        case Statement():
+            text = statement(tree)
+        case Question():
+            text = question(tree)
+        case Existential():
+            text = existential(tree)
+        case Presentation():
+            text = presentation(tree)
+    return text[0].upper() + text[1:]
 
 
 def heads(subject: Subject | None) -> tuple[Phrase, ...]:
