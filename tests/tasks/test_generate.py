@@ -1,11 +1,14 @@
 """Text generation: in pieces and whole, together and alone, and where the context ends."""
 
+import functools
 import itertools
 import math
+from contextlib import suppress
 
 import pytest
 import torch
 
+from interrupting import interrupted
 from peluche.errors import ConfigError, DataError, NumericsError
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
@@ -23,6 +26,11 @@ CONFIGS = [
 BYTES = TokenizerConfig(kind="bpe", byte_level=True, vocab_size=280, normalization="none")
 SMALL = GeneratorConfig.parse({"block_size": 4, "engine": {"running": 3, "step_tokens": 8}})
 GUIDE = {"kind": "regex", "pattern": "a"}
+TINY = [
+    DecoderConfig(d_model=8, layers=1, heads=1, d_ff=8),
+    RecurrentLMConfig(embedding=8, hidden=8, layers=1),
+]
+STEP = ("interrupts", "generation/sampler", "inference/e", "inference/s", "tasks/generate")
 PROMPTS = ["the ", "a", "cat sat", "été 🧸", "", "dog sat on", "the"]
 
 
@@ -242,6 +250,46 @@ def test_a_step_that_was_interrupted_is_done_again(tokenizer, monkeypatch):
             interruptions += 1
     assert interruptions == 3
     assert [one.result.text for one in writings] == [one.text for one in expected]
+
+
+@pytest.mark.parametrize("config", TINY, ids=lambda config: config.kind)
+def test_ctrl_c_at_any_line_changes_nothing_of_what_is_written(config, tokenizer):
+    """Each step is interrupted a line further on, until steps have no more lines."""
+    generator = TextGenerator(model_of(config, tokenizer), tokenizer, 12, SMALL)
+    requests = [
+        TextRequest.flat(
+            {"prompt": "the ", "stream": number, "max_tokens": 30, "on_overflow": "slide"}
+            | {"ignore_eos": number == 1, "temperature": 1.5, "presence_penalty": 1}
+        )
+        for number in range(2)
+    ]
+    expected = generator.generate(requests)
+    line, there, interruptions = 0, True, 0
+    while there:
+        writings = [generator.start(request) for request in requests]
+        while not generator.engine.idle:
+            line += 1
+            assert line < 2000, "the requests come to no end"
+            try:
+                there = interrupted(line, generator.step, *STEP) and there
+            except KeyboardInterrupt:
+                interruptions += 1
+        for writing, whole in zip(writings, expected, strict=True):
+            assert writing.result == whole
+    assert interruptions > 100
+
+
+def test_ctrl_c_leaves_no_request_behind(tokenizer):
+    generator = TextGenerator(model_of(TINY[0], tokenizer), tokenizer, 40, SMALL)
+    line, there = 0, True
+    while there:
+        line, stream = line + 1, generator.stream("a", max_tokens=9)
+        # Not in the lines of `stream` itself, between which Python looks for no signals.
+        with suppress(KeyboardInterrupt):
+            there = interrupted(line, functools.partial(next, stream), *STEP[:-1])
+        stream.close()
+        generator.step()
+        assert generator.engine.idle
 
 
 def test_guesses_are_for_decoders(tokenizer):

@@ -18,6 +18,7 @@ from peluche.inference.engine import Engine, EngineConfig, Finished, Token
 from peluche.inference.runner import KeptAs, Runner, Weights, fastest_runner
 from peluche.inference.speculation import Drafter, PromptLookup
 from peluche.inference.state_engine import StateEngine
+from peluche.interrupts import uninterrupted
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 from peluche.tasks.text_requests import (
@@ -34,6 +35,7 @@ from peluche.text.tokenizer import Tokenizer
 
 # Bytes of a number in the memory of keys and values.
 BYTES = {"plain": 4, "int8": 1}
+NO_KEY = -1
 
 
 class GeneratorConfig(Config):
@@ -57,7 +59,7 @@ class Writing:
     def __init__(self, request: TextRequest, tokens: list[int], stream: TextStream) -> None:
         self.result = Generated(request, prompt_tokens=len(tokens))
         self.tokens, self.stream = tokens, stream
-        self.key = self.slides = 0
+        self.key, self.slides = NO_KEY, 0
         self.pieces: deque[Piece] = deque()
 
     def say(self, text: str, *, last: bool = False) -> None:
@@ -190,25 +192,35 @@ class TextGenerator:
         tokens = self._fitting(self._encoded(request.prompt), request)
         stream = TextStream(self.tokenizer, before=tokens, stop=request.stop)
         writing = Writing(request, tokens, stream)
-        self._enter(writing)
+        try:
+            self._enter(writing)
+        except BaseException:
+            self.cancel(writing)
+            raise
         return writing
 
     def step(self) -> None:
-        """One token more for every request that can be given one."""
-        for event in self.engine.step():
-            writing = self._writing.get(event.key)
-            if writing is None:
-                continue
-            if isinstance(event, Token):
-                self._say(writing, event.chosen)
-            else:
-                self._finish(writing, event)
+        """One token more for every request that can be given one.
+
+        Ctrl-C may end this while the model reads, and else when all that was chosen is said: what
+        is done after it is what would have been done without it.
+        """
+        with uninterrupted():
+            for event in self.engine.step():
+                writing = self._writing.get(event.key)
+                if writing is None:
+                    continue
+                if isinstance(event, Token):
+                    self._say(writing, event.chosen)
+                else:
+                    self._finish(writing, event)
 
     def cancel(self, writing: Writing) -> None:
         """Stop a request, whatever has become of it. Nothing more comes of it."""
-        if self._writing.pop(writing.key, None) is not None:
-            self.engine.cancel(writing.key)
-            writing.end("cancelled")
+        with uninterrupted():
+            if self._writing.pop(writing.key, None) is not None:
+                self.engine.cancel(writing.key)
+                writing.end("cancelled")
 
     def _request(
         self, prompt: str | TextRequest, options: Mapping[str, Any], number: int
@@ -263,8 +275,9 @@ class TextGenerator:
             "logprobs": request.logprobs or 0,
             "ignore_eos": request.ignore_eos,
         }
-        writing.key = self.engine.add(GenerationRequest.parse(values, where="this request"))
-        self._writing[writing.key] = writing
+        with uninterrupted():
+            writing.key = self.engine.add(GenerationRequest.parse(values, where="this request"))
+            self._writing[writing.key] = writing
 
     def _left(self, writing: Writing) -> int:
         return writing.result.request.max_tokens - len(writing.result.tokens)
