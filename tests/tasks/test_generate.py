@@ -10,6 +10,7 @@ import torch
 
 from interrupting import interrupted
 from peluche.errors import ConfigError, DataError, NumericsError
+from peluche.generation.sampling import SamplingParameters, SamplingState, choose_tokens
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
 from peluche.tasks.complete import Completer
@@ -192,6 +193,73 @@ def test_sliding_goes_on_for_ever(generator, tokenizer):
     assert slides > 2
     (late,) = generator.generate(["xyzw" * 12], on_overflow="slide", max_tokens=5)
     assert late.prompt_tokens == 20
+
+
+def test_a_slide_makes_no_difference_to_penalties(generator, tokenizer, request):
+    model = model_of(request.node.callspec.params["generator"], tokenizer).eval()
+    penalties = {"repetition_penalty": 1.2, "presence_penalty": 0.3, "frequency_penalty": 0.2}
+    options = {"temperature": 0, **penalties}
+    (found,) = generator.generate(
+        ["the cat"], on_overflow="slide", max_tokens=70, ignore_eos=True, **options
+    )
+    tokens = tokenizer.encode("the cat", bos=True)
+    state, written = SamplingState(SamplingParameters.parse(options), prompt=tokens), []
+    while len(written) < 70:
+        if len(tokens) == 40:
+            tokens = [2, *tokens[-19:]]
+        with torch.no_grad():
+            logits = model.logits(model.hidden(torch.tensor([tokens]))[:, -1])
+        logits[:, [*tokenizer.special.never, tokenizer.eos_id]] = -torch.inf
+        written.append(int(choose_tokens(logits, [state])))
+        tokens.append(written[-1])
+        state.advance(written[-1])
+    assert [said.id for said in found.tokens] == written
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+def test_refreshed_weights_are_those_of_all_that_follows(config, tokenizer):
+    model, options = model_of(config, tokenizer), {"temperature": 0, "ignore_eos": True}
+    generator = TextGenerator(model, tokenizer, 60, SMALL)
+    (before,) = generator.generate(["the cat"], max_tokens=9, **options)
+    request = TextRequest.flat({"prompt": "the cat", "max_tokens": 9, **options})
+    writing = generator.start(request)
+    while len(writing.result.tokens) < 3:
+        generator.step()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(-1.5)
+    tokens = tuple(writing.tokens)
+    generator.refresh(model)
+    while not generator.engine.idle:
+        generator.step()
+    fresh = TextGenerator(model, tokenizer, 60, SMALL)
+    (rest,) = fresh.generate([TextRequest.flat({"prompt": tokens, "max_tokens": 6, **options})])
+    assert [said.id for said in writing.result.tokens[3:]] == [said.id for said in rest.tokens]
+    (after,) = generator.generate(["the cat"], max_tokens=9, **options)
+    assert after == fresh.generate(["the cat"], max_tokens=9, **options)[0] != before
+    other = config.build(len(tokenizer) + 1)
+    with pytest.raises(ConfigError, match="not the models that this generator was made for"):
+        generator.refresh(other)
+    with pytest.raises(ConfigError, match="not the models"):
+        generator.refresh(model, draft=model)
+
+
+def test_a_draft_is_refreshed_too(tokenizer):
+    model, draft = model_of(CONFIGS[0], tokenizer), model_of(CONFIGS[0], tokenizer)
+    options = {"max_tokens": 20, "temperature": 0, "ignore_eos": True}
+    generator = TextGenerator(model, tokenizer, 60, SMALL, draft)
+    with torch.no_grad():
+        for one in (model, draft):
+            for parameter in one.parameters():
+                parameter.mul_(-1.5)
+    with pytest.raises(ConfigError, match="not the models"):
+        generator.refresh(model)
+    generator.refresh(model, draft)
+    (expected,) = TextGenerator(model, tokenizer, 60, SMALL).generate(["the cat"], **options)
+    (found,) = generator.generate(["the cat"], **options)
+    assert [said.id for said in found.tokens] == [said.id for said in expected.tokens]
+    counters = generator.engine.counters
+    assert counters.accepted == counters.drafted > 0
 
 
 def test_what_cannot_be_asked(generator):

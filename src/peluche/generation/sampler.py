@@ -68,7 +68,9 @@ class Sampler:
         if key in self._running:
             raise ValueError(f"key {key} is in use")
         sampling = request.sampling
+        read = request.tokens if request.read is None else request.read
         check_ids(request.tokens, self.vocabulary, "the prompt")
+        check_ids((*read, *request.said), self.vocabulary, "what was read and said")
         check_ids(sampling.logit_bias, self.vocabulary, "logit_bias")
         guide = None
         if request.guide is not None:
@@ -79,7 +81,7 @@ class Sampler:
                     remedy="give the sampler a GuideFactory of the model's tokenizer",
                 )
             guide = self.guides.build(request.guide)
-        state = SamplingState(sampling, request.stream, request.tokens)
+        state = SamplingState(sampling, request.stream, read, request.said)
         self._running[key] = _Running(request, state, guide)
 
     def remove(self, key: int) -> None:

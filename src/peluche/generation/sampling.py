@@ -81,10 +81,15 @@ class SamplingState:
     Args:
         stream: tells requests of equal seed apart. Random number n depends on (seed, stream, n).
         prompt: tokens that count as read before, for the repetition penalty.
+        said: tokens that count as said before.
     """
 
     def __init__(
-        self, parameters: SamplingParameters, stream: int = 0, prompt: Sequence[int] = ()
+        self,
+        parameters: SamplingParameters,
+        stream: int = 0,
+        prompt: Sequence[int] = (),
+        said: Sequence[int] = (),
     ) -> None:
         self.parameters = parameters
         self._random = np.random.default_rng([parameters.seed, stream])
@@ -95,6 +100,8 @@ class SamplingState:
         if parameters.counts:
             for token in prompt:
                 self._place(token)
+        for token in said:
+            self.advance(token)
 
     def uniform(self) -> float:
         """The random number of the next token, in [0, 1)."""

@@ -78,6 +78,12 @@ class StateEngine:
             if key in self.texts:
                 self.due.append(self._finish(Finished(key, "cancelled")))
 
+    def refresh(self, model: LanguageModel) -> None:
+        """See `Engine.refresh`."""
+        with uninterrupted():
+            self.model = model
+            self._read_again()
+
     def step(self) -> list[Event]:
         """See `Engine.step`."""
         with uninterrupted():
@@ -95,9 +101,8 @@ class StateEngine:
                 rows = torch.stack([self._read(self.texts[key]) for key in keys])
             found = self.sampler.choose(keys, rows)
         except BaseException:
-            # Who knows what was written: all is read again.
-            for text in self.texts.values():
-                text.state, text.read = None, 0
+            # Who knows what was written.
+            self._read_again()
             raise
         for key, chosen in zip(keys, found, strict=True):
             text = self.texts[key]
@@ -111,6 +116,10 @@ class StateEngine:
             if chosen.ended or not text.left:
                 reason = Finished(key, "stop" if chosen.ended else "length")
                 self.due.append(self._finish(reason))
+
+    def _read_again(self) -> None:
+        for text in self.texts.values():
+            text.state, text.read = None, 0
 
     @torch.inference_mode()
     def _read(self, text: _Text) -> Float[Tensor, "vocabulary"]:

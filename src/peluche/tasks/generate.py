@@ -58,7 +58,7 @@ class Writing:
 
     def __init__(self, request: TextRequest, tokens: list[int], stream: TextStream) -> None:
         self.result = Generated(request, prompt_tokens=len(tokens))
-        self.tokens, self.stream = tokens, stream
+        self.prompt, self.tokens, self.stream = tuple(tokens), tokens, stream
         self.key, self.slides = NO_KEY, 0
         self.pieces: deque[Piece] = deque()
 
@@ -81,8 +81,8 @@ class TextGenerator:
     """A language model and its tokenizer, ready to write. Not for several threads at once.
 
     Args:
-        model: is put into evaluation mode. Decoders run by copies of their weights: make another
-            generator when they have changed.
+        model: is put into evaluation mode. Decoders run by copies of their weights: `refresh` when
+            they have changed.
         context: the most tokens that the model was made for; None for any number.
         draft: a smaller decoder with the same tokenizer, which guesses what this one will say.
 
@@ -102,6 +102,7 @@ class TextGenerator:
         draft: LanguageModel | None = None,
     ) -> None:
         self.tokenizer, self.most = tokenizer, config.engine.running
+        self._models = [model.config] if draft is None else [model.config, draft.config]
         # Rows of an embedding that no token has.
         nothing = tuple(range(len(tokenizer), model.vocabulary))
         special = tokenizer.special._replace(never=(*tokenizer.special.never, *nothing))
@@ -111,6 +112,31 @@ class TextGenerator:
         self.context = min(limits, default=None)
         self._scarce = self.context is not None and self.context != context
         self._writing: dict[int, Writing] = {}
+
+    def refresh(self, model: LanguageModel, draft: LanguageModel | None = None) -> None:
+        """Go on with the models' weights of the moment, also with what is being written.
+
+        Args:
+            model, draft: those that this was made with, or others of the same configuration.
+
+        Raises:
+            ConfigError: they are of another one.
+        """
+        models = [model] if draft is None else [model, draft]
+        if [one.config for one in models] != self._models or any(
+            one.vocabulary != self.sampler.vocabulary for one in models
+        ):
+            raise ConfigError(
+                "these are not the models that this generator was made for",
+                remedy="make another generator, or give models (and a draft) of the same config",
+            )
+        engine = self.engine
+        if isinstance(engine, StateEngine):
+            engine.refresh(model.eval())
+        elif isinstance(model, Decoder):
+            if isinstance(engine.drafter, DraftModel) and isinstance(draft, Decoder):
+                engine.drafter.refresh(draft.eval())
+            engine.refresh(model.eval())
 
     def generate(self, prompts: Sequence[str | TextRequest], **options: Any) -> list[Generated]:
         """What comes after each prompt, in their order.
@@ -271,6 +297,9 @@ class TextGenerator:
             "sampling": request.sampling,
             # What goes on after the context slid has random numbers of its own.
             "stream": request.stream + (writing.slides << 32),
+            # It makes no difference to penalties.
+            "read": writing.prompt,
+            "said": tuple(said.id for said in writing.result.tokens),
             "guide": request.guide,
             "logprobs": request.logprobs or 0,
             "ignore_eos": request.ignore_eos,
