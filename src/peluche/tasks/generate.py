@@ -21,6 +21,7 @@ from peluche.inference.state_engine import StateEngine
 from peluche.interrupts import uninterrupted
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
+from peluche.nn.machine import trim_memory
 from peluche.tasks.text_requests import (
     FinishReason,
     Generated,
@@ -108,6 +109,7 @@ class TextGenerator:
         special = tokenizer.special._replace(never=(*tokenizer.special.never, *nothing))
         self.sampler = Sampler(special, model.vocabulary)
         self.engine = start_engine(model.eval(), self.sampler, context, config, draft)
+        trim_memory()
         limits = [limit for limit in (context, self.engine.capacity) if limit is not None]
         self.context = min(limits, default=None)
         self._scarce = self.context is not None and self.context != context

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.pretrained import ModelSource
 from peluche.hub.resolve import open_source
+from peluche.nn.machine import trim_memory
 from peluche.tasks import restore
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.classify import TextClassifier
@@ -70,7 +71,9 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
         CheckpointError: if there is no such model, or it is damaged.
         ConfigError: for settings that are not known or do not go together.
     """
-    return _loaded(open_source(model), weights, options)
+    loaded = _loaded(open_source(model), weights, options)
+    trim_memory()
+    return loaded
 
 
 def load_translator(model: str | Path, *, weights: str = "model", **decoding: Any) -> Translator:
@@ -185,6 +188,9 @@ def _load_as(
         )
     loaded = _loaded(run, weights, options)
     assert isinstance(loaded, kind)
+    # It has the weights too.
+    del run
+    trim_memory()
     return loaded
 
 
