@@ -9,17 +9,20 @@ import select
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Iterable
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 import peluche
-from peluche.cli import conversation
+from peluche.cli import conversation, generating
 from peluche.cli.chat import register
 from peluche.cli.terminal import say
 from peluche.data.readers import read_lines
 from peluche.errors import ConfigError, DataError
+from peluche.tasks.complete import Completer
 from peluche.text.chat import TURN_END
 from peluche.text.tokenizer import TokenizerConfig
 from talking import TOKENIZER, make_run
@@ -51,6 +54,24 @@ def test_every_line_of_a_pipe_is_a_message(run):
     answers = [expected.say("Hi"), expected.say("/help me 🧸")]
     assert result.stdout == "".join(f"{answer}\n" for answer in answers)
     assert result.exit_code == 0
+
+
+def test_a_model_that_talks_by_a_copy_of_its_weights_is_let_go(run, monkeypatch):
+    load, models = generating.load, []
+
+    def remember(context: typer.Context) -> Completer:
+        completer = load(context)
+        models.append(weakref.ref(completer.model))
+        return completer
+
+    def follow(self: conversation.Conversation, lines: Iterable[str]) -> None:
+        assert models[0]() is None
+        models.append(self)
+
+    monkeypatch.setattr(generating, "load", remember)
+    monkeypatch.setattr(conversation.Conversation, "follow", follow)
+    assert invoke(run, *CHOSEN, "Hi").exit_code == 0
+    assert len(models) == 2
 
 
 def test_json_has_one_object_for_each_turn(run):

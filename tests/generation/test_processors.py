@@ -118,6 +118,24 @@ def test_many_tokens_are_counted_each_in_its_row():
     assert torch.equal(logits, before)
 
 
+def test_what_is_typical_in_a_large_vocabulary_is_what_sorting_all_of_it_keeps():
+    """By the definition, added up in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(24, 5000, generator=generator) * torch.logspace(-2, 1, 24)[:, None]
+    logits[3, 100:] = logits[4] = -1.0  # many alike, and all
+    logits[5, 2:] = -torch.inf
+    mass = torch.linspace(0.02, 0.999, 24)[:, None]
+    surprisal = -logits.log_softmax(-1)
+    probabilities = (-surprisal).exp()
+    entropy = (probabilities * surprisal).nansum(-1, keepdim=True)
+    strangeness = (surprisal - entropy).abs()
+    order = strangeness.argsort(-1)
+    ordered = probabilities.double().gather(-1, order)
+    last = ((ordered.cumsum(-1) - ordered < mass).sum(-1, keepdim=True) - 1).clamp(min=0)
+    kept = strangeness <= strangeness.gather(-1, order).gather(-1, last)
+    assert torch.equal(keep_typical(logits, mass), logits.masked_fill(~kept, -torch.inf))
+
+
 def test_typical_sampling_may_leave_out_the_likeliest_token():
     """Meister et al. 2022: a token far likelier than usual is not typical."""
     probabilities = torch.tensor([[0.4, *[0.6 / 60] * 60]])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interrupting import interrupted
 from peluche.errors import ConfigError, DataError, NumericsError
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Chosen, Sampler
@@ -80,6 +83,56 @@ def test_a_request_chooses_the_same_alone_and_in_any_batch(batch, seed):
             assert chosen.token == expected.token
             assert chosen.logprob == pytest.approx(expected.logprob, abs=1e-6)
             assert [token for token, _ in chosen.top] == [token for token, _ in expected.top]
+
+
+class Turns:
+    """A guide that allows a token by the number of those before it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def build(self, config: object) -> Turns:
+        return Turns()
+
+    def allowed(self) -> torch.Tensor:
+        return torch.arange(VOCABULARY) % 5 != self.count % 5
+
+    def advance(self, token: int) -> bool:
+        self.count += 1
+        return False
+
+
+def test_ctrl_c_at_any_line_leaves_all_requests_at_one_step():
+    drawn = {"temperature": 1.5, "presence_penalty": 1.0, "top_p": 0.8}
+    guide = {"kind": "regex", "pattern": "."}
+    asked = [
+        request(sampling={**drawn, "seed": 1}, guide=guide),
+        request(sampling={**drawn, "frequency_penalty": 1.0}, stream=1, logprobs=2),
+        request(sampling={"temperature": 0, "repetition_penalty": 2.0}),
+    ]
+    logits = torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(0))
+
+    def begin() -> Sampler:
+        sampler = Sampler(OWN, VOCABULARY, Turns())
+        for key, one in enumerate(asked):
+            sampler.add(key, one)
+        return sampler
+
+    def choose_at(sampler: Sampler, steps: int) -> list[list[Chosen]]:
+        return [sampler.choose([0, 1, 2], logits) for _ in range(steps)]
+
+    expected, rooms = choose_at(begin(), 3), ("generation/sampl", "interrupts")
+    line, there, went_on = 0, True, []
+    while there:
+        line, sampler = line + 1, begin()
+        try:
+            there = interrupted(line, functools.partial(choose_at, sampler, 1), *rooms)
+        except KeyboardInterrupt:
+            found = choose_at(sampler, 2)
+            went_on.append(found == expected[1:])
+            assert went_on[-1] or found == expected[:-1]
+    assert went_on == sorted(went_on)
+    assert went_on[0] < went_on[-1]
 
 
 def test_log_probabilities_are_the_models_own():

@@ -31,7 +31,12 @@ records = st.builds(
 
 def numbers(seed: int, stream: int, count: int) -> list[float]:
     state = SamplingState(SamplingParameters(seed=seed), stream)
-    return [state.uniform() for _ in range(count)]
+    found = []
+    for _ in range(count):
+        found.append(state.uniform())
+        assert state.uniform() == found[-1]
+        state.advance(0)
+    return found
 
 
 def allowed_by_definition(logits: torch.Tensor, record: SamplingParameters) -> torch.Tensor:

@@ -116,4 +116,16 @@ def test_a_training_text_is_read_with_what_the_others_say():
         alone.count([ClassificationBatch(TOKENS[others], VALID[others], None, LABELS[others])])
         torch.testing.assert_close(found[row], alone(TOKENS, VALID)[row])
     torch.testing.assert_close(make(orders=[1])(TOKENS, VALID), whole)
-    assert "of_others" not in wide.state_dict()
+    assert set(wide.state_dict()) == {"ratios", "weights.weight", "prior"}
+
+
+def test_what_only_training_needs_is_not_made_by_loading():
+    trained = make(orders=[1], dropout=0.0, folds=3)
+    loaded = WideConfig.parse(trained.config.model_dump()).build(2)
+    loaded.load_state_dict(trained.state_dict())
+    shapes = [tuple(each.shape) for each in (*loaded.parameters(), *loaded.buffers())]
+    assert sum(map(math.prod, shapes)) == 1 + 2 * 10_000 * 2
+    for training in (False, True):
+        assert torch.equal(loaded.train(training)(TOKENS, VALID), trained(TOKENS, VALID))
+    loaded.count([BATCH])
+    assert torch.equal(loaded(TOKENS, VALID), trained.train()(TOKENS, VALID))

@@ -152,6 +152,19 @@ def test_one_text_alone_has_an_interval_over_rows(completer):
     assert bits.ci[0] < bits.score < bits.ci[1]
 
 
+def test_changed_weights_show_after_refresh(completer):
+    options = {"max_tokens": 8, "temperature": 0}
+    completer.refresh()  # of nothing that runs yet
+    before = completer.generate(["the ca"], **options)
+    completer.model.load_state_dict(
+        {name: -2 * tensor for name, tensor in completer.model.state_dict().items()}
+    )
+    completer.refresh()
+    (after,) = completer.generate(["the ca"], **options)
+    assert [after] != before
+    assert [said.id for said in after.tokens] == greedy(completer, "the ca", 8)
+
+
 def test_what_cannot_be_asked(completer):
     with pytest.raises(ConfigError, match="exclude each other"):
         completer.complete(["a"], beams=3, sampling=SamplingParameters())

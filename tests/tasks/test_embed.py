@@ -62,6 +62,18 @@ def test_embeddings_are_theirs(folder):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_changed_weights_show_after_refresh(folder):
+    embedder = peluche.load(folder)
+    before = embedder.embed(TEXTS)
+    with torch.no_grad():
+        for parameter in embedder.model.parameters():
+            parameter.mul_(-0.5)
+    embedder.refresh()
+    after, embedder.reader = embedder.embed(TEXTS), None
+    assert not torch.allclose(after, before, atol=0.1)
+    torch.testing.assert_close(after, embedder.embed(TEXTS), atol=1e-5, rtol=1e-5)
+
+
 def test_batches_do_not_matter(folder):
     together = load_embedder(folder).embed(TEXTS)
     alone = load_embedder(folder, batch_tokens=1).embed(TEXTS)

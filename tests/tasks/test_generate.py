@@ -1,12 +1,16 @@
 """Text generation: in pieces and whole, together and alone, and where the context ends."""
 
+import functools
 import itertools
 import math
+from contextlib import suppress
 
 import pytest
 import torch
 
+from interrupting import interrupted
 from peluche.errors import ConfigError, DataError, NumericsError
+from peluche.generation.sampling import SamplingParameters, SamplingState, choose_tokens
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
 from peluche.tasks.complete import Completer
@@ -23,6 +27,11 @@ CONFIGS = [
 BYTES = TokenizerConfig(kind="bpe", byte_level=True, vocab_size=280, normalization="none")
 SMALL = GeneratorConfig.parse({"block_size": 4, "engine": {"running": 3, "step_tokens": 8}})
 GUIDE = {"kind": "regex", "pattern": "a"}
+TINY = [
+    DecoderConfig(d_model=8, layers=1, heads=1, d_ff=8),
+    RecurrentLMConfig(embedding=8, hidden=8, layers=1),
+]
+STEP = ("interrupts", "generation/sampler", "inference/e", "inference/s", "tasks/generate")
 PROMPTS = ["the ", "a", "cat sat", "été 🧸", "", "dog sat on", "the"]
 
 
@@ -186,6 +195,73 @@ def test_sliding_goes_on_for_ever(generator, tokenizer):
     assert late.prompt_tokens == 20
 
 
+def test_a_slide_makes_no_difference_to_penalties(generator, tokenizer, request):
+    model = model_of(request.node.callspec.params["generator"], tokenizer).eval()
+    penalties = {"repetition_penalty": 1.2, "presence_penalty": 0.3, "frequency_penalty": 0.2}
+    options = {"temperature": 0, **penalties}
+    (found,) = generator.generate(
+        ["the cat"], on_overflow="slide", max_tokens=70, ignore_eos=True, **options
+    )
+    tokens = tokenizer.encode("the cat", bos=True)
+    state, written = SamplingState(SamplingParameters.parse(options), prompt=tokens), []
+    while len(written) < 70:
+        if len(tokens) == 40:
+            tokens = [2, *tokens[-19:]]
+        with torch.no_grad():
+            logits = model.logits(model.hidden(torch.tensor([tokens]))[:, -1])
+        logits[:, [*tokenizer.special.never, tokenizer.eos_id]] = -torch.inf
+        written.append(int(choose_tokens(logits, [state])))
+        tokens.append(written[-1])
+        state.advance(written[-1])
+    assert [said.id for said in found.tokens] == written
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+def test_refreshed_weights_are_those_of_all_that_follows(config, tokenizer):
+    model, options = model_of(config, tokenizer), {"temperature": 0, "ignore_eos": True}
+    generator = TextGenerator(model, tokenizer, 60, SMALL)
+    (before,) = generator.generate(["the cat"], max_tokens=9, **options)
+    request = TextRequest.flat({"prompt": "the cat", "max_tokens": 9, **options})
+    writing = generator.start(request)
+    while len(writing.result.tokens) < 3:
+        generator.step()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(-1.5)
+    tokens = tuple(writing.tokens)
+    generator.refresh(model)
+    while not generator.engine.idle:
+        generator.step()
+    fresh = TextGenerator(model, tokenizer, 60, SMALL)
+    (rest,) = fresh.generate([TextRequest.flat({"prompt": tokens, "max_tokens": 6, **options})])
+    assert [said.id for said in writing.result.tokens[3:]] == [said.id for said in rest.tokens]
+    (after,) = generator.generate(["the cat"], max_tokens=9, **options)
+    assert after == fresh.generate(["the cat"], max_tokens=9, **options)[0] != before
+    other = config.build(len(tokenizer) + 1)
+    with pytest.raises(ConfigError, match="not the models that this generator was made for"):
+        generator.refresh(other)
+    with pytest.raises(ConfigError, match="not the models"):
+        generator.refresh(model, draft=model)
+
+
+def test_a_draft_is_refreshed_too(tokenizer):
+    model, draft = model_of(CONFIGS[0], tokenizer), model_of(CONFIGS[0], tokenizer)
+    options = {"max_tokens": 20, "temperature": 0, "ignore_eos": True}
+    generator = TextGenerator(model, tokenizer, 60, SMALL, draft)
+    with torch.no_grad():
+        for one in (model, draft):
+            for parameter in one.parameters():
+                parameter.mul_(-1.5)
+    with pytest.raises(ConfigError, match="not the models"):
+        generator.refresh(model)
+    generator.refresh(model, draft)
+    (expected,) = TextGenerator(model, tokenizer, 60, SMALL).generate(["the cat"], **options)
+    (found,) = generator.generate(["the cat"], **options)
+    assert [said.id for said in found.tokens] == [said.id for said in expected.tokens]
+    counters = generator.engine.counters
+    assert counters.accepted == counters.drafted > 0
+
+
 def test_what_cannot_be_asked(generator):
     with pytest.raises(ConfigError, match="unknown key 'temprature'"):
         generator.generate(["a"], temprature=1)
@@ -242,6 +318,46 @@ def test_a_step_that_was_interrupted_is_done_again(tokenizer, monkeypatch):
             interruptions += 1
     assert interruptions == 3
     assert [one.result.text for one in writings] == [one.text for one in expected]
+
+
+@pytest.mark.parametrize("config", TINY, ids=lambda config: config.kind)
+def test_ctrl_c_at_any_line_changes_nothing_of_what_is_written(config, tokenizer):
+    """Each step is interrupted a line further on, until steps have no more lines."""
+    generator = TextGenerator(model_of(config, tokenizer), tokenizer, 12, SMALL)
+    requests = [
+        TextRequest.flat(
+            {"prompt": "the ", "stream": number, "max_tokens": 30, "on_overflow": "slide"}
+            | {"ignore_eos": number == 1, "temperature": 1.5, "presence_penalty": 1}
+        )
+        for number in range(2)
+    ]
+    expected = generator.generate(requests)
+    line, there, interruptions = 0, True, 0
+    while there:
+        writings = [generator.start(request) for request in requests]
+        while not generator.engine.idle:
+            line += 1
+            assert line < 2000, "the requests come to no end"
+            try:
+                there = interrupted(line, generator.step, *STEP) and there
+            except KeyboardInterrupt:
+                interruptions += 1
+        for writing, whole in zip(writings, expected, strict=True):
+            assert writing.result == whole
+    assert interruptions > 100
+
+
+def test_ctrl_c_leaves_no_request_behind(tokenizer):
+    generator = TextGenerator(model_of(TINY[0], tokenizer), tokenizer, 40, SMALL)
+    line, there = 0, True
+    while there:
+        line, stream = line + 1, generator.stream("a", max_tokens=9)
+        # Not in the lines of `stream` itself, between which Python looks for no signals.
+        with suppress(KeyboardInterrupt):
+            there = interrupted(line, functools.partial(next, stream), *STEP[:-1])
+        stream.close()
+        generator.step()
+        assert generator.engine.idle
 
 
 def test_guesses_are_for_decoders(tokenizer):

@@ -65,6 +65,18 @@ def test_results_come_in_input_order(translator):
     assert len(set(together)) > 3
 
 
+def test_changed_weights_show_after_refresh(run, translator):
+    loaded = peluche.load(run.path)
+    for one in (loaded, translator):
+        before = one.translate(SENTENCES, beams=1)
+        with torch.no_grad():
+            for parameter in one.model.parameters():
+                parameter.mul_(-0.8)
+        one.refresh()
+        assert one.translate(SENTENCES, beams=1) != before
+    assert loaded.translate(SENTENCES, beams=1) == translator.translate(SENTENCES, beams=1)
+
+
 def test_empty_sentences_have_empty_translations(translator):
     found = translator.translate_with_scores(["", SENTENCES[0], " \t "])
     assert [t.translation == "" for t in found] == [True, False, True]

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from functools import cache
 
+import jinja2
 import pytest
 import tokenizers
 import transformers
@@ -194,6 +195,32 @@ HOSTILE = {
     "powers": "{{ 9 ** 9 ** 9 }}",
     "calls": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
     "output": "{% for a in range(99999) %}{{ 'xxxxxxxxxx' * 999 }}{% endfor %}",
+    "replacing": "{% set s = 'x' * 99999 %}{{ s | replace('x', s) }}",
+    "replacing by method": "{% set s = 'x' * 99999 %}{{ s.replace('', s) }}",
+    "joining": "{{ ('x' * 9999) | join('x' * 9999) }}",
+    "joining by method": "{{ ('x' * 9999).join('x' * 9999) }}",
+    "indenting": "{{ 'x' | indent(999999) }}",
+    "widths": "{{ '%999999d' % 1 }}",
+    "widths that are given": "{{ '%*d' | format(999999, 1) }}",
+    "widths of format": "{{ '{:>999999}'.format(1) }}",
+    "widths of format that are given": "{{ '{:>{}}'.format(1, 999999) }}",
+    "formats": "{{ ('%(a)s' * 9999) % {'a': 'x' * 9999} }}",
+    "formats by method": "{{ ('{0}' * 9999).format('x' * 9999) }}",
+    "letters": "{{ ('x' * 99999) | list }}",
+    "aligning": "{{ 'x'.ljust(999999) }}",
+    "JSON": "{{ [[[1]]] | tojson(indent=999999) }}",
+    "blocks": "{% set s %}x{% endset %}"
+    + "{% set t %}{{ s }}{{ s }}{% endset %}{% set s = t %}" * 40,
+    "macros": "{% macro f(s) %}{{ s }}{{ s }}{% endmacro %}{% set n = namespace(s='x') %}"
+    "{% for i in range(99) %}{% set n.s = f(n.s) %}{% endfor %}",
+    "lists": "{% set n = namespace(s=1) %}"
+    "{% for i in range(99) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}",
+    "dictionaries": "{% set n = namespace(s=1) %}"
+    "{% for i in range(99) %}{% set n.s = dict(a=n.s, b=n.s) %}{% endfor %}{{ n.s }}",
+    "namespaces": "{% set n = namespace(s=1) %}{% for i in range(99) %}{% set m = namespace() %}"
+    "{% set m.a = n.s %}{% set m.b = n.s %}{% set n.s = m %}{% endfor %}{{ n.s }}",
+    "repeated lists": "{% set n = namespace(s=[1]) %}"
+    "{% for i in range(99) %}{% set n.s = [n.s] * 2 %}{% endfor %}{{ n.s }}",
     "classes": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "globals": "{{ raise_exception.__globals__.json }}",
     "names": "{% set n = namespace(__init__=1) %}",
@@ -202,16 +229,55 @@ HOSTILE = {
 }
 
 
+MANNERS = {
+    "calls": "recursion",
+    "output": "does not end",
+    **dict.fromkeys(["indenting", "JSON"], "indents too much"),
+    **dict.fromkeys([name for name in HOSTILE if "widths" in name], "large width"),
+    "aligning": "templates may not",
+    **dict.fromkeys(["classes", "globals", "changes"], "unsafe"),
+    "names": "begins with _",
+    "nothing": "undefined",
+}
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_templates_end_with_an_error(name):
-    with pytest.raises(DataError, match="refuses these messages"):
+    with pytest.raises(DataError, match=MANNERS.get(name, "(makes|takes) (more|too)")):
         Template(HOSTILE[name]).render({"messages": []})
 
 
-def test_a_template_that_takes_too_long_is_ended(monkeypatch):
-    monkeypatch.setattr(templates, "MOST_SECONDS", 0.0)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in range(99999) %}{% endfor %}",
+        "{{ a | upper }}",
+        "{{ a.upper() }}",
+        "{{ a + 'x' }}",
+        "{{ a ~ 'x' }}",
+    ],
+)
+def test_a_template_that_takes_too_long_is_ended(source, monkeypatch):
+    monkeypatch.setattr(templates, "MOST_SECONDS", -1.0)
     with pytest.raises(DataError, match="too long"):
-        Template("{% for a in range(99999) %}{% endfor %}").render({})
+        Template(source).render({"a": "a"})
+
+
+def test_what_stays_small_is_what_jinja_makes():
+    source = """{% set n = namespace(found=[], d={'k': (1, 2)}) %}
+{%- for a, b in [('x', 1), ('y', 2)] %}{% set n.found = n.found + [{'a': a, 'b': b}] %}{% endfor %}
+{{ n.found | map(attribute='a') | join(', ') }} {{ n.found | tojson(indent=2) }} {{ n.d.k }}
+{{ 'a-b'.replace('-', '+').split('+') }} {{ 'a-b' | replace('-', '') }} {{ ', '.join(['p', 'q']) }}
+{{ '%s is %.1f' | format('x', 2) }} {{ '%02d' % 7 }} {{ '{} {:>4} {{}}'.format(1, 2) }} {{ 7 % 4 }}
+{{ 'a\nb' | indent(2) }} {{ ([1] * 3) | sum }} {{ [3, 1] | sort | first }} {{ messages | length }}
+{% set block %}in {{ 'a' ~ 1 }}{% endset %}{{ block | trim | upper }}
+{% macro twice(s, sep=' ') %}{{ s }}{{ sep }}{{ s }}{% endmacro %}{{ twice('x', sep='-') }}
+{% macro size(of) %}{{ of.found | length }}{% endmacro %}{{ size(n) }}
+{%- for key, value in {'k': 'v'}.items() %}{{ key }}{{ value }}{% endfor %}"""
+    values = {"messages": [{"role": "user", "content": "Hi"}]}
+    theirs = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    theirs.filters["tojson"] = lambda value, indent: json.dumps(value, indent=indent)
+    assert Template(source).render(values) == theirs.from_string(source).render(values)
 
 
 @pytest.mark.parametrize("source", ["{% if %}", "{{ 'x' | center(3000000000) }}", "x" * 300_000])

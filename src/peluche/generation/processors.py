@@ -15,6 +15,9 @@ from torch import Tensor
 
 from peluche.generation.best import best_tokens
 
+# Bits of a float32 that say where in its bin it is: 64 bins from each power of two to the next.
+BIN_BITS = 17
+
 Column = Float[Tensor, "rows 1"]
 
 
@@ -65,10 +68,7 @@ def keep_typical(
     probabilities = (-surprisal).exp()
     entropy = (probabilities * surprisal).nansum(-1, keepdim=True)
     strangeness = (surprisal - entropy).abs_()
-    order = torch.from_numpy(np.argsort(strangeness.numpy(), -1))
-    strangest = _worst_within(
-        strangeness.gather(-1, order), probabilities.gather(-1, order), typical_p
-    )
+    strangest = _last_within(strangeness, probabilities, typical_p)
     return logits.masked_fill(strangeness > strangest, -torch.inf)
 
 
@@ -77,6 +77,31 @@ def _worst_within(scores: Tensor, probabilities: Tensor, mass: Column) -> Column
     before = probabilities.cumsum(-1) - probabilities
     kept = ((before < mass).sum(-1, keepdim=True) - 1).clamp(min=0)
     return scores.gather(-1, kept)
+
+
+def _last_within(
+    scores: Float[Tensor, "rows vocabulary"],
+    probabilities: Float[Tensor, "rows vocabulary"],
+    mass: Column,
+) -> Column:
+    """`_worst_within` of scores ≥ 0 in no order, without sorting all of them.
+
+    Scores are put into bins, which hold probabilities that are added up; what is sorted is the one
+    bin in which the mass is reached.
+    """
+    found = torch.empty_like(mass)
+    rows = zip(scores.numpy(), probabilities.numpy(), mass[:, 0].tolist(), strict=True)
+    for row, (score, probability, wanted) in enumerate(rows):
+        # The bits of numbers ≥ 0 are in the order of the numbers.
+        bins = score.view(np.uint32) >> BIN_BITS
+        held = np.bincount(bins, weights=probability).cumsum()
+        crossed = min(int(held.searchsorted(wanted)), len(held) - 1)
+        within = np.flatnonzero(bins == crossed)
+        within = within[score[within].argsort(kind="stable")]
+        upto = (held[crossed - 1] if crossed else 0.0) + probability[within].cumsum(dtype=float)
+        last = min(int(upto.searchsorted(wanted)), len(within) - 1)
+        found[row, 0] = float(score[within[last]])
+    return found
 
 
 Processor = Callable[[Tensor, Tensor], Tensor]

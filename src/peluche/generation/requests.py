@@ -19,6 +19,12 @@ class GenerationRequest(Config):
     )
     max_tokens: int = Field(ge=1, description="the most to write, [EOS] included")
     sampling: SamplingParameters = SamplingParameters()
+    read: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="what penalties take for the prompt, where that is something else"
+    )
+    said: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="what penalties take for said already"
+    )
     stream: int = Field(0, ge=0, description="tells requests of equal seed apart")
     guide: GuideConfig | None = Field(None, description="what the text has to be like")
     logprobs: int = Field(

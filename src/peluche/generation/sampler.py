@@ -15,6 +15,7 @@ from peluche.generation.best import best_tokens
 from peluche.generation.guides import Guide, GuideFactory
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampling import SamplingState, check_ids, choose_tokens
+from peluche.interrupts import uninterrupted
 from peluche.text.tokenizer import SpecialIds
 
 
@@ -67,7 +68,9 @@ class Sampler:
         if key in self._running:
             raise ValueError(f"key {key} is in use")
         sampling = request.sampling
+        read = request.tokens if request.read is None else request.read
         check_ids(request.tokens, self.vocabulary, "the prompt")
+        check_ids((*read, *request.said), self.vocabulary, "what was read and said")
         check_ids(sampling.logit_bias, self.vocabulary, "logit_bias")
         guide = None
         if request.guide is not None:
@@ -78,7 +81,7 @@ class Sampler:
                     remedy="give the sampler a GuideFactory of the model's tokenizer",
                 )
             guide = self.guides.build(request.guide)
-        state = SamplingState(sampling, request.stream, request.tokens)
+        state = SamplingState(sampling, request.stream, read, request.said)
         self._running[key] = _Running(request, state, guide)
 
     def remove(self, key: int) -> None:
@@ -94,7 +97,8 @@ class Sampler:
     ) -> list[Chosen | PelucheError]:
         """The next token of each key, from its row; every request chosen for goes one step on.
 
-        A request chooses the same tokens alone and in any batch. `logits` are not changed.
+        A request chooses the same tokens alone and in any batch. `logits` are not changed. If this
+        raises, no request has gone on; Ctrl-C ends it before they do, or after all have.
 
         Returns:
             For a row that nothing can be chosen from, an error in place of a token: NumericsError
@@ -111,20 +115,21 @@ class Sampler:
         finite = normalisers.isfinite().tolist()
         tops = _likeliest(logits, normalisers, [one.request.logprobs for one in running])
         found: list[Chosen | PelucheError] = []
-        for row, (one, token) in enumerate(zip(running, tokens.tolist(), strict=True)):
-            if not finite[row]:
-                errors[row] = _not_numbers(one)
-            elif not possible[row]:
-                errors.setdefault(row, _nothing_allowed(one))
-            if row not in errors:
-                try:
-                    ended = self._advance(one, token)
-                except DataError as error:
-                    errors[row] = error
-            if row in errors:
-                found.append(errors[row])
-            else:
-                found.append(Chosen(token, logprobs[row], tops.get(row, []), ended))
+        with uninterrupted():
+            for row, (one, token) in enumerate(zip(running, tokens.tolist(), strict=True)):
+                if not finite[row]:
+                    errors[row] = _not_numbers(one)
+                elif not possible[row]:
+                    errors.setdefault(row, _nothing_allowed(one))
+                if row not in errors:
+                    try:
+                        ended = self._advance(one, token)
+                    except DataError as error:
+                        errors[row] = error
+                if row in errors:
+                    found.append(errors[row])
+                else:
+                    found.append(Chosen(token, logprobs[row], tops.get(row, []), ended))
         return found
 
     def _allowed(

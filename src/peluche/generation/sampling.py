@@ -81,26 +81,37 @@ class SamplingState:
     Args:
         stream: tells requests of equal seed apart. Random number n depends on (seed, stream, n).
         prompt: tokens that count as read before, for the repetition penalty.
+        said: tokens that count as said before.
     """
 
     def __init__(
-        self, parameters: SamplingParameters, stream: int = 0, prompt: Sequence[int] = ()
+        self,
+        parameters: SamplingParameters,
+        stream: int = 0,
+        prompt: Sequence[int] = (),
+        said: Sequence[int] = (),
     ) -> None:
         self.parameters = parameters
         self._random = np.random.default_rng([parameters.seed, stream])
+        self._uniform: float | None = None
         self._places: dict[int, int] = {}
         self._tokens = np.zeros(16, dtype=np.int64)
         self._counts = np.zeros(16, dtype=np.float32)
         if parameters.counts:
             for token in prompt:
                 self._place(token)
+        for token in said:
+            self.advance(token)
 
     def uniform(self) -> float:
-        """The next random number, in [0, 1)."""
-        return float(self._random.random(dtype=np.float32))
+        """The random number of the next token, in [0, 1)."""
+        if self._uniform is None:
+            self._uniform = float(self._random.random(dtype=np.float32))
+        return self._uniform
 
     def advance(self, token: int) -> None:
-        """This token was said."""
+        """This token was said; if its random number was asked for, the next one follows."""
+        self._uniform = None
         if self.parameters.counts:
             place = self._place(token)
             self._counts[place] += 1
@@ -139,7 +150,7 @@ def choose_tokens(
 ) -> Int[Tensor, "rows"]:
     """The next token of each row, by its own parameters. `logits` are not changed.
 
-    Draws one random number of each row that is not greedy; does not `advance` any.
+    The states stay as they are: the same is chosen again until they `advance`.
     """
     logits = bias_and_penalise(logits, states)
     drawn = [row for row, state in enumerate(states) if state.parameters.temperature > 0]

@@ -11,6 +11,7 @@ from peluche.generation.sampling import SamplingParameters
 from peluche.inference.engine import Engine, EngineConfig, Token
 from peluche.inference.runner import Runner
 from peluche.inference.speculation import Wish
+from peluche.models.decoder import Decoder
 from peluche.text.tokenizer import SpecialIds
 
 LIKELIEST = SamplingParameters(temperature=0)
@@ -55,6 +56,10 @@ class DraftModel:
                 if isinstance(event, Token) and event.key in places:
                     guesses[places[event.key]].append(event.chosen.token)
         return guesses
+
+    def refresh(self, model: Decoder) -> None:
+        """Guess by the model's weights of the moment."""
+        self.engine.refresh(model)
 
     def forget(self, key: int) -> None:
         """Nothing is held of a request but what the prefix cache drops by itself."""

@@ -19,6 +19,7 @@ from peluche.inference.blocks import BlockPool
 from peluche.inference.runner import Chunk, Runner
 from peluche.inference.scheduler import Scheduler, Sequence, Work
 from peluche.inference.speculation import Drafter, DraftLengths, Wish
+from peluche.interrupts import interruptible, uninterrupted
 from peluche.models.decoder import Decoder
 
 
@@ -118,7 +119,7 @@ class Engine:
         self.scheduler = Scheduler(self.pool, config.running, config.step_tokens)
         self.counters = Counters()
         self.left: dict[int, int] = {}  # how many tokens each request may still be given
-        self.cancelled: list[Event] = []
+        self.due: list[Event] = []  # what the next step says
         self.next_key = 0
 
     @property
@@ -130,7 +131,7 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether a step would do nothing."""
-        return not self.left and not self.cancelled
+        return not self.left and not self.due
 
     def add(self, request: GenerationRequest) -> int:
         """Let a request wait for its turn; the key that its events will have.
@@ -147,37 +148,42 @@ class Engine:
                 f"the {capacity} that a sequence may have",
                 remedy="shorten the prompt, ask for fewer tokens, or give the engine more blocks",
             )
-        key = self.next_key
-        self.sampler.add(key, request)
-        self.next_key += 1
-        self.left[key] = request.max_tokens
-        self.scheduler.add(key, tokens)
+        with uninterrupted():
+            key = self.next_key
+            self.sampler.add(key, request)
+            self.next_key += 1
+            self.left[key] = request.max_tokens
+            self.scheduler.add(key, tokens)
         return key
 
     def cancel(self, key: int) -> None:
         """Stop writing, whatever has become of a request; the next step says so, if it was due."""
-        for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
-            if sequence.key == key:
-                self.cancelled.append(self._finish(sequence, Finished(key, "cancelled")))
+        with uninterrupted():
+            for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
+                if sequence.key == key:
+                    self.due.append(self._finish(sequence, Finished(key, "cancelled")))
 
     def refresh(self, model: Decoder) -> None:
         """Go on with the model's weights of the moment; what was read with others is read again."""
+        with uninterrupted():
+            self.scheduler.interrupt_all()
+            self.pool.forget_all()
         self.runner.refresh(model)
-        self.scheduler.interrupt_all()
-        self.pool.forget_all()
 
     def step(self) -> list[Event]:
         """Read what fits, and give every request that has been read its next token.
 
         If the runner raises or is interrupted, the next call reads again what was not read.
+        Elsewhere Ctrl-C waits for the end of the step, whose events then come with the next one.
         """
-        started = time.perf_counter()
-        self._draft()
-        step, written = self.scheduler.step(), list[Event]()
-        if step.work:
-            written = self._written(step.work, self._logits(step.copies, step.work))
-        self._count(step.work, time.perf_counter() - started)
-        events, self.cancelled = self.cancelled + written, []
+        with uninterrupted():
+            started = time.perf_counter()
+            self._draft()
+            step = self.scheduler.step()
+            if step.work:
+                self.due += self._written(step.work, self._logits(step.copies, step.work))
+            self._count(step.work, time.perf_counter() - started)
+        events, self.due = self.due, []
         return events
 
     def _draft(self) -> None:
@@ -199,14 +205,15 @@ class Engine:
         self, copies: list[tuple[int, int]], work: list[Work]
     ) -> Float[Tensor, "wanted vocabulary"]:
         """What is wanted, work for work."""
+        chunks = [
+            Chunk(one.tokens, one.sequence.computed, one.sequence.blocks, one.wanted)
+            for one in work
+        ]
         try:
-            for source, target in copies:
-                self.runner.copy(source, target)
-            chunks = [
-                Chunk(one.tokens, one.sequence.computed, one.sequence.blocks, one.wanted)
-                for one in work
-            ]
-            return self.runner.run(chunks)
+            with interruptible():
+                for source, target in copies:
+                    self.runner.copy(source, target)
+                return self.runner.run(chunks)
         except BaseException:
             self.scheduler.interrupt_all()
             raise

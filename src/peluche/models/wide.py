@@ -59,7 +59,7 @@ class Wide(nn.Module):
     r is the logarithm of how much likelier the n-gram is under a label than under the others
     (Wang & Manning 2012, eq. 2), counted once by `count`; w and the prior's weight are trained.
     With folds, a training text is read with the r of the other folds' texts, as when models are
-    stacked (Wolpert 1992).
+    stacked (Wolpert 1992), once they are counted: of a model that is only loaded, with r.
     """
 
     ratios: Tensor
@@ -69,9 +69,8 @@ class Wide(nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("ratios", torch.zeros(config.buckets, labels))
-        folds = config.folds if config.folds > 1 else 0
-        others = torch.zeros(folds, config.buckets, labels)
-        self.register_buffer("of_others", others, persistent=False)
+        # As large as the weights for each fold, and only for training: `count` makes them.
+        self.register_buffer("of_others", torch.zeros(0, config.buckets, labels), persistent=False)
         self.weights = nn.Embedding(config.buckets, labels)
         nn.init.zeros_(self.weights.weight)
         self.prior = nn.Parameter(torch.tensor(config.prior))
@@ -93,7 +92,7 @@ class Wide(nn.Module):
             here = torch.rand(len(found), 1, device=found.device) >= self.config.absent
             present = present & here
         ratios = self.ratios[found]
-        if self.training and self.config.folds > 1:
+        if self.training and len(self.of_others):
             ratios = self.of_others[self._fold(found), found]
         worth = ratios * (self.prior + self.weights(found))
         return (present[:, None].to(worth.dtype) @ worth)[:, 0] * scale
@@ -110,8 +109,10 @@ class Wide(nn.Module):
         counts[:, NOTHING] = 0
         total = counts.sum(0)
         self.ratios.copy_(log_ratios(total))
-        for others, own in zip(self.of_others, counts, strict=False):
-            others.copy_(log_ratios(total - own))
+        if self.config.folds > 1:
+            for own in counts:
+                own.copy_(log_ratios(total - own))
+            self.of_others = counts.to(self.ratios.device)
 
     def _fold(self, found: Int[Tensor, "batch ngrams"]) -> Int[Tensor, "batch 1"]:
         """Which part of the training texts each is of: equal texts are of one."""

@@ -39,6 +39,11 @@ def give_back_memory() -> None:
     For the end of what needs much: what comes next would otherwise be added to the peak.
     """
     gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Return freed memory to the system, where glibc keeps it: much of it after loading a model."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -111,6 +111,15 @@ class Completer(TextTask):
         smaller = None if draft is None else draft.model
         return TextGenerator(self.model, self.tokenizer, self.context, config, smaller)
 
+    def refresh(self) -> None:
+        """Go on with the model's weights of the moment, where they have been changed.
+
+        `complete` and `measure` always do; `generate`, `stream` and `chat` run by a copy. See
+        `TextGenerator.refresh` for those that `start_generator` made.
+        """
+        if "generator" in self.__dict__:
+            self.generator.refresh(self.model)
+
     def stream(self, prompt: str | TextRequest, **options: Any) -> Generator[Piece, None, None]:
         """What comes after a prompt, as it is written; see `TextGenerator.stream`."""
         return self.generator.stream(prompt, **options)

@@ -23,6 +23,7 @@ from peluche.inference.packed_encoder import PackedEncoder
 from peluche.metrics.correlation import Spearman
 from peluche.metrics.retrieval import measure_ranks
 from peluche.metrics.scoring import Measurement
+from peluche.models.pretrained_encoder import PretrainedEncoder
 from peluche.models.text_embedder import TextEmbedder
 from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.modes import evaluating
@@ -59,6 +60,12 @@ class Embedder(Evaluable):
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self.reader = reader
+
+    def refresh(self) -> None:
+        """Go on with the model's weights of the moment: a reader has copies of others."""
+        encoder = self.model.encoder
+        if self.reader is not None and isinstance(encoder, PretrainedEncoder):
+            self.reader = PackedEncoder(encoder.model)
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:

@@ -18,8 +18,10 @@ from peluche.inference.engine import Engine, EngineConfig, Finished, Token
 from peluche.inference.runner import KeptAs, Runner, Weights, fastest_runner
 from peluche.inference.speculation import Drafter, PromptLookup
 from peluche.inference.state_engine import StateEngine
+from peluche.interrupts import uninterrupted
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
+from peluche.nn.machine import trim_memory
 from peluche.tasks.text_requests import (
     FinishReason,
     Generated,
@@ -34,6 +36,7 @@ from peluche.text.tokenizer import Tokenizer
 
 # Bytes of a number in the memory of keys and values.
 BYTES = {"plain": 4, "int8": 1}
+NO_KEY = -1
 
 
 class GeneratorConfig(Config):
@@ -56,8 +59,8 @@ class Writing:
 
     def __init__(self, request: TextRequest, tokens: list[int], stream: TextStream) -> None:
         self.result = Generated(request, prompt_tokens=len(tokens))
-        self.tokens, self.stream = tokens, stream
-        self.key = self.slides = 0
+        self.prompt, self.tokens, self.stream = tuple(tokens), tokens, stream
+        self.key, self.slides = NO_KEY, 0
         self.pieces: deque[Piece] = deque()
 
     def say(self, text: str, *, last: bool = False) -> None:
@@ -79,8 +82,8 @@ class TextGenerator:
     """A language model and its tokenizer, ready to write. Not for several threads at once.
 
     Args:
-        model: is put into evaluation mode. Decoders run by copies of their weights: make another
-            generator when they have changed.
+        model: is put into evaluation mode. Decoders run by copies of their weights: `refresh` when
+            they have changed.
         context: the most tokens that the model was made for; None for any number.
         draft: a smaller decoder with the same tokenizer, which guesses what this one will say.
 
@@ -100,15 +103,42 @@ class TextGenerator:
         draft: LanguageModel | None = None,
     ) -> None:
         self.tokenizer, self.most = tokenizer, config.engine.running
+        self._models = [model.config] if draft is None else [model.config, draft.config]
         # Rows of an embedding that no token has.
         nothing = tuple(range(len(tokenizer), model.vocabulary))
         special = tokenizer.special._replace(never=(*tokenizer.special.never, *nothing))
         self.sampler = Sampler(special, model.vocabulary)
         self.engine = start_engine(model.eval(), self.sampler, context, config, draft)
+        trim_memory()
         limits = [limit for limit in (context, self.engine.capacity) if limit is not None]
         self.context = min(limits, default=None)
         self._scarce = self.context is not None and self.context != context
         self._writing: dict[int, Writing] = {}
+
+    def refresh(self, model: LanguageModel, draft: LanguageModel | None = None) -> None:
+        """Go on with the models' weights of the moment, also with what is being written.
+
+        Args:
+            model, draft: those that this was made with, or others of the same configuration.
+
+        Raises:
+            ConfigError: they are of another one.
+        """
+        models = [model] if draft is None else [model, draft]
+        if [one.config for one in models] != self._models or any(
+            one.vocabulary != self.sampler.vocabulary for one in models
+        ):
+            raise ConfigError(
+                "these are not the models that this generator was made for",
+                remedy="make another generator, or give models (and a draft) of the same config",
+            )
+        engine = self.engine
+        if isinstance(engine, StateEngine):
+            engine.refresh(model.eval())
+        elif isinstance(model, Decoder):
+            if isinstance(engine.drafter, DraftModel) and isinstance(draft, Decoder):
+                engine.drafter.refresh(draft.eval())
+            engine.refresh(model.eval())
 
     def generate(self, prompts: Sequence[str | TextRequest], **options: Any) -> list[Generated]:
         """What comes after each prompt, in their order.
@@ -190,25 +220,35 @@ class TextGenerator:
         tokens = self._fitting(self._encoded(request.prompt), request)
         stream = TextStream(self.tokenizer, before=tokens, stop=request.stop)
         writing = Writing(request, tokens, stream)
-        self._enter(writing)
+        try:
+            self._enter(writing)
+        except BaseException:
+            self.cancel(writing)
+            raise
         return writing
 
     def step(self) -> None:
-        """One token more for every request that can be given one."""
-        for event in self.engine.step():
-            writing = self._writing.get(event.key)
-            if writing is None:
-                continue
-            if isinstance(event, Token):
-                self._say(writing, event.chosen)
-            else:
-                self._finish(writing, event)
+        """One token more for every request that can be given one.
+
+        Ctrl-C may end this while the model reads, and else when all that was chosen is said: what
+        is done after it is what would have been done without it.
+        """
+        with uninterrupted():
+            for event in self.engine.step():
+                writing = self._writing.get(event.key)
+                if writing is None:
+                    continue
+                if isinstance(event, Token):
+                    self._say(writing, event.chosen)
+                else:
+                    self._finish(writing, event)
 
     def cancel(self, writing: Writing) -> None:
         """Stop a request, whatever has become of it. Nothing more comes of it."""
-        if self._writing.pop(writing.key, None) is not None:
-            self.engine.cancel(writing.key)
-            writing.end("cancelled")
+        with uninterrupted():
+            if self._writing.pop(writing.key, None) is not None:
+                self.engine.cancel(writing.key)
+                writing.end("cancelled")
 
     def _request(
         self, prompt: str | TextRequest, options: Mapping[str, Any], number: int
@@ -259,12 +299,16 @@ class TextGenerator:
             "sampling": request.sampling,
             # What goes on after the context slid has random numbers of its own.
             "stream": request.stream + (writing.slides << 32),
+            # It makes no difference to penalties.
+            "read": writing.prompt,
+            "said": tuple(said.id for said in writing.result.tokens),
             "guide": request.guide,
             "logprobs": request.logprobs or 0,
             "ignore_eos": request.ignore_eos,
         }
-        writing.key = self.engine.add(GenerationRequest.parse(values, where="this request"))
-        self._writing[writing.key] = writing
+        with uninterrupted():
+            writing.key = self.engine.add(GenerationRequest.parse(values, where="this request"))
+            self._writing[writing.key] = writing
 
     def _left(self, writing: Writing) -> int:
         return writing.result.request.max_tokens - len(writing.result.tokens)

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.pretrained import ModelSource
 from peluche.hub.resolve import open_source
+from peluche.nn.machine import trim_memory
 from peluche.tasks import restore
 from peluche.tasks.answer import QuestionAnswerer
 from peluche.tasks.classify import TextClassifier
@@ -70,7 +71,9 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
         CheckpointError: if there is no such model, or it is damaged.
         ConfigError: for settings that are not known or do not go together.
     """
-    return _loaded(open_source(model), weights, options)
+    loaded = _loaded(open_source(model), weights, options)
+    trim_memory()
+    return loaded
 
 
 class Loader(Generic[T]):
@@ -98,6 +101,9 @@ class Loader(Generic[T]):
             )
         loaded = _loaded(run, weights, options)
         assert isinstance(loaded, self.kind)
+        # It has the weights too.
+        del run
+        trim_memory()
         return loaded
 
 

@@ -16,7 +16,9 @@ from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import Decoder, ModelDecoder
 from peluche.generation.sampling import SamplingParameters
 from peluche.generation.search import Hypothesis, Request
+from peluche.inference.decoding import PackedDecoder
 from peluche.metrics import measure
+from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.translation import TranslationModel
 from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.modes import evaluating
@@ -86,6 +88,11 @@ class Translator(Evaluable):
     ) -> None:
         self.model, self.tokenizer, self.decoding, self.say = model, tokenizer, decoding, say
         self.decoder = decoder or ModelDecoder(model, tokenizer.special)
+
+    def refresh(self) -> None:
+        """Go on with the model's weights of the moment: a `PackedDecoder` has copies of others."""
+        if isinstance(self.decoder, PackedDecoder) and isinstance(self.model, EncoderDecoder):
+            self.decoder.refresh(self.model)
 
     def translate(
         self,
