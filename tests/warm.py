@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 
 SHIM = """#!{python} -IS
@@ -42,11 +43,18 @@ def receive(connection):
     return *json.loads(said), list(streams)
 
 
+def end_with(connection):
+    """End when whoever typed the command is there no more."""
+    if not connection.recv(1):
+        os._exit(1)
+
+
 def run(connection):
     arguments, folder, environment, streams = receive(connection)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    threading.Thread(target=end_with, args=[connection], daemon=True).start()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

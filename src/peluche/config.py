@@ -53,7 +53,10 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: the text is not YAML.
     """
-    return yaml.load(text, Loader=_YamlLoader)
+    try:
+        return yaml.load(text, Loader=_YamlLoader)
+    except UnicodeEncodeError as error:  # bytes of a command line that are no text
+        raise yaml.YAMLError(str(error)) from None
 
 
 def read_yaml(path: Path, what: str, known: Iterable[str] = ()) -> dict[str, Any]:

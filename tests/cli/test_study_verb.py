@@ -73,6 +73,8 @@ def test_a_folder_that_cannot_be_made_is_said_first(tmp_path, verb):
     with pytest.raises(ConfigError, match="cannot be made") as refused:
         invoke(verb, "--output", tmp_path / "file" / "study")
     assert refused.value.where == str(tmp_path / "file")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        invoke(verb, "--output", tmp_path / ("a" * 300))
 
 
 def test_what_cannot_be_is_refused(tmp_path):

@@ -48,14 +48,15 @@ def state_for(model, rows, capacity):
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_every_combination_runs_forward_and_backward(positions, placement):
-    for number, activation in enumerate(ACTIVATIONS):
+    kinds = zip(ACTIVATIONS, [None, 2, 1, None, 2], strict=True)
+    for number, (activation, kv_heads) in enumerate(kinds):
         norm = ["layernorm", "rmsnorm"][number % 2]
         model = make(
             d_model=8,
             positions=positions,
             norm_placement=placement,
             activation=activation,
-            kv_heads=[None, 2, 1][number % 3],
+            kv_heads=kv_heads,
             norm=norm,
             bias=norm == "layernorm",
             dropout=0.1,

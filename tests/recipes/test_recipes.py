@@ -65,6 +65,7 @@ def test_changes(change, read):
         ("training.steps.more=1", "has no keys inside"),
         ("training.steps", "key=value"),
         ("model.layers=[", "not YAML"),
+        ("name=\udcff", "not YAML"),
     ],
 )
 def test_impossible_changes_are_refused(change, said):

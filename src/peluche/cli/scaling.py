@@ -13,7 +13,9 @@ from peluche.cli import studying
 
 def scaling(
     recipe: Annotated[str, Argument(help="A recipe with a dial section.")] = "gpt",
-    changes: studying.RunChanges = None,
+    changes: Annotated[
+        list[str] | None, Argument(help="Changes of every run's recipe, such as training.seed=1.")
+    ] = None,
     output: studying.Folder = Path("studies/scaling"),
     as_json: studying.Json = False,
 ) -> None:

@@ -26,10 +26,18 @@ Seeds = Annotated[int | None, Option(min=1, help="Runs of each variant.")]
 
 
 def check_folder(path: Path) -> None:
-    """Raise ConfigError unless a study can be written there, before it is made."""
+    """Before it is made.
+
+    Raises:
+        ConfigError: a study cannot be written there.
+    """
     path = path.absolute()
-    there = next(one for one in (path, *path.parents) if one.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
+    try:
+        there = next(one for one in (path, *path.parents) if one.exists())
+        possible = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except OSError:  # a name that is too long, a folder that is not to be looked into
+        there, possible = path, False
+    if not possible:
         raise ConfigError(
             "the folder of the study cannot be made or written to",
             where=there,

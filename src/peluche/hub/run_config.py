@@ -11,8 +11,6 @@ from peluche.config import parse_yaml
 from peluche.errors import CheckpointError, nearest
 
 FORMAT_VERSION = 1
-
-
 CONFIG = "config.yaml"
 
 

@@ -43,7 +43,8 @@ class Objective(Protocol):
 
     It may have more. `whole_step`: True if a term is not a sum over items, such as the balance of
     experts; it is then given a step's batches joined into one, of its process; `exchanges` says
-    that it sees to the others' itself. `stepped`: see
+    that it sees to the others' itself: its recipe hands it the processes, which all have to
+    exchange the same things in the same order. `stepped`: see
     `SteppedObjective`. `whole_weights`: True if that changes weights, which are then not to be
     divided among processes.
     """

@@ -44,7 +44,8 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        total = gradients[0].contiguous()
+        # What autograd hands over is not to be changed.
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(total)
         # All processes of a team give the same.
         return total[ctx.rows] / ctx.team, None, None

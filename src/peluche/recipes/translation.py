@@ -109,7 +109,8 @@ class TranslationRecipe(Recipe):
         self, run: RunDirectory, task: Translator, say: Say
     ) -> tuple[list[Score], list[dict[str, Any]]]:
         """Translate and score the test set as the recipe's protocol says."""
-        source = self.data.test or self.data.validation
+        source = self.tested()
+        assert source is not None, "a validation set is needed"
         return log_test(run, source, task, say, decoding=self.decoding.model_dump(mode="json"))
 
 

@@ -34,7 +34,11 @@ class View(NamedTuple):
 
 
 def reader_of(task: Completer | Filler | Embedder) -> TextModel:
-    """What reads the text."""
+    """What reads the text.
+
+    Raises:
+        ConfigError: an encoder that cannot be looked into.
+    """
     if not isinstance(task, Embedder):
         return task.model
     encoder = task.model.encoder
@@ -50,7 +54,15 @@ def reader_of(task: Completer | Filler | Embedder) -> TextModel:
 def read_text(
     task: Completer | Filler | Embedder, text: str, most: int
 ) -> tuple[tuple[Token, ...], int, int]:
-    """What the model reads of a text, how many tokens it does not, and the characters it reads."""
+    """What the model reads of a text, how many tokens it does not, and the characters it reads.
+
+    Args:
+        most: tokens to read, those around the text included.
+
+    Raises:
+        ConfigError: that leaves no room for a text.
+        DataError: the text is empty.
+    """
     tokenizer = task.tokenizer
     found = (
         task.pieces(text)
@@ -77,7 +89,11 @@ def read_text(
 def shown(
     view: View, layers: int, heads: int, length: int, both_ways: bool
 ) -> tuple[list[int], list[int]]:
-    """Numbers of the layers and heads whose attention is shown, from 0."""
+    """Numbers of the layers and heads whose attention is shown, from 0.
+
+    Raises:
+        ConfigError: there is no layer or head of a number that is asked for.
+    """
     chosen = _numbers(view.layers, layers, "layer")
     if not heads:
         if view.heads is not None:

@@ -65,13 +65,22 @@ def _check_alike(config: ComparisonConfig, first: Recipe, recipe: Recipe) -> Non
         )
     if not isinstance(recipe, PackedRecipe) or config.metric not in PER_TOKEN:
         return
-    if recipe.tokenizer != first.tokenizer:  # type: ignore[attr-defined]
+    assert isinstance(first, PackedRecipe), "recipes of one task are of one class"
+    if _cut_by(recipe) != _cut_by(first):
         raise ConfigError(
             f"{recipe.name} and {first.name} cut texts into other tokens, so that their "
             f"{config.metric} does not compare",
-            remedy="give all variants the same tokenizer; or, of language models, set metric: "
-            "bits_per_byte",
+            remedy="give all variants the same tokenizer, and what it is learnt from; or, of "
+            "language models, set metric: bits_per_byte",
         )
+
+
+def _cut_by(recipe: PackedRecipe) -> tuple[Any, ...]:
+    """What a recipe's tokens follow from."""
+    tokenizer = recipe.learnt_tokenizer()
+    if tokenizer.kind == "byte":
+        return (tokenizer,)
+    return tokenizer, recipe.data.train, recipe.data.vocabulary_from
 
 
 def _check_readable(recipe: Recipe) -> None:
@@ -88,7 +97,10 @@ def _check_readable(recipe: Recipe) -> None:
 
 
 def _check_model(config: ComparisonConfig, recipe: Recipe) -> None:
-    """Whether an optimizer can be had for what the recipe trains, and writing be timed with it."""
+    """Whether there is such an optimizer, and writing can be timed with the model.
+
+    What an optimizer asks of weights is seen of language models only.
+    """
     model: nn.Module = nn.Linear(1, 1)
     if recipe.task == LANGUAGE:
         with undrawn():

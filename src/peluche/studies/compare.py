@@ -9,6 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
+from peluche.errors import ConfigError, did_you_mean
 from peluche.metrics.comparison import Comparison, compare_statistics
 from peluche.metrics.scoring import Measurement
 from peluche.metrics.students import mean_interval
@@ -141,6 +142,12 @@ def _trial(folder: Path, recipe: Recipe, name: str) -> Trial:
     """A finished trial, scored."""
     finished, summary = read_finished(folder / "runs" / recipe.name)
     found = {one.metric.name: one for one in load_task(finished.path).evaluate().measurements}
+    if name not in found:
+        raise ConfigError(
+            f"this trial was not scored by {name}",
+            where=finished.path,
+            remedy=did_you_mean(name, found),
+        )
     events = summary.evaluations
     return Trial(
         **vars(finished),

@@ -79,9 +79,6 @@ def load_task(model: str | Path, *, weights: str = "model", **options: Any) -> A
 class Loader(Generic[T]):
     """`load_task` for models that do one thing.
 
-    Raises:
-        ConfigError: when called for a model that does something else.
-
     Args:
         verb: what that is called on the command line.
     """
@@ -90,7 +87,11 @@ class Loader(Generic[T]):
         self.kind, self.verb = kind, verb
 
     def __call__(self, model: str | Path, *, weights: str = "model", **options: Any) -> T:
-        """See `load_task`."""
+        """See `load_task`.
+
+        Raises:
+            ConfigError: the model does something else.
+        """
         run = open_source(model)
         found = task_of(run)
         if KINDS[found].verb != self.verb:

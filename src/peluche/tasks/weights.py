@@ -42,7 +42,11 @@ def model_config(run: ModelSource, kind: Any) -> Any:
 
 
 def model_values(run: ModelSource) -> dict[str, Any]:
-    """The same as plain values."""
+    """The configuration of a run's model, as it stands in config.yaml.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     config = run.config
     if "model" not in config:
         raise CheckpointError(
