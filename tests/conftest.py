@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 
@@ -16,6 +17,10 @@ install_import_hook(["peluche.nn", "peluche.models", "peluche.objectives"], "bea
 # Tests that run side by side share the processors.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, torch.get_num_threads() // WORKERS))
+# Whoever started the tests in the background may have had Ctrl-C ignored, which tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The disk is asked to write thousands of times, and no test pulls the plug.
 os.fsync = lambda descriptor: None
 
