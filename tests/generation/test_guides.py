@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import re
 import sys
@@ -295,3 +296,41 @@ def test_a_number_never_is_the_bound_that_it_excludes(tokenizer, factory, low):
     for text in [str(low), str(low + 0.5), str(int(low)), "-0"]:
         allowed = allows(factory, tokenizer, schema, text)
         assert not allowed or low < float(text) < low + 0.5
+
+
+YEARS = ["0000", "1900", "2000", "2023", "2024", "2100"]
+SECONDS = {
+    "23:59:60Z": True,
+    "23:59:60.25z": True,
+    "23:59:59Z": True,
+    "00:00:00+05:30": True,
+    "23:58:60Z": False,
+    "22:59:60Z": False,
+    "23:59:60+05:30": False,
+    "24:00:00Z": False,
+}
+
+
+@pytest.mark.parametrize("year", YEARS)
+@pytest.mark.parametrize("form", ["date", "date-time"])
+def test_only_leap_years_have_a_29th_of_february(tokenizer, factory, year, form):
+    after = "T10:00:00Z" if form == "date-time" else ""
+    others = [{"minLength": 10}]
+    for schema in [{"format": form}, {"type": "string", "format": form, "allOf": others}]:
+        for day in ["02-28", "02-29", "02-30", "04-30", "04-31", "12-31"]:
+            exists = calendar.isleap(int(year)) if day == "02-29" else day not in ("02-30", "04-31")
+            text = json.dumps(f"{year}-{day}{after}")
+            assert allows(factory, tokenizer, schema, text) == exists
+    assert others == [{"minLength": 10}]
+
+
+@pytest.mark.parametrize("time", SECONDS)
+def test_a_leap_second_is_the_last_of_a_day(tokenizer, factory, time):
+    for form, text in [("time", time), ("date-time", f"2016-12-31t{time}")]:
+        schema = {"format": form}
+        assert allows(factory, tokenizer, schema, json.dumps(text)) == SECONDS[time]
+
+
+def test_a_format_beside_what_is_no_list_is_left_to_llguidance(factory):
+    with pytest.raises(ConfigError, match="cannot be used"):
+        factory.build(JsonSchemaGuide(json_schema={"format": "date", "allOf": 3}))

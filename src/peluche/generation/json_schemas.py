@@ -27,6 +27,15 @@ BY_NAME = {"$defs", "definitions", "patternProperties", "properties"}
 NEAREST, NEAREST_SHARE = 1e-9, 1e-12
 
 
+# What dates and times (RFC 3339, §5.7) keep to besides what llguidance's formats do: a 29th of
+# February is one of a leap year, and a second 60 the last of a day of UTC.
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+_OTHER_DAY = "[0-9]{4}-(?:(?:0[13-9]|1[0-2])-|02-(?:[01][0-9]|2[0-8]))"
+_DAY = f"^(?:{_OTHER_DAY}|{_LEAP_YEAR}-02-29)"
+_SECOND = r"(?:[0-9]{2}:[0-9]{2}:[0-5]|23:59:60(?:\.[0-9]+)?[Zz])"
+FORMATS = {"date": (_DAY,), "time": (f"^{_SECOND}",), "date-time": (_DAY, f"[Tt]{_SECOND}")}
+
+
 # In a regular expression: something escaped, or a class of characters.
 _CLASS = re.compile(r"\\.|\[\^?(?:\\.|[^\]\\])*\]", re.DOTALL)
 
@@ -38,6 +47,8 @@ def followable(schema: Any) -> Any:
       0 for {"exclusiveMinimum": 0, "maximum": 0.5}. Integers are not concerned.
     - What a pattern takes for "any character but these" leaves out U+0000 too: where such a class
       holds all control characters, llguidance takes quotation marks and backslashes to be in it.
+    - Dates have a 29th of February in leap years alone, times a leap second only where there can be
+      one; llguidance allows both anywhere.
 
     Raises:
         ConfigError: a bound is a boolean, which llguidance would pass over.
@@ -56,6 +67,9 @@ def followable(schema: Any) -> Any:
             found[keyword] = followable(value)
     if isinstance(pattern := schema.get("pattern"), str):
         found["pattern"] = _without_nul(pattern)
+    more = FORMATS.get(str(schema.get("format")))
+    if more and isinstance(others := found.get("allOf", []), list):
+        found["allOf"] = [*others, *({"pattern": pattern} for pattern in more)]
     if schema.get("type") != "integer":
         _move_bound(found, "exclusiveMinimum", "minimum", 1, max)
         _move_bound(found, "exclusiveMaximum", "maximum", -1, min)
