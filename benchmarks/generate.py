@@ -413,6 +413,73 @@ def profile(options: Mapping[str, Any]) -> None:
     print(table(rows))
 
 
+# Attributes of a block whose products each counted part of the operator does.
+PRODUCTS = {
+    "query, key, value": ("self_attention.query", "self_attention.key", "self_attention.value"),
+    "output": ("self_attention.out",),
+    "gate and up": ("feed_forward.gate", "feed_forward.up"),
+    "down": ("feed_forward.down",),
+}
+
+
+def products(options: Mapping[str, Any]) -> None:
+    """The operator's products of a prompt in float32, and PyTorch's of the same, in turn."""
+    import torch
+
+    from peluche.inference.native.runner import PHASES, NativeRunner
+    from peluche.inference.runner import Chunk
+    from peluche.nn.machine import product_rate
+
+    model = opened(options).model.eval()
+    runner = NativeRunner(model, 64, 16, "float32")
+    rows = [["tokens", "", *PRODUCTS, "all", "whole step"]]
+    for tokens in (64, 256, 512):
+        chunks = [Chunk(list(range(1000, 1000 + tokens)), 0, range(tokens // 16), 1)]
+        weights = {
+            part: [
+                block.get_submodule(name).weight.data
+                for block in model.decoder.blocks
+                for name in names
+            ]
+            for part, names in PRODUCTS.items()
+        }
+        inputs = {
+            each.shape[1]: torch.randn(tokens, each.shape[1])
+            for part in weights.values()
+            for each in part
+        }
+        ours: list[list[float]] = []
+        theirs: list[list[float]] = []
+        for _ in range(options["rounds"] + 1):
+            runner.seconds[:] = 0
+            started = time.perf_counter()
+            runner.run(chunks)
+            step = time.perf_counter() - started
+            found = [runner.seconds[PHASES.index(part)] for part in PRODUCTS]
+            ours.append([*found, sum(found), step])
+            found = []
+            for part in weights.values():
+                started = time.perf_counter()
+                for weight in part:
+                    torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+                found.append(time.perf_counter() - started)
+            theirs.append([*found, sum(found)])
+        medians = [
+            [1000 * statistics.median(each) for each in zip(*values[1:], strict=True)]
+            for values in (ours, theirs)
+        ]
+        share = [f"{b / a:.0%}" for a, b in zip(*medians, strict=False)]
+        for who, values in zip(("operator", "PyTorch"), medians, strict=True):
+            rows.append([str(tokens), f"{who}, ms", *(f"{value:.1f}" for value in values)])
+        rows[-1].append("")
+        flops = 2 * tokens * sum(each.numel() for part in weights.values() for each in part)
+        rate = f"{flops / medians[0][-2] / 1e6:.0f} GFLOP/s"
+        rows.append([str(tokens), "of PyTorch's rate", *share, rate])
+    print(table(rows))
+    square = product_rate(torch.device("cpu")) / 1e9
+    print(f"\nPyTorch's products of 1024 x 1024 matrices: {square:.0f} GFLOP/s")
+
+
 def runners(options: Mapping[str, Any]) -> None:
     """Medians of a step's time, by who runs it."""
     from peluche.inference.half import HalfRunner
@@ -496,6 +563,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "perplexity": perplexity,
     "context": context,
     "profile": profile,
+    "products": products,
     "runners": runners,
     "families": families,
 }

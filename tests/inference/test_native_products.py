@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from peluche.inference.native.build import cpu_levels, native_library
+from peluche.inference.native.product import NativeMatrix
 from peluche.inference.native.weights import BLOCK, FORMATS, Store, pack, packed_bytes, padded
 
 LEVELS = cpu_levels()
@@ -21,7 +22,7 @@ def library(request, monkeypatch):
     return found
 
 
-def multiply(library, weight, rows, format):
+def multiply(library, weight, rows, format, threads=1):
     packed = pack(weight, format)
     store = Store(len(packed.data) + 4096)
     matrix = store.keep(packed)
@@ -35,6 +36,7 @@ def multiply(library, weight, rows, format):
         ctypes.c_int64(len(rows)),
         ctypes.c_void_p(out.data_ptr()),
         ctypes.c_void_p(scratch.data_ptr()),
+        threads,
     )
     assert not out[:, len(weight) :].any()
     return out[:, : len(weight)]
@@ -115,6 +117,31 @@ def test_a_row_is_the_same_alone_and_beside_any_others(library, format):
     assert torch.equal(together, alone)
     for count in (2, 3, 7, 13):
         assert torch.equal(multiply(library, weight, rows[:count], format), together[:count])
+
+
+@pytest.mark.parametrize("format", ["float32", "int4"])
+def test_many_rows_and_threads_change_nothing(library, format):
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.randn(70, 96, generator=generator)
+    rows = torch.randn(600, 96, generator=generator)
+    found = multiply(library, weight, rows, format, threads=3)
+    some = [slice(first, first + 200) for first in range(0, 600, 200)]
+    parts = [multiply(library, weight, rows[part], format) for part in some]
+    assert torch.equal(found, torch.cat(parts))
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (75, 100)])
+@pytest.mark.parametrize("rows", [0, 1, 300])
+def test_a_matrix_gives_what_pytorch_gives(library, shape, rows):
+    generator = torch.Generator().manual_seed(5)
+    weight, bias = torch.randn(shape, generator=generator), torch.randn(shape[0])
+    # Neither rows nor weights lie in memory one after the other.
+    inputs = torch.randn(shape[1], rows, generator=generator).t()
+    for given in (bias, None):
+        found = NativeMatrix(library, weight.t().contiguous().t(), given)(inputs)
+        expected = inputs.double() @ weight.double().t() + (0 if given is None else given)
+        assert found.is_contiguous()
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("format", ["float32", "int8", "int4"])

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peluche.inference.packed import Matrix, Product
-from peluche.inference.torch_runner import KNOWN, PackedReader, TorchRunner, can_pack
+from peluche.inference.torch_runner import KNOWN, TorchRunner, can_pack
 from peluche.models.decoder import Decoder
 
 
@@ -22,36 +21,23 @@ def runs_halved(model: Decoder) -> bool:
     )
 
 
+class _HalfMatrix(NamedTuple):
+    """As `peluche.inference.packed.Matrix`, packed by fbgemm."""
+
+    packed: Any
+
+    @classmethod
+    def of(cls, weight: Float[Tensor, "out in"], bias: Float[Tensor, "out"] | None) -> _HalfMatrix:
+        return cls(torch.ops.quantized.linear_prepack_fp16(weight.contiguous(), bias))
+
+    def __call__(self, rows: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]:
+        return torch.ops.quantized.linear_dynamic_fp16(rows, self.packed)
+
+
 class HalfRunner(TorchRunner):
     """A `TorchRunner` with matrices in float16; all else, and every sum, is float32.
 
     Half the bytes are read at each step. A weight keeps 11 bits, a relative error of 2⁻¹².
     """
 
-    @torch.inference_mode()
-    def refresh(self, model: Decoder) -> None:
-        super().refresh(model)
-        reader = self.reader
-        assert isinstance(reader, PackedReader)
-        for block in reader.stack.blocks:
-            attention, layer = block.self_attention, block.feed_forward
-            attention.project, attention.out = _halved(attention.project), _halved(attention.out)
-            # For other memories than this one.
-            attention.query = attention.key_value = attention.project
-            layer.up, layer.down = _halved(layer.up), _halved(layer.down)
-        reader.head = _halved(reader.head)
-
-
-class _HalfMatrix(NamedTuple):
-    """As `peluche.inference.packed.Matrix`, packed by fbgemm."""
-
-    packed: Any
-
-    def __call__(self, rows: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]:
-        return torch.ops.quantized.linear_dynamic_fp16(rows, self.packed)
-
-
-def _halved(matrix: Product) -> Product:
-    assert isinstance(matrix, Matrix)
-    weight = matrix.weight.t().contiguous()
-    return _HalfMatrix(torch.ops.quantized.linear_prepack_fp16(weight, matrix.bias))
+    pack = staticmethod(_HalfMatrix.of)

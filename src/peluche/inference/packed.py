@@ -43,8 +43,12 @@ class Product(Protocol):
     def __call__(self, rows: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]: ...
 
 
+# Makes a product of a weight (out, in) and a bias (out,), or None.
+Pack = Callable[[Tensor, Tensor | None], Product]
+
+
 class Matrix(NamedTuple):
-    """x·weight + bias, for one or several linear layers side by side.
+    """rows · weight + bias by PyTorch.
 
     Attributes:
         weight: (in, out).
@@ -55,18 +59,20 @@ class Matrix(NamedTuple):
     bias: Tensor | None
 
     @classmethod
-    def of(cls, *layers: nn.Linear) -> Matrix:
-        weight = torch.cat([layer.weight.detach() for layer in layers])
-        biases = [layer.bias for layer in layers]
-        packed = weight.t().contiguous()
-        if biases[0] is None:
-            return cls(packed, None)
-        return cls(packed, torch.cat([bias.detach() for bias in biases]))
+    def of(cls, weight: Float[Tensor, "out in"], bias: Float[Tensor, "out"] | None) -> Matrix:
+        return cls(weight.t().contiguous(), bias)
 
     def __call__(self, rows: Float[Tensor, "rows in"]) -> Float[Tensor, "rows out"]:
         if self.bias is None:
             return torch.mm(rows, self.weight)
         return torch.addmm(self.bias, rows, self.weight)
+
+
+def joined(*layers: nn.Linear) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"] | None]:
+    """Copies of weight and bias of layers that read the same rows, as of one layer."""
+    weight = torch.cat([layer.weight.detach() for layer in layers])
+    biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+    return weight, torch.cat(biases) if biases else None
 
 
 class PackedResidual:
@@ -89,13 +95,12 @@ class PackedResidual:
 class PackedFeedForward:
     """A copy of a feed-forward layer, gate and up in one product."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, pack: Pack) -> None:
         assert isinstance(layer, FeedForward | GatedFeedForward)
         self.activation = layer.activation
         self.gated = isinstance(layer, GatedFeedForward)
         first = (layer.gate, layer.up) if isinstance(layer, GatedFeedForward) else (layer.up,)
-        self.up: Product = Matrix.of(*first)
-        self.down: Product = Matrix.of(layer.down)
+        self.up, self.down = pack(*joined(*first)), pack(*joined(layer.down))
 
     def __call__(self, rows: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows d_model"]:
         hidden = self.up(rows)
@@ -106,18 +111,15 @@ class PackedFeedForward:
 
 
 class PackedAttention:
-    """A copy of a `MultiHeadAttention`: query, key and value in one product."""
+    """A copy of what a `MultiHeadAttention` does with queries, keys and values."""
 
-    def __init__(self, layer: MultiHeadAttention) -> None:
+    def __init__(self, layer: MultiHeadAttention, pack: Pack) -> None:
         self.heads, self.kv_heads, self.width = layer.heads, layer.kv_heads, layer.head_width
         self.turn, self.softcap = layer.head_positions, layer.softcap
         self.scale = self.width**-0.5 if layer.scale is None else layer.scale
         self.query_norm = copy.deepcopy(layer.query_norm)
         self.key_norm = copy.deepcopy(layer.key_norm)
-        self.project: Product = Matrix.of(layer.query, layer.key, layer.value)
-        self.query: Product = Matrix.of(layer.query)
-        self.key_value: Product = Matrix.of(layer.key, layer.value)
-        self.out: Product = Matrix.of(layer.out)
+        self.out = pack(*joined(layer.out))
 
     def split_heads(
         self, projected: Float[Tensor, "rows features"], sentences: int
@@ -126,23 +128,6 @@ class PackedAttention:
         return projected.view(
             sentences, -1, projected.shape[-1] // self.width, self.width
         ).transpose(1, 2)
-
-    def split(
-        self, projected: Float[Tensor, "rows features"], sentences: int, positions: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Query (sentences, heads, per, width), key and value (sentences, kv_heads, per, width).
-
-        The rows of a sentence stand at `positions` (per,).
-        """
-        parts = self.split_heads(projected, sentences)
-        turned, value = parts.split([self.heads + self.kv_heads, self.kv_heads], 1)
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = turned.split([self.heads, self.kv_heads], 1)
-            turned = torch.cat([self.query_norm(query), self.key_norm(key)], 1)
-        if self.turn is not None:
-            turned = self.turn(turned, positions)
-        query, key = turned.split([self.heads, self.kv_heads], 1)
-        return query, key, value
 
     def attend(
         self,
@@ -170,18 +155,52 @@ class PackedAttention:
         return mixed.transpose(1, 2).reshape(sentences * per, -1)
 
 
+class PackedSelfAttention(PackedAttention):
+    """Of a text to itself: query, key and value in one product."""
+
+    def __init__(self, layer: MultiHeadAttention, pack: Pack) -> None:
+        super().__init__(layer, pack)
+        self.project = pack(*joined(layer.query, layer.key, layer.value))
+
+    def split(
+        self, projected: Float[Tensor, "rows features"], sentences: int, positions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Query (sentences, heads, per, width), key and value (sentences, kv_heads, per, width).
+
+        The rows of a sentence stand at `positions` (per,).
+        """
+        parts = self.split_heads(projected, sentences)
+        turned, value = parts.split([self.heads + self.kv_heads, self.kv_heads], 1)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = turned.split([self.heads, self.kv_heads], 1)
+            turned = torch.cat([self.query_norm(query), self.key_norm(key)], 1)
+        if self.turn is not None:
+            turned = self.turn(turned, positions)
+        query, key = turned.split([self.heads, self.kv_heads], 1)
+        return query, key, value
+
+
+class PackedCrossAttention(PackedAttention):
+    """Of a text to another, whose keys and values are one product."""
+
+    def __init__(self, layer: MultiHeadAttention, pack: Pack) -> None:
+        super().__init__(layer, pack)
+        self.query = pack(*joined(layer.query))
+        self.key_value = pack(*joined(layer.key, layer.value))
+
+
 class PackedBlock:
     """A copy of a `Block`."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, pack: Pack) -> None:
         assert isinstance(block, Block)
         assert isinstance(block.self_attention, MultiHeadAttention)
-        self.self_attention = PackedAttention(block.self_attention)
+        self.self_attention = PackedSelfAttention(block.self_attention, pack)
         self.self_residual = PackedResidual(block.self_residual)
-        self.feed_forward = PackedFeedForward(block.feed_forward)
+        self.feed_forward = PackedFeedForward(block.feed_forward, pack)
         self.feed_forward_residual = PackedResidual(block.feed_forward_residual)
         if block.cross_attention is not None and block.cross_residual is not None:
-            self.cross_attention = PackedAttention(block.cross_attention)
+            self.cross_attention = PackedCrossAttention(block.cross_attention, pack)
             self.cross_residual = PackedResidual(block.cross_residual)
 
 
@@ -198,14 +217,14 @@ class PackedStack:
     lock: Lock = field(default_factory=Lock)
 
     @classmethod
-    def of(cls, stack: Stack) -> PackedStack:
+    def of(cls, stack: Stack, pack: Pack = Matrix.of) -> PackedStack:
         assert stack.embedding is not None, "a decoder embeds its tokens itself"
         return cls(
             embedding=stack.embedding.weight.detach().clone(),
             scale=stack.scale,
             positions=copy.deepcopy(stack.positions),
             bias=copy.deepcopy(stack.bias),
-            blocks=[PackedBlock(block) for block in stack.blocks],
+            blocks=[PackedBlock(block, pack) for block in stack.blocks],
             norm=copy.deepcopy(stack.norm),
         )
 
@@ -239,7 +258,7 @@ class PackedStack:
         for block in self.blocks:
             attention = block.self_attention
 
-            def look(rows: Tensor, attention: PackedAttention = attention) -> Tensor:
+            def look(rows: Tensor, attention: PackedSelfAttention = attention) -> Tensor:
                 projected = attention.project(rows)
                 if places is not None:
                     padded = projected.new_zeros(sentences * len(positions), projected.shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 
 import torch
@@ -11,7 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from peluche.inference.packed import PackedStack, can_pack
+from peluche.inference.native.build import native_library
+from peluche.inference.native.product import NativeMatrix
+from peluche.inference.packed import Matrix, Pack, PackedStack, can_pack
+from peluche.inference.runner import LEAST_PARAMETERS
 from peluche.models.encoder import Encoder
 
 
@@ -21,11 +25,24 @@ def packs(model: Encoder) -> bool:
     return cpu and can_pack(model.config, "norm_input", "qkv_bias")
 
 
-class PackedEncoder:
-    """Copies of an encoder's weights at one moment, in the layout that products read fastest."""
+def fastest_pack(model: Encoder) -> Pack:
+    """How to pack matrices: for the compiled operator where a model is worth compiling it for."""
+    if sum(each.numel() for each in model.parameters()) >= LEAST_PARAMETERS:
+        library = native_library()
+        if library is not None:
+            return partial(NativeMatrix, library)
+    return Matrix.of
 
-    def __init__(self, model: Encoder) -> None:
-        self.stack = PackedStack.of(model.encoder)
+
+class PackedEncoder:
+    """Copies of an encoder's weights at one moment, in the layout that products read fastest.
+
+    Args:
+        pack: how; `fastest_pack` unless given.
+    """
+
+    def __init__(self, model: Encoder, pack: Pack | None = None) -> None:
+        self.stack = PackedStack.of(model.encoder, pack or fastest_pack(model))
         self.input_norm = copy.deepcopy(model.encoder.input_norm)
         first = None if model.segments is None else model.segments.weight[0].detach().clone()
         self.segment = first

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peluche.inference.packed import Matrix, PackedAttention, PackedStack, Product, can_pack
+from peluche.inference.packed import Matrix, Pack, PackedSelfAttention, PackedStack, can_pack
 from peluche.inference.paged import Blocks, PagedMemory, PagedState, find_blocks
 from peluche.inference.runner import Chunk, KeptAs
 from peluche.models.decoder import Decoder
@@ -39,6 +39,8 @@ class TorchRunner:
         kept_as: how keys and values are stored.
     """
 
+    pack: Pack = staticmethod(Matrix.of)
+
     def __init__(
         self, model: Decoder, blocks: int, block_size: int, kept_as: KeptAs = "plain"
     ) -> None:
@@ -50,7 +52,7 @@ class TorchRunner:
     @torch.inference_mode()
     def refresh(self, model: Decoder) -> None:
         packs = can_pack(model.config, *KNOWN)
-        self.reader: Reader = PackedReader(model) if packs else PlainReader(model)
+        self.reader: Reader = PackedReader(model, self.pack) if packs else PlainReader(model)
 
     @torch.inference_mode()
     def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
@@ -103,12 +105,11 @@ class Group(NamedTuple):
 class PackedReader:
     """Copies of a decoder's weights; the tokens of all sequences are rows of the same products."""
 
-    def __init__(self, model: Decoder) -> None:
+    def __init__(self, model: Decoder, pack: Pack) -> None:
         config = model.config
-        self.stack = PackedStack.of(model.decoder)
+        self.stack = PackedStack.of(model.decoder, pack)
         self.input_norm = copy.deepcopy(model.decoder.input_norm)
-        head = model.head.weight.detach().t().contiguous() / config.width_multiplier
-        self.head: Product = Matrix(head, None)
+        self.head = pack(model.head.weight.detach() / config.width_multiplier, None)
         self.softcap = config.logit_softcap
         self.windows = config.windows(config.layers)
 
@@ -129,7 +130,9 @@ class PackedReader:
         for layer, block in enumerate(stack.blocks):
 
             def look(
-                rows: Tensor, layer: int = layer, attention: PackedAttention = block.self_attention
+                rows: Tensor,
+                layer: int = layer,
+                attention: PackedSelfAttention = block.self_attention,
             ) -> Tensor:
                 query, key, value = attention.split(attention.project(rows), 1, positions)
                 memory.write(layer, slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
@@ -144,7 +147,7 @@ class PackedReader:
 
     def _attend(
         self,
-        layer: PackedAttention,
+        layer: PackedSelfAttention,
         query: Float[Tensor, "heads rows width"],
         number: int,
         group: Group,

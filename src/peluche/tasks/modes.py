@@ -10,10 +10,12 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and back on if it was on."""
-    training = model.training
-    model.eval()
+    """Switch dropout off, and back on in the parts where it was on."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         yield
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True

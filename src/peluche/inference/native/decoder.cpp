@@ -59,6 +59,7 @@ namespace {
 enum Phase { EMBED, NORM, QKV, ROTATE, ATTEND, OUT, FEED_NORM, GATE_UP, DOWN, HEAD, PHASES };
 
 constexpr int TILE = 8;      // rows of a sequence that attend together
+constexpr int64_t ROWS_AT_ONCE = 256;  // of a product by itself: what stays in a core's cache
 constexpr int SPINS = 2000;  // before a waiting thread lets others run
 
 double now() {
@@ -434,17 +435,31 @@ int64_t peluche_step(const Model *model, const Batch *batch, int threads, char *
     return needed;
 }
 
-// Rows (rows, inputs) by a matrix: (rows, outputs), both in whole blocks.
+// Rows (rows, inputs) by a matrix: (rows, outputs), both in whole blocks. `memory` is for rows that
+// are rounded: 3 bytes of it for each number, and 256.
 void peluche_multiply(const Matrix *matrix, const float *from, int64_t rows, float *to,
-                      char *memory) {
+                      char *memory, int threads) {
     Arena arena{memory};
-    Rows in = arena.rows(rows, matrix->inputs, matrix->format >= INT8);
-    for (int64_t r = 0; r < rows; r++) write_row(in, r, from + r * matrix->inputs);
-    for (int64_t pair = 0; pair < matrix->outputs / BLOCK; pair++)
-        multiply(*matrix, pair, in, rows, [&](int64_t r, Floats first, Floats second) {
-            store(to + r * matrix->outputs + pair * BLOCK, first);
-            store(to + r * matrix->outputs + pair * BLOCK + LANES, second);
+    const bool rounded = matrix->format >= INT8;
+    Rows all = {matrix->inputs, (float *)from, nullptr, nullptr};
+    if (rounded) {
+        all = arena.rows(rows, matrix->inputs, true);
+        for (int64_t r = 0; r < rows; r++) write_row(all, r, from + r * matrix->inputs);
+    }
+    const int64_t pairs = matrix->outputs / BLOCK, tiles = whole(rows, ROWS_AT_ONCE);
+    (void)threads;  // where there is no OpenMP
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+#endif
+    for (int64_t piece = 0; piece < tiles * pairs; piece++) {
+        const int64_t row = piece / pairs * ROWS_AT_ONCE, pair = piece % pairs;
+        const int64_t some = row + ROWS_AT_ONCE < rows ? ROWS_AT_ONCE : rows - row;
+        multiply(*matrix, pair, all.from(row), some, [&](int64_t r, Floats first, Floats second) {
+            float *at = to + (row + r) * matrix->outputs + pair * BLOCK;
+            store(at, first);
+            store(at + LANES, second);
         });
+    }
 }
 
 }  // extern "C"

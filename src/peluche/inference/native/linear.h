@@ -34,6 +34,11 @@ struct Rows {
     float *numbers;
     int8_t *levels;
     Rounded *blocks;
+
+    Rows from(int64_t row) const {
+        if (levels == nullptr) return {width, numbers + row * width, nullptr, nullptr};
+        return {width, nullptr, levels + row * width, blocks + row * (width / BLOCK)};
+    }
 };
 
 INLINE size_t panel_bytes(const Matrix &m) {
