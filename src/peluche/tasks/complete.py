@@ -28,7 +28,8 @@ from peluche.metrics.scoring import Measurement
 from peluche.models.language_model import LanguageModel
 from peluche.tasks.chat import ChatSession
 from peluche.tasks.evaluation import Evaluation
-from peluche.tasks.generate import GeneratorConfig, TextGenerator
+from peluche.tasks.engines import GeneratorConfig
+from peluche.tasks.generate import TextGenerator
 from peluche.tasks.modes import evaluating
 from peluche.tasks.text_requests import (
     Generated,
