@@ -272,6 +272,7 @@ def test_a_variant_of_which_a_seed_diverged_has_no_score(finished, tmp_path):
     assert '<th scope="row">one-seed1</th><td class="number">diverged</td>' in page
 
 
+@pytest.mark.slow
 def test_only_divergence_ends_well(study, tmp_path):
     """In processes of their own: other failures end the study."""
     values = load_recipe("shakespeare", study["changes"]).model_dump(mode="json")
