@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from peluche import __version__
+
 HEAVY = [
     "torch",
     "numpy",
@@ -17,11 +21,20 @@ HEAVY = [
 ]
 
 
-def test_the_command_starts_light():
-    code = "import json, sys, peluche.cli.main; print(json.dumps(sorted(sys.modules)))"
+@pytest.mark.parametrize(
+    ("option", "said"), [("--help", "Usage: peluche"), ("--version", f"peluche {__version__}\n")]
+)
+def test_the_command_starts_light(option, said):
+    code = """
+import json, sys
+from peluche.cli.main import app
+app([sys.argv[1]], prog_name="peluche", standalone_mode=False)
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, option], capture_output=True, text=True, check=True
     )
-    loaded = set(json.loads(result.stdout))
+    assert result.stdout.strip().startswith(said.strip())
+    loaded = set(json.loads(result.stderr))
     assert "peluche.cli.train" in loaded
     assert loaded.isdisjoint(HEAVY)

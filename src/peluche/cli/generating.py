@@ -56,7 +56,7 @@ def start(context: typer.Context, completer: Completer) -> TextGenerator:
     Raises:
         ConfigError: the model cannot run so.
     """
-    from peluche.tasks.generate import GeneratorConfig
+    from peluche.tasks.engines import GeneratorConfig
     from peluche.tasks.load import load_completer
 
     chosen = {name: context.params[name] for name in ("precision", "lookup")}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from peluche import __version__
 from peluche.errors import ConfigError, PelucheError
 
 VERBS = [
@@ -40,12 +42,29 @@ VERBS = [
 
 app = typer.Typer(
     name="peluche",
-    help="Transformers and language models, small enough to read, fast enough to use.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"peluche {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Transformers and language models, small enough to read, fast enough to use."""
+
+
 for _verb in VERBS:
     importlib.import_module(f"peluche.cli.{_verb}").register(app)
 

@@ -27,8 +27,9 @@ from peluche.metrics.perplexity import BitsPerByte, NegativeLogLikelihood, Perpl
 from peluche.metrics.scoring import Measurement
 from peluche.models.language_model import LanguageModel
 from peluche.tasks.chat import ChatSession
+from peluche.tasks.engines import GeneratorConfig
 from peluche.tasks.evaluation import Evaluation
-from peluche.tasks.generate import GeneratorConfig, TextGenerator
+from peluche.tasks.generate import TextGenerator
 from peluche.tasks.modes import evaluating
 from peluche.tasks.text_requests import (
     Generated,
@@ -37,7 +38,7 @@ from peluche.tasks.text_requests import (
     no_room,
     nothing_to_begin_with,
 )
-from peluche.tasks.texts import TextTask
+from peluche.tasks.texts import TextTask, between_marks
 from peluche.text.chat import ChatFormat, ChatSource
 from peluche.text.tokenizer import OWN, Tokenizer
 
@@ -245,10 +246,7 @@ class Completer(TextTask):
                 remedy="peluche perplexity MODEL FILE reads a text in windows",
             )
         started = time.perf_counter()
-        encoded = self.tokenizer.encode_batch(
-            [example.text for example in examples], bos=True, eos=True
-        )
-        tokens = np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+        tokens = between_marks(self.tokenizer, examples)
         sizes = np.array([len(example.text.encode()) for example in examples], dtype=np.float64)
         nll = self._likelihoods(tokens)
         said = np.flatnonzero(tokens[1:] != Tokenizer.bos_id)
