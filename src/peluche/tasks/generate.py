@@ -248,7 +248,7 @@ class TextGenerator:
             return self._last(tokens, context - request.max_tokens)
         whose = f"the model's {context}"
         remedy = (
-            "ask for fewer tokens, or let its beginning be left out: on_overflow (--overflow) truncate or slide"
+            "ask for fewer tokens, or let its beginning be left out: --overflow truncate or slide"
         )
         if self._scarce:
             whose = f"the {context} that the memory for keys and values holds"
