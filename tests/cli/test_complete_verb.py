@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import weakref
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 import peluche
+from peluche.cli import generating
 from peluche.cli.complete import register
 from peluche.errors import ConfigError, DataError
 from peluche.tasks import batch
+from peluche.tasks.generate import TextGenerator
 from talking import make_run
 
 PROMPTS = ["What is", "bear", "the été 🧸"]
@@ -63,6 +66,27 @@ def test_the_draws_are_those_of_the_search(run, completer):
     for place in range(0, 9, 3):
         scores = [one["score"] for one in found[place : place + 3]]
         assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("way", ["prompt", "batch"])
+def test_a_model_that_writes_by_a_copy_of_its_weights_is_let_go(run, tmp_path, monkeypatch, way):
+    load, finished, models = generating.load, TextGenerator.finished, []
+
+    def remember(context):
+        completer = load(context)
+        models.append(weakref.ref(completer.model))
+        return completer
+
+    def write(self, requests):
+        models.append(models[0]())
+        return finished(self, requests)
+
+    monkeypatch.setattr(generating, "load", remember)
+    monkeypatch.setattr(TextGenerator, "finished", write)
+    (tmp_path / "asked.jsonl").write_text('{"prompt": "A cute"}\n')
+    asked = {"prompt": ["A cute", "--json"], "batch": ["--batch", str(tmp_path / "asked.jsonl")]}
+    assert invoke(run, *asked[way], "--max-tokens", "2").exit_code == 0
+    assert models[1] is None
 
 
 def test_greedy_beams_and_contrastive_search(run, completer):

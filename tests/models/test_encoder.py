@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from peluche.errors import ConfigError
 from peluche.models.encoder import EncoderConfig
 from peluche.models.encoder_layouts import read_encoder, write_encoder
+from peluche.models.layouts import read_entries
 
 V = 41
 SIZES = {
@@ -38,9 +39,10 @@ def theirs_of(name, **changes):
 def ours_of(theirs, tmp_path):
     theirs.save_pretrained(tmp_path)
     read = json.loads((tmp_path / "config.json").read_text())
-    config, state = read_encoder(read, load_file(tmp_path / "model.safetensors"), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    config, entries = read_encoder(read, tensors, tmp_path)
     ours = config.build(V).eval()
-    ours.load_state_dict(state)
+    ours.load_state_dict(read_entries(entries, tensors, tmp_path))
     return ours
 
 

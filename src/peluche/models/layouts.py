@@ -84,7 +84,7 @@ class Conversion(NamedTuple):
 
 
 def _turned(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    return [tensor.t() if tensor.dim() == 2 else tensor for tensor in tensors]
+    return [tensor.t().contiguous() if tensor.dim() == 2 else tensor for tensor in tensors]
 
 
 def _cut(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -96,6 +96,8 @@ def _joined(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 SAME = Conversion(lambda tensors: tensors, lambda tensors: tensors)
+# Ours has two names for it.
+TIED = Conversion(lambda tensors: [tensors[0]] * 2, lambda tensors: [tensors[0]])
 # GPT-2 keeps matrices as (in, out), and query, key and value side by side.
 TRANSPOSED = Conversion(_turned, _turned)
 FUSED = Conversion(_cut, _joined)
@@ -119,20 +121,20 @@ class Entry(NamedTuple):
 
 
 def read_entries(
-    entries: Iterable[Entry], tensors: Mapping[str, Tensor], where: object
+    entries: Sequence[Entry], tensors: Mapping[str, Tensor], where: object
 ) -> dict[str, Tensor]:
-    """Our state dict from their tensors.
+    """Our state dict from their tensors, each of which is asked for once.
 
     Raises:
         CheckpointError: a tensor is missing.
     """
+    missing = [name for entry in entries for name in entry.theirs if name not in tensors]
+    if missing:
+        raise CheckpointError(
+            f"the weights lack '{missing[0]}'", where=where, remedy="get the model again"
+        )
     state: dict[str, Tensor] = {}
     for entry in entries:
-        missing = [name for name in entry.theirs if name not in tensors]
-        if missing:
-            raise CheckpointError(
-                f"the weights lack '{missing[0]}'", where=where, remedy="get the model again"
-            )
         found = entry.conversion.read([tensors[name] for name in entry.theirs])
         state |= dict(zip(entry.ours, found, strict=True))
     return state

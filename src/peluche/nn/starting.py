@@ -17,6 +17,7 @@ _DRAWING: frozenset[Callable[..., Any]] = frozenset(
         torch.Tensor.uniform_,
         torch.Tensor.normal_,
         torch.Tensor.zero_,
+        torch.Tensor.div_,
         torch.nn.init.uniform_,
         torch.nn.init.normal_,
         torch.nn.init.trunc_normal_,
@@ -39,9 +40,11 @@ class _Undrawn(TorchFunctionMode):
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Leave parameters that are made in this block as memory has them, where numbers are drawn.
+    """Leave parameters that are made in this block as memory has them, where numbers are drawn or
+    what was drawn is divided.
 
-    For models whose weights are all loaded next; drawing takes longer than reading them.
+    For models whose weights are all loaded next: drawing takes longer than reading them, and what
+    is not touched takes no memory.
     """
     with _Undrawn():
         yield
