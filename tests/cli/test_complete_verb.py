@@ -131,9 +131,13 @@ def test_a_prompt_that_fails_fails_alone(tmp_path):
 
 def test_guesses_change_nothing(run):
     lines = "\n".join(PROMPTS)
-    plain = invoke(run, *CHOSEN, "--json", stdin=lines).stdout
-    assert invoke(run, *CHOSEN, "--json", "--lookup", stdin=lines).stdout == plain
-    assert invoke(run, *CHOSEN, "--json", "--draft", run, stdin=lines).stdout == plain
+    plain = objects(invoke(run, *CHOSEN, "--json", stdin=lines).stdout)
+    for guesses in (["--lookup"], ["--draft", run]):
+        found = objects(invoke(run, *CHOSEN, "--json", *guesses, stdin=lines).stdout)
+        # With more rows at a time, PyTorch may add in another order.
+        for one, other in zip(found, plain, strict=True):
+            assert one.pop("score") == pytest.approx(other["score"], abs=1e-5)
+            assert one == {key: value for key, value in other.items() if key != "score"}
 
 
 def test_what_cannot_be_asked(run, tmp_path):
