@@ -201,6 +201,24 @@ def test_what_is_behind_the_window_reaches_nobody():
 
 
 @pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("family", ["mistral", "gemma 2"])
+def test_blocks_behind_the_window_are_not_read(family):
+    model, read = model_with(kv_heads=2, **FAMILIES[family]), tokens(600)
+    runner, blocks = NativeRunner(model, 40, 16), list(range(1, 40))
+    assert runner.window == (7 if family == "mistral" else None)
+    expected = runner.run([Chunk(read, 0, blocks, 600)])
+    runner.memory.fill_(torch.nan)
+    for start, end in ((0, 100), (100, 102), (102, 103), (103, 300), (300, 590), (590, 600)):
+        if runner.window is not None:
+            gone = (start + 1 - 7) // 16 if start else 0
+            blocks[:gone] = [-1] * gone
+            runner.memory[:, : gone + 1] = torch.nan
+        found = runner.run([Chunk(read[start:end], start, blocks, end - start)])
+        assert torch.equal(found, expected[start:end])
+    assert blocks.count(-1) == (36 if family == "mistral" else 0)
+
+
+@pytest.mark.usefixtures("level")
 def test_keys_and_values_in_half_precision():
     model, read = model_with(kv_heads=2), tokens(50)
     runner = NativeRunner(model, 4, 16, "float32", memory="float16")
@@ -227,6 +245,14 @@ def test_nothing_outside_of_memory_is_touched(chunk):
     runner = NativeRunner(model_with(), 8, 16, "float32")
     with pytest.raises(IndexError):
         runner.run([chunk])
+
+
+@pytest.mark.usefixtures("native")
+def test_a_missing_block_within_the_window_is_refused():
+    runner = NativeRunner(model_with(window={"size": 7}), 8, 16, "float32")
+    with pytest.raises(IndexError):
+        runner.run([Chunk([1], 21, [-1, 1], 1)])  # sees position 15
+    runner.run([Chunk([1], 22, [-1, 1], 1)])
 
 
 @pytest.mark.usefixtures("native")
