@@ -181,6 +181,18 @@ def test_long_pasts_are_put_together_from_segments(block_size, window):
     torch.testing.assert_close(found, logits_of(model, read)[1000:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("windows", [{"size": 40}, {"size": 40, "global_every": 2}])
+def test_a_step_takes_no_more_memory_for_what_no_layer_looks_at(windows):
+    runner = NativeRunner(model_with(kv_heads=2, window=windows), 150, 16)
+    sizes = []
+    for end in (600, 1200, 2300):
+        runner._scratch = torch.empty(0, dtype=torch.uint8)
+        runner.run([Chunk(tokens(20), end - 20, range(150), 20)])
+        sizes.append(len(runner._scratch))
+    assert (sizes[2] == sizes[0]) == ("global_every" not in windows)
+
+
 @pytest.mark.usefixtures("level")
 def test_what_is_behind_the_window_reaches_nobody():
     model, read = model_with(kv_heads=2, layers=1, window={"size": 40}), tokens(600)

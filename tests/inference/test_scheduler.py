@@ -182,6 +182,17 @@ def test_what_was_given_up_behind_the_window_is_found_again():
     assert found[2] == found[3] == alone(same, 6)
 
 
+def test_a_copied_block_counts_towards_the_window():
+    engine = toy_engine(5, 4, window=6, running=1, step_tokens=12)
+    begins = [0, 1, 2, 2, 1, 0, 1, 1, 2, 0]
+    asked = [request([*begins, 1, 1], 1), request([*begins, *[2, 1, 2] * 5], 3)]
+    for number, one in enumerate(asked):
+        engine.add(one)
+        assert finish(engine)[number] == alone(one, 6)
+    assert engine.counters.cached == len(begins)
+    assert engine.counters.peak_blocks == 5
+
+
 def test_a_prompt_that_is_read_behind_a_window_is_waited_for():
     prompt = [0, 1, 2, 2, 1, 0, 1, 1, 2, 0] * 3
     engine = toy_engine(32, 4, window=6, running=4, step_tokens=8)
