@@ -111,7 +111,7 @@ class RandomRunner:
     row of random logits.
     """
 
-    block_size, blocks, longest = 16, 4096, None
+    block_size, blocks, longest, window = 16, 4096, None, None
 
     def __init__(self, spelt: dict[int, bytes], vocabulary: int, eos: int) -> None:
         generator = torch.Generator().manual_seed(0)
