@@ -171,6 +171,14 @@ def test_what_cannot_be_asked(run, tmp_path):
         invoke(run, "--batch", str(tmp_path / "none.jsonl"))
 
 
+def test_what_is_wrong_is_said_before_the_prompt_is_shown(run):
+    app = typer.Typer()
+    register(app)
+    found = CliRunner().invoke(app, [run, "bear", "--logit-bias", "99999999=1"])
+    assert isinstance(found.exception, ConfigError)
+    assert found.stdout == ""
+
+
 def test_a_guide_is_followed(run):
     pytest.importorskip("llguidance")
     (found,) = objects(invoke(run, "bear", "--regex", "[0-9]{3}-[ab]+x", "--json", *CHOSEN).stdout)
