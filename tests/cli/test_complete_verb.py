@@ -160,6 +160,7 @@ def test_what_cannot_be_asked(run, tmp_path):
         (["--schema", str(deep)], "not JSON"),
         (["--lookup", "--draft", run], "exclude each other"),
         (["--output", "x"], "for --batch"),
+        (["--logprobs", "2"], "for --json"),
         (["--batch", str(file)], "prompts are in the file"),
         (["--suffix", "x"], r"has no \[PREFIX\]"),
     ]:
