@@ -160,6 +160,7 @@ def test_what_cannot_be_asked(run, tmp_path):
         (["--schema", str(deep)], "not JSON"),
         (["--lookup", "--draft", run], "exclude each other"),
         (["--output", "x"], "for --batch"),
+        (["--logprobs", "2"], "for --json"),
         (["--batch", str(file)], "prompts are in the file"),
         (["--suffix", "x"], r"has no \[PREFIX\]"),
     ]:
@@ -169,6 +170,14 @@ def test_what_cannot_be_asked(run, tmp_path):
         invoke(run, "bear", "--regex", "a", "--grammar", str(file))
     with pytest.raises(DataError, match=r"none\.jsonl"):
         invoke(run, "--batch", str(tmp_path / "none.jsonl"))
+
+
+def test_what_is_wrong_is_said_before_the_prompt_is_shown(run):
+    app = typer.Typer()
+    register(app)
+    found = CliRunner().invoke(app, [run, "bear", "--logit-bias", "99999999=1"])
+    assert isinstance(found.exception, ConfigError)
+    assert found.stdout == ""
 
 
 def test_a_guide_is_followed(run):

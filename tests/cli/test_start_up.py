@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from peluche import __version__
+from peluche.cli import main as program
 
 HEAVY = [
     "torch",
@@ -38,3 +39,30 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
     loaded = set(json.loads(result.stderr))
     assert "peluche.cli.train" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_an_interrupted_import_ends_without_a_word():
+    code = """
+import runpy, sys
+class Interrupted:
+    def find_spec(self, name, *rest):
+        if name == "peluche.cli.main":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+runpy.run_module("peluche", run_name="__main__")
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_a_file_without_permission_is_one_clear_error(monkeypatch, capsys):
+    def refused():
+        raise PermissionError(13, "Permission denied", "secret.txt")
+
+    monkeypatch.delenv("PELUCHE_TRACEBACK", raising=False)
+    monkeypatch.setattr(program, "app", refused)
+    with pytest.raises(SystemExit, match="3"):
+        program.main()
+    said = capsys.readouterr().err
+    assert "permission denied" in said
+    assert "where: secret.txt" in said

@@ -43,7 +43,9 @@ def complete(
         int | None, Option(min=2, help="with --penalty-alpha: how many; 4 unless given")
     ] = None,
     suffix: Annotated[str | None, Option(help="what comes after: write what is between")] = None,
-    logprobs: Annotated[int | None, Option(help="with --json: so many tokens at each")] = None,
+    logprobs: Annotated[
+        int | None, Option(help="with --json or --batch: so many tokens at each")
+    ] = None,
     schema: Annotated[Path | None, Option(help="a JSON schema to follow")] = None,
     regex: Annotated[str | None, Option(help="an expression to match as a whole")] = None,
     grammar: Annotated[Path | None, Option(help="a grammar to follow, in Lark's notation")] = None,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,10 @@ class Asked:
     def write(self, generator: TextGenerator, requests: Sequence[TextRequest]) -> None:
         """Token by token: one prompt as it is written, several together, in their order."""
         if len(requests) == 1 and not self.as_json:
+            pieces = generator.stream(requests[0])
+            first = next(pieces)  # what is wrong with the request is said before anything is shown
             print(self.prompts[0], end="", flush=True)
-            for piece in generator.stream(requests[0]):
+            for piece in chain([first], pieces):
                 print(piece.text, end="", flush=True)
             print(self.suffix or "", flush=True)
             return

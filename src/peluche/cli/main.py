@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from peluche import __version__
-from peluche.errors import ConfigError, PelucheError
+from peluche.errors import ConfigError, DataError, PelucheError
 
 VERBS = [
     "quickstart",
@@ -86,6 +86,13 @@ def main() -> None:
             raise
         print(f"peluche: process {rank} ends, since another one has", file=sys.stderr)
         sys.exit(1)
+    except PermissionError as error:
+        if os.environ.get("PELUCHE_TRACEBACK"):
+            raise
+        remedy = "change its permissions, or name another file or folder"
+        refused = DataError("permission denied", where=error.filename, remedy=remedy)
+        print(f"peluche: {refused}", file=sys.stderr)
+        sys.exit(refused.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) went away; that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -30,6 +30,7 @@ from peluche.tasks.chat import ChatSession
 from peluche.tasks.engines import GeneratorConfig
 from peluche.tasks.evaluation import Evaluation
 from peluche.tasks.generate import TextGenerator
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.tasks.text_requests import (
     Generated,
@@ -176,6 +177,7 @@ class Completer(TextTask):
             ConfigError: for settings that exclude each other, or a model that was not.
             DataError: a prompt leaves no room for what is to be written.
         """
+        check_listed(prompts)
         config = _decoding(sampling, beams, n_best)
         if penalty_alpha is not None:
             config = _contrastive(config, penalty_alpha, candidates)
@@ -215,6 +217,7 @@ class Completer(TextTask):
         Raises:
             ConfigError: it was not.
         """
+        check_listed(prompts)
         before, after, middle = infilling_ids(self.tokenizer)
         *begins, end = self.tokenizer.encode_batch([*prompts, suffix])
         start = [self.tokenizer.bos_id] * (self.tokenizer.bos_id >= 0)

@@ -20,6 +20,7 @@ from peluche.metrics.perplexity import Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.encoder import Encoder
 from peluche.tasks.evaluation import Evaluation
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.tasks.texts import TextTask, between_marks, row_likelihoods
 from peluche.text.pieces import Piece
@@ -90,6 +91,7 @@ class Filler(FillingTask):
         Raises:
             DataError: a text has no [MASK], or is too long.
         """
+        check_listed(texts)
         found = []
         with evaluating(self.model):
             for text in texts:

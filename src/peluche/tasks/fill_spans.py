@@ -23,6 +23,7 @@ from peluche.metrics.scoring import Measurement
 from peluche.models.translation import TranslationModel
 from peluche.tasks.evaluation import Evaluation
 from peluche.tasks.fill import Candidate, FillingTask
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.tasks.texts import between_marks, row_likelihoods
 from peluche.text.tokenizer import Tokenizer
@@ -57,6 +58,7 @@ class SpanFiller(FillingTask):
             DataError: a text has no [MASK].
             ConfigError: it has more of them than the tokenizer has sentinels.
         """
+        check_listed(texts)
         config = DecodingConfig(beams=count, n_best=count, length_penalty=0.0)
         with evaluating(self.model):
             return [self._fill(text, config) for text in texts]

@@ -15,6 +15,7 @@ from peluche.interrupts import uninterrupted
 from peluche.models.language_model import LanguageModel
 from peluche.nn.machine import trim_memory
 from peluche.tasks.engines import GeneratorConfig, refresh_engine, start_engine
+from peluche.tasks.listed import check_listed
 from peluche.tasks.text_requests import (
     FinishReason,
     Generated,
@@ -124,6 +125,7 @@ class TextGenerator:
             ConfigError: an option that is not known, or out of range. A request that fails for
                 itself has its error in its result.
         """
+        check_listed(prompts)
         requests = [self._request(prompt, options, number) for number, prompt in enumerate(prompts)]
         found = dict(self.finished(enumerate(requests)))
         return [found[number] for number in range(len(requests))]
