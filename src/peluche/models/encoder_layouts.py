@@ -88,6 +88,7 @@ def read_encoder(
         },
         where=str(where),
     )
+    layouts.require_held(tensors, where, layers=config.layers)
     state = layouts.read_entries(_entries(config, prefix), tensors, where)
     if config.masked:
         state[HEAD] = state[EMBEDDING]

@@ -85,6 +85,8 @@ def read_t5(
         },
         where=str(where),
     )
+    layers = {"layers": config.layers, "decoder_layers": config.decoder_layers or config.layers}
+    layouts.require_held(tensors, where, **layers)
     state = layouts.read_entries(_entries(config), tensors, where)
     shared = {name: state[SHARED] for name in ALIASES if tied or name != HEAD}
     return config, {**state, **shared}
