@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from peluche.config import Config
+from peluche.config import Config, typed
 from peluche.errors import CheckpointError, ConfigError
-from peluche.hub.from_huggingface import read_json
+from peluche.hub.from_huggingface import read_config, read_json
 from peluche.hub.gguf import MAGIC, GGUFFile
 from peluche.hub.tensors import read_tensor, tensor_names
 from peluche.models.decoder_gguf import read_gguf_decoder
@@ -166,7 +166,7 @@ def open_folder(folder: Path) -> PretrainedModel:
         CheckpointError: a file is missing or damaged.
         ConfigError: it holds something that has no equal here.
     """
-    theirs = read_json(folder / "config.json")
+    theirs = read_config(folder)
     kind = theirs.get("model_type")
     if kind not in READERS:
         known = ", ".join(READERS)
@@ -216,7 +216,7 @@ def _embedding_settings(folder: Path) -> dict[str, Any]:
             )
         settings["pooling"] = known[chosen[0]]
     if (folder / "modules.json").is_file():
-        text = (folder / "modules.json").read_text(encoding="utf-8")
+        text = (folder / "modules.json").read_text(encoding="utf-8", errors="replace")
         settings["normalize"] = ".Normalize" in text
     if (folder / "sentence_bert_config.json").is_file():
         longest = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
@@ -243,9 +243,9 @@ def _folder_tensors(folder: Path) -> Mapping[str, Tensor]:
 def _weight_files(folder: Path) -> list[Path]:
     if not (folder / INDEX).is_file():
         return [folder / "model.safetensors"]
-    weight_map = read_json(folder / INDEX).get("weight_map")
-    files = set(weight_map.values()) if isinstance(weight_map, dict) else set()
-    if not files or any(Path(str(name)).name != name for name in files):
+    index = typed(read_json(folder / INDEX), {"weight_map": dict[str, str]}, folder / INDEX)
+    files = set(index.get("weight_map", {}).values())
+    if not files or any(Path(name).name != name for name in files):
         raise CheckpointError(
             f"{INDEX} does not say where weights are",
             where=folder / INDEX,

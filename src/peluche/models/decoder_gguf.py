@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from peluche.config import typed
 from peluche.errors import CheckpointError, ConfigError
 from peluche.models import layouts
 from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_layouts import EMBEDDING, HEAD
 from peluche.models.layouts import SAME, TIED, Conversion, Entry
+from peluche.models.setting_types import LENGTH, NUMBER, SIZE
 from peluche.models.transformer import PLAIN
 
 OURS = {
@@ -90,13 +92,14 @@ def read_gguf_decoder(
     if extra:
         raise ConfigError(f"this model has no equal here: it has '{extra[0]}'", where=where)
     try:
-        values = _read_settings(metadata, str(kind))
+        values = _read_settings(typed(metadata, _kinds(str(kind)), where), str(kind))
     except KeyError as error:
         raise CheckpointError(
             f"its metadata lack {error}", where=where, remedy="get the file again"
         ) from None
     tied = "output.weight" not in names
     config = DecoderConfig.parse({**values, **found.own, "tie_embeddings": tied}, where=str(where))
+    layouts.require_held(names, where, layers=config.layers)
     return config, _entries(config, found)
 
 
@@ -130,6 +133,22 @@ def write_gguf_decoder(
         f"{name}.vocab_size": vocabulary,
     }
     return metadata, layouts.write_entries(_entries(config, found), state)
+
+
+def _kinds(kind: str) -> dict[str, Any]:
+    """Of what type the settings are; see `peluche.config.typed`."""
+    sizes = (
+        "block_count embedding_length feed_forward_length attention.head_count "
+        "attention.head_count_kv attention.key_length"
+    )
+    numbers = "attention.layer_norm_rms_epsilon rope.freq_base rope.scaling.factor"
+    kinds = {
+        **dict.fromkeys(sizes.split(), SIZE),
+        **dict.fromkeys(numbers.split(), NUMBER),
+        "context_length": LENGTH,
+        "rope.scaling.type": str,
+    }
+    return {f"{kind}.{key}": type_ for key, type_ in kinds.items()}
 
 
 def _read_settings(metadata: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -175,6 +175,8 @@ def read_decoder(
     tied = bool(theirs.get("tie_word_embeddings", layout.model_type in ("gpt2", "gemma2")))
     values = {**layout.read(theirs), "tie_embeddings": tied}
     config = DecoderConfig.parse(values, where=str(where))
+    experts = config.experts.count if config.experts else 0
+    layouts.require_held(names, where, layers=config.layers, experts=experts)
     return config, _all_entries(layout, config)
 
 

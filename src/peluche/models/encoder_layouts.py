@@ -89,6 +89,7 @@ def read_encoder(
         },
         where=str(where),
     )
+    layouts.require_held(names, where, layers=config.layers)
     return config, _entries(config, prefix)
 
 

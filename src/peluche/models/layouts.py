@@ -6,7 +6,7 @@ becomes the other; the same table serves both directions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -126,7 +126,7 @@ def read_entries(
     """Our state dict from their tensors, each of which is asked for once.
 
     Raises:
-        CheckpointError: a tensor is missing.
+        CheckpointError: a tensor is missing, or no parameter can be made of it.
     """
     missing = [name for entry in entries for name in entry.theirs if name not in tensors]
     if missing:
@@ -135,9 +135,35 @@ def read_entries(
         )
     state: dict[str, Tensor] = {}
     for entry in entries:
-        found = entry.conversion.read([tensors[name] for name in entry.theirs])
+        try:
+            found = entry.conversion.read([tensors[name] for name in entry.theirs])
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise CheckpointError(
+                f"'{entry.theirs[0]}' is of another shape than the config says ({error})",
+                where=where,
+                remedy="get the model again",
+            ) from None
         state |= dict(zip(entry.ours, found, strict=True))
     return state
+
+
+def require_held(tensors: Collection[str], where: object, **counts: int) -> None:
+    """Before parameters are listed: there is a tensor for each layer, or expert, at least.
+
+    Args:
+        tensors: by name, or their names.
+        counts: how many the config says there are, by what they are called.
+
+    Raises:
+        CheckpointError: there are fewer.
+    """
+    for name, count in counts.items():
+        if count > len(tensors):
+            raise CheckpointError(
+                f"its config says {name}={count:,}, but it has {len(tensors):,} tensors in all",
+                where=where,
+                remedy="get the model again",
+            )
 
 
 def write_entries(entries: Iterable[Entry], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from peluche.errors import ConfigError
-from peluche.models.layouts import TIED, Conversion, Entry, write_entries
+from peluche.models.layouts import TIED, Conversion, Entry, require_held, write_entries
 from peluche.models.state_space_lm import StateSpaceLMConfig
 
 MODEL_TYPE, ARCHITECTURE = "mamba2", "Mamba2ForCausalLM"
@@ -60,6 +60,7 @@ def read_state_space(
         },
         where=str(where),
     )
+    require_held(names, where, layers=config.layers)
     return config, _entries(config)
 
 
@@ -98,9 +99,9 @@ def write_state_space(
     return written, write_entries(_entries(config), state)
 
 
-def _number(value: Any) -> float:
-    """A number of config.json, where infinity is an object."""
-    return float(value["__float__"] if isinstance(value, dict) else value)
+def _number(value: Any) -> Any:
+    """A number of config.json, where infinity may be an object."""
+    return math.inf if value == {"__float__": "Infinity"} else value
 
 
 def _entries(config: StateSpaceLMConfig) -> list[Entry]:

@@ -84,6 +84,8 @@ def read_t5(
         },
         where=str(where),
     )
+    layers = {"layers": config.layers, "decoder_layers": config.decoder_layers or config.layers}
+    layouts.require_held(names, where, **layers)
     return config, _entries(config)
 
 

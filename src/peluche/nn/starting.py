@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +50,20 @@ def undrawn() -> Iterator[None]:
         yield
 
 
+def check_fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> None:
+    """Before a model is built: that it has the names and shapes of some weights. Takes no memory.
+
+    Raises:
+        ValueError: they differ, or there is no tensor of such a size.
+    """
+    try:
+        with undrawn(), torch.device("meta"):
+            skeleton = build()
+    except RuntimeError as error:  # numbers of elements that do not fit 64 bits
+        raise ValueError(str(error)) from None
+    _compare(skeleton.state_dict(keep_vars=True), weights)
+
+
 @torch.no_grad()
 def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Move weights into a model, which takes their memory for its own: `weights` is then empty.
@@ -58,6 +72,18 @@ def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
         ValueError: names or shapes differ; `weights` are as they were.
     """
     places = model.state_dict(keep_vars=True)
+    _compare(places, weights)
+    taken: dict[int, Tensor] = {}
+    for name in list(weights):
+        place, tensor = places[name], weights.pop(name)
+        if taken.get(tensor.data_ptr(), place) is place and _as_made_here(tensor, place):
+            place.data = tensor
+            taken[tensor.data_ptr()] = place
+        else:
+            place.copy_(tensor)
+
+
+def _compare(places: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     faults = [f"'{name}' is missing" for name in places if name not in weights]
     for name, tensor in weights.items():
         if name not in places:
@@ -68,14 +94,6 @@ def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
     if faults:
         more = f", and {len(faults) - SHOWN} more like it" if len(faults) > SHOWN else ""
         raise ValueError(", ".join(faults[:SHOWN]) + more)
-    taken: dict[int, Tensor] = {}
-    for name in list(weights):
-        place, tensor = places[name], weights.pop(name)
-        if taken.get(tensor.data_ptr(), place) is place and _as_made_here(tensor, place):
-            place.data = tensor
-            taken[tensor.data_ptr()] = place
-        else:
-            place.copy_(tensor)
 
 
 def _as_made_here(tensor: Tensor, place: Tensor) -> bool:
