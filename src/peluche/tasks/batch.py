@@ -76,7 +76,7 @@ def _records(
     def requests() -> Iterator[tuple[int, TextRequest]]:
         index = -1
         for index, line in enumerate(lines):
-            if index == 0 and line.strip() and not line.lstrip().startswith("{"):
+            if index == 0 and not done and line.strip() and not line.lstrip().startswith("{"):
                 raise DataError(
                     "the batch file is not one JSON object a line",
                     where=f"line 1: '{line[:40]}'",
