@@ -117,7 +117,11 @@ def test_packed_documents_do_not_see_each_other(model):
     changed = TOKENS.clone()
     changed[:, :9] = changed[:, :9] % 7 + 1
     after = model.hidden(changed, document_ids=ids)
-    assert torch.equal(before[:, 9:], after[:, 9:])
+    if model.config.experts is None:
+        assert torch.equal(before[:, 9:], after[:, 9:])
+    else:
+        # How many rows an expert is given changes, and with it how they are added up.
+        torch.testing.assert_close(before[:, 9:], after[:, 9:], atol=1e-6, rtol=1e-5)
     assert not torch.allclose(before[:, :9], after[:, :9])
 
 
