@@ -6,7 +6,6 @@ state, and a finished one is left as it is.
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -63,10 +62,8 @@ def run_trial(recipe: Recipe, path: Path, say: Say) -> str | None:
     check_settings(path, recipe)
     if result(path) is not None:
         return None
-    if is_run(path) and not RunDirectory.open(path).states():
-        shutil.rmtree(path)  # killed before anything was trained
     try:
-        if is_run(path):
+        if is_run(path) and not RunDirectory.open(path).untrained:
             run, reason = resume_run(path, hooks=[Progress()], say=say)
         else:
             run, reason = train_recipe(recipe, path, hooks=[Progress()], say=say)
