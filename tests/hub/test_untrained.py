@@ -38,6 +38,12 @@ def test_a_failed_start_is_replaced(failed: RunDirectory) -> None:
     assert names == {".lock", "config.yaml", "checksums.json"}
 
 
+def test_the_same_start_again_keeps_its_tokens(failed: RunDirectory) -> None:
+    RunDirectory.create(failed.path, {"attempt": 1})
+    assert (failed.path / "tokens" / "train.bin").read_bytes() == b"half"
+    assert not (failed.path / "tokenizer.json").exists()
+
+
 def write(name: str) -> Callable[[RunDirectory], object]:
     return lambda run: (run.path / name).write_text("years of work\n")
 

@@ -84,11 +84,11 @@ class RunDirectory:
                 where=path,
                 remedy="give the name of a folder that does not exist yet",
             )
-        if is_run(path):
-            clear(path)
         text = yaml.safe_dump(
             {"format_version": FORMAT_VERSION, **config}, sort_keys=False, allow_unicode=True
         )
+        if is_run(path):
+            clear(path, text)
         run = cls(path, parse_config(text, path / CONFIG))
         with explain_failure("the run's config", path, len(text), lambda: "nothing was made"):
             path.mkdir(parents=True, exist_ok=True)

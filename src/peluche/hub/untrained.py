@@ -12,7 +12,8 @@ from peluche.hub.lock import LOCK, locked
 from peluche.hub.run_config import CONFIG
 
 LOG, STATE = "log.jsonl", "state"
-PREPARED = ("tokens", "corpus.bin", "cooccurrence.bin")  # what recipes encode before the first step
+TOKENS = "tokens"
+PREPARED = (TOKENS, "corpus.bin", "cooccurrence.bin")  # what recipes encode before the first step
 BEFORE_TRAINING = ("machine", "phase", "model")
 
 
@@ -32,8 +33,12 @@ def is_untrained(folder: Path) -> bool:
     return files.made(CONFIG) and all(_is_of_a_start(entry, files) for entry in entries)
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, config: str) -> None:
     """Empty the folder of an untrained run, so that it can be started anew.
+
+    Args:
+        config: of the run that is to start, as it will stand in its file; if it is the same again,
+            the tokens that were made stay, which may have taken hours.
 
     Raises:
         CheckpointError: when another process is about to train there.
@@ -41,7 +46,10 @@ def clear(folder: Path) -> None:
     with locked(folder):
         # The config and its record come last: what a crash leaves is untrained, too.
         last = (CONFIG, CHECKSUMS)
+        again = (folder / CONFIG).read_text(encoding="utf-8") == config
         for entry in folder.iterdir():
+            if again and entry.name == TOKENS:
+                continue
             if entry.is_dir():
                 shutil.rmtree(entry)
             elif entry.name not in (LOCK, *last):
