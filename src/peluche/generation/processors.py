@@ -102,8 +102,8 @@ def _last_within(
         within = np.flatnonzero(bins == crossed)
         within = within[score[within].argsort(kind="stable")]
         upto = (below[crossed - 1] if crossed else 0.0) + probability[within].cumsum(dtype=float)
-        last = min(int(upto.searchsorted(wanted)), len(within) - 1)
-        found[row, 0] = float(score[within[last]])
+        place = min(int(upto.searchsorted(wanted)), len(within) - 1)
+        found[row, 0] = float(score[within[place]])
     return found
 
 
