@@ -93,7 +93,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: when the file is absent or is not a whole safetensors file.
     """
     names = tensor_names(path)
-    tensors = {name: read_tensor(path, name) for name in set(names.values())}
+    tensors = {name: read_tensor(path, name) for name in dict.fromkeys(names.values())}
     return {name: tensors[own] for name, own in names.items()}
 
 
