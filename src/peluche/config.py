@@ -16,6 +16,10 @@ from peluche.errors import ConfigError, DataError, did_you_mean, nearest
 # The same as SafeLoader, ten times faster, where PyYAML was built with its C library.
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# How alike a key has to be to one in another place, and how many such places are named.
+VERY_NEAR, MOST_PLACES = 0.8, 6
+DEEPEST = 5  # keys in keys that are looked at
+
 
 class Config(BaseModel):
     """A frozen record that describes one buildable thing.
@@ -128,15 +132,8 @@ def config_error(kind: Any, error: ValidationError, where: str | None) -> Config
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"] if not _is_tag(part, kind))
         if item["type"] == "extra_forbidden":
-            known = _fields_at(kind, item["loc"][:-1])
-            close = nearest(str(item["loc"][-1]), known)
             found.append(f"unknown key '{key}'")
-            listing = ", ".join(sorted(known))
-            remedies.append(
-                f"did you mean '{close}'? (keys here: {listing})"
-                if close
-                else f"remove it (keys here: {listing})"
-            )
+            remedies.append(_meant(kind, item["loc"]))
         elif item["type"] == "union_tag_invalid":
             tag, known = item["ctx"]["tag"], item["ctx"]["expected_tags"].replace("'", "")
             found.append(f"{key}: unknown kind '{tag}'".removeprefix(": "))
@@ -155,6 +152,35 @@ def config_error(kind: Any, error: ValidationError, where: str | None) -> Config
     return ConfigError(
         "; ".join(found), where=where, remedy="; ".join(dict.fromkeys(remedies)) or None
     )
+
+
+def _meant(kind: Any, location: tuple[Any, ...]) -> str:
+    """What to do about a key that is unknown at a location of pydantic's error report."""
+    here, last = _fields_at(kind, location[:-1]), str(location[-1])
+    listing, places = ", ".join(sorted(here)), _places(kind)
+    names = here | {place.rpartition(".")[2] for place in places}
+    alike = nearest(last, sorted(names), VERY_NEAR)
+    if alike is not None and alike not in here:
+        found = [f"'{place}'" for place in places if place.rpartition(".")[2] == alike]
+        return f"did you mean {' or '.join(found[:MOST_PLACES])}?"
+    close = nearest(last, here)
+    if close:
+        return f"did you mean '{close}'? (keys here: {listing})"
+    return f"remove it (keys here: {listing})"
+
+
+def _places(kind: Any) -> list[str]:
+    """Every key of a config and of the configs in it, as `a.b.c`, the outer ones first."""
+    found: dict[str, None] = {}
+    waiting = [("", model) for model in _models_in(kind)]
+    for prefix, model in waiting:
+        for name, field in model.model_fields.items():
+            found[f"{prefix}{name}"] = None
+            # Configs in lists have no such key; one in itself would have them without end.
+            listed = get_origin(field.annotation) in (list, tuple)
+            if not listed and prefix.count(".") < DEEPEST:
+                waiting += [(f"{prefix}{name}.", inner) for inner in _models_in(field.annotation)]
+    return list(found)
 
 
 def _is_tag(part: Any, kind: Any) -> bool:

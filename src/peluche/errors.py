@@ -76,9 +76,9 @@ class ResourceError(PelucheError):
     exit_code = 8
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The entry of `known` that is most like `word`, or None if nothing is alike."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The entry of `known` that is most like `word`, or None if nothing is so much alike."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 

@@ -74,6 +74,34 @@ def test_impossible_changes_are_refused(change, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "meant"),
+    [
+        ("steps=4", "'training.steps'?"),
+        ("step=4", "'training.steps'?"),
+        ("training.lr=0.1", "'optimizer.lr'?"),
+        ("layer=2", "'model.layers'?"),
+        ("path=a.txt", "'data.train.path' or 'data.validation.path' or 'data.test.path'?"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_told_its_own(change, meant):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("gpt", [change])
+    assert caught.value.remedy == f"did you mean {meant}"
+
+
+def test_a_wrong_change_is_said_to_be_on_the_command_line(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("gpt", ["model.layers=x"])
+    assert caught.value.where == "on the command line"
+    file = tmp_path / "own.yaml"
+    file.write_text(shipped()["gpt"].read_text().replace("layers: 3", "layers: x"))
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(file), ["model.heads=3"])
+    assert caught.value.where == str(file)
+    assert load_recipe(str(file), ["model.layers=2"]).model.layers == 2
+
+
 def test_unknown_recipes_are_refused_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'quickstart'"):
         load_recipe("quickstrat")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,15 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     values = read_yaml(path, "recipe", known=shipped())
     # The config.yaml of a run is a recipe, but for its first line.
     values.pop("format_version", None)
-    return parse_recipe(changed(values, overrides), where=str(path))
+    own = copy.deepcopy(values)
+    try:
+        return parse_recipe(changed(values, overrides), where=str(path))
+    except ConfigError as error:
+        if not overrides or error.where != str(path):
+            raise
+        # Where the file alone is a recipe, what is wrong was changed.
+        parse_recipe(own, where=str(path))
+        raise ConfigError(error.what, where="on the command line", remedy=error.remedy) from None
 
 
 def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
