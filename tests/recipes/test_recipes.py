@@ -92,7 +92,7 @@ def test_a_key_in_the_wrong_place_is_told_its_own(change, meant):
 
 def test_a_wrong_change_is_said_to_be_on_the_command_line(tmp_path):
     with pytest.raises(ConfigError) as caught:
-        load_recipe("gpt", ["model.layers=x"])
+        load_recipe("gpt", ["model.layers=x"], "on the command line")
     assert caught.value.where == "on the command line"
     file = tmp_path / "own.yaml"
     file.write_text(shipped()["gpt"].read_text().replace("layers: 3", "layers: x"))

@@ -27,7 +27,7 @@ def show(
 
     from peluche.recipes.recipe import load_recipe
 
-    values = load_recipe(recipe, changes or []).model_dump(mode="json")
+    values = load_recipe(recipe, changes or [], "on the command line").model_dump(mode="json")
     print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
 
 

@@ -33,7 +33,7 @@ def quickstart(
     from peluche.training.progress import Progress
 
     started = time.perf_counter()
-    recipe = load_recipe("quickstart", changes or [])
+    recipe = load_recipe("quickstart", changes or [], "on the command line")
     path = run or _free(Path("runs") / recipe.name)
     say(f"training an English-French translator from nothing, in {path}")
     finished, reason = train_recipe(recipe, path, hooks=[Progress()], say=say)

@@ -65,7 +65,7 @@ def train(
         finished, reason = resume_run(resume, hooks=[Progress()], say=say)
     else:
         assert recipe is not None
-        settings = load_recipe(recipe, changes or [])
+        settings = load_recipe(recipe, changes or [], "on the command line")
         if budget is not None or depth is not None:
             from peluche.recipes.dial import turn
 

@@ -21,6 +21,7 @@ from peluche.hub.untrained import TOKENS
 from peluche.models.generative import GenerativeModel
 from peluche.objectives.base import Objective
 from peluche.recipes.base import Assembly, Recipe, Say, phase
+from peluche.recipes.own_text import described
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 from peluche.training.loop import Evaluator
 
@@ -79,6 +80,8 @@ class PackedRecipe(Recipe):
         return self
 
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
+        train, validation = described(self.data.train), described(self.data.validation)
+        say(f"texts: {train}, validated on {validation}")
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "tokenizer.json").exists():
                 texts = sample(self.data.train, self.data.vocabulary_from)
@@ -86,17 +89,17 @@ class PackedRecipe(Recipe):
             tokenizer = run.tokenizer()
         with phase(run, "encode the corpus", say):
             folder, encoding = self.data.tokens or run.path / TOKENS, self._encoding(tokenizer)
-            train, validation = (
+            learnt, held_out = (
                 pack(source, folder, encoding, self.data.workers, say)
                 for source in (self.data.train, self.data.validation)
             )
         torch.manual_seed(self.training.seed)
         model = self.built(len(tokenizer)).to(device)
         objective = self._objective()
-        batches = list(self._stream(validation.tokens, tokenizer).once())
-        evaluator = self._evaluator(model, tokenizer, objective, batches, validation)
-        facts = {"vocabulary": len(tokenizer), "tokens": len(train.tokens)}
-        stream = self._stream(train.tokens, tokenizer)
+        batches = list(self._stream(held_out.tokens, tokenizer).once())
+        evaluator = self._evaluator(model, tokenizer, objective, batches, held_out)
+        facts = {"vocabulary": len(tokenizer), "tokens": len(learnt.tokens)}
+        stream = self._stream(learnt.tokens, tokenizer)
         return Assembly(model, objective, stream, evaluator, facts)
 
     def learnt_tokenizer(self) -> TokenizerConfig:

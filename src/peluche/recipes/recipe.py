@@ -19,6 +19,7 @@ from peluche.recipes.classification import ClassificationRecipe
 from peluche.recipes.embedding import EmbeddingRecipe
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.masked import MaskedRecipe
+from peluche.recipes.own_text import held_out, no_recipe
 from peluche.recipes.sentences import ConstituencyRecipe, DependencyRecipe, TaggingRecipe
 from peluche.recipes.shipped import shipped
 from peluche.recipes.span_corruption import SpanCorruptionRecipe
@@ -68,8 +69,13 @@ def recipe_schema() -> dict[str, Any]:
     return TypeAdapter(union).json_schema()
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str, overrides: Sequence[str] = (), changed_in: str | None = None) -> Recipe:
     """Read a shipped recipe by name, or a YAML file (also a run's), with `key=value` changes.
+
+    Another text to learn from is validated on a part of its own; see `held_out`.
+
+    Args:
+        changed_in: where the changes stand, for messages.
 
     Raises:
         ConfigError: no such recipe, not YAML, unknown keys, impossible combinations.
@@ -77,6 +83,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         recipes = shipped()
+        if name not in recipes and path.exists():
+            raise no_recipe(path)
         if name not in recipes:
             raise ConfigError(
                 f"no recipe is called '{name}'",
@@ -87,14 +95,17 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     # The config.yaml of a run is a recipe, but for its first line.
     values.pop("format_version", None)
     own = copy.deepcopy(values)
+    changed(values, overrides)
     try:
-        return parse_recipe(changed(values, overrides), where=str(path))
+        held_out(values, own, overrides, where=str(path))
+        return parse_recipe(values, where=str(path))
     except ConfigError as error:
         if not overrides or error.where != str(path):
             raise
         # Where the file alone is a recipe, what is wrong was changed.
         parse_recipe(own, where=str(path))
-        raise ConfigError(error.what, where="on the command line", remedy=error.remedy) from None
+        where = changed_in or f"the changes of {path}"
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from None
 
 
 def changed(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

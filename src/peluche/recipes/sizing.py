@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from peluche.models.decoder import DecoderConfig
 from peluche.recipes.language import LanguageRecipe
+from peluche.recipes.own_text import described as texts
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.scaling_law import DialConfig, Plan, effective_tokens
 
@@ -72,6 +73,7 @@ def described(plan: Plan, recipe: LanguageRecipe) -> str:
     assert isinstance(model, DecoderConfig)
     lines = [
         f"plan for {plan.budget}:",
+        f"  texts: {texts(recipe.data.train)}, validated on {texts(recipe.data.validation)}",
         f"  {model.layers} layers of width {model.d_model}, {model.heads} heads: "
         f"{plan.parameters:,} parameters",
         f"  {plan.tokens:,.0f} tokens, {plan.tokens / plan.parameters:.1f} for each parameter, "

@@ -80,7 +80,7 @@ class Loader(Generic[T]):
     """`load_task` for models that do one thing.
 
     Args:
-        verb: what that is called on the command line.
+        verb: what that is called on the command line; several verbs may use such a model.
     """
 
     def __init__(self, kind: type[T], verb: str) -> None:
@@ -95,10 +95,11 @@ class Loader(Generic[T]):
         run = open_source(model)
         found = task_of(run)
         if KINDS[found].verb != self.verb:
+            wanted = [task for task, kind in KINDS.items() if kind.verb == self.verb]
             raise ConfigError(
-                f"peluche {self.verb} cannot use this model, which is made for {found}",
+                f"this model is made for {found}; needed is one for {' or '.join(wanted)}",
                 where=run.path,
-                remedy=f"use: peluche {KINDS[found].verb} {run.path}",
+                remedy=f"give another model; or use: peluche {KINDS[found].verb} {run.path}",
             )
         loaded = _loaded(run, weights, options)
         assert isinstance(loaded, self.kind)
