@@ -129,7 +129,7 @@ def test_show_trees(folder):
 
 
 def test_options_for_pairs_alone():
-    with pytest.raises(ConfigError, match="--languages is for pairs"):
+    with pytest.raises(ConfigError, match="has no languages"):
         run("show", "sst2", "--languages", "en-fr")
 
 
@@ -212,3 +212,18 @@ def test_clean_keeps_evaluation_sets_out(folder):
     options = ("--kind", "lines", "--against", "test.jsonl", "--against-column", "question")
     (report,) = objects("clean", "a.txt", "out.jsonl", *options)
     assert report["dropped"]["contamination"]["documents"] == 1
+
+
+def test_plain_texts_are_shown_and_measured(folder):
+    result = run("show", "a.en", "-n", "2")
+    assert result.stdout == "a.en:1\n  a bear\na.en:3\n  a cat\n"
+    (found,) = objects("stats", "a.en")
+    assert (found["examples"], found["duplicates"], found["text"]["words"]) == (4, 1, 6)
+    assert "labels" not in run("stats", "a.en").stdout
+    (shown, *_) = objects("show", "a.en")
+    assert shown == {"text": "a bear", "where": "a.en:1"}
+    assert run("show", "a.*").stdout.count("bear") == 2
+    with pytest.raises(ConfigError, match="has no languages"):
+        run("show", "a.en", "--languages", "en-fr")
+    with pytest.raises(DataError, match="is called 'b\\.en'"):
+        run("show", "b.en")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peluche.data import readers
-from peluche.data.readers import read_lines
+from peluche.data.readers import read_lines, read_text
 from peluche.errors import DataError
 
 
@@ -235,3 +235,20 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     path = tmp_path / "train.en.gz"
     path.write_bytes(whole)
     assert "damaged" in refusal(path).what
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF"),
+        (b"PK\x03\x04\x14\x00\x08\xff", "a ZIP archive"),
+        (b"\x00\x00\x01\xff\x00\x00", "zero bytes"),
+    ],
+)
+def test_what_is_no_text_gets_no_encoding_suggested(tmp_path, data, what):
+    path = tmp_path / "doc.txt"
+    path.write_bytes(data)
+    for read in (lambda: list(read_lines(path)), lambda: read_text(path)):
+        with pytest.raises(DataError, match=what) as caught:
+            read()
+        assert "encoding" not in str(caught.value)

@@ -4,15 +4,21 @@ import json
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import peluche
+from peluche.cli.main import app
+from peluche.data.packing import PackingConfig
 from peluche.data.sources import source_like
+from peluche.data.texts import PlainText
 from peluche.errors import ConfigError, DataError
 from peluche.hub.run import RunDirectory
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.recurrent_lm import RecurrentLMConfig
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import evaluate_run, train_recipe
 from peluche.reporting.report import save_examples, write_report
+from peluche.tasks.complete import Completer
 from peluche.text.tokenizer import TokenizerConfig
 
 ROWS = [
@@ -205,6 +211,48 @@ def test_pairs_are_read_like_a_runs_own():
     assert (other.languages, other.variant, other.split) == (("fr", "en"), None, "train")
     assert source_like(["a.tsv"], {"kind": "tsv", "columns": [1, 0]}).columns == (1, 0)
     assert source_like(["a.tsv"], {"kind": "jsonl", "fields": ["a", "b"]}).columns == (0, 1)
+
+
+@pytest.mark.parametrize("options", [["--against", "LM"], ["--baselines"], ["--picture", "a.png"]])
+def test_what_cannot_be_compared_is_refused_before_anything_is_measured(
+    run, folder, monkeypatch, options
+):
+    """Of a classifier and a language model; of a language model."""
+    values = {
+        "name": "lm",
+        "task": "language_modelling",
+        "data": {"train": {"path": str(folder / "train.tsv")}},
+        "tokenizer": {"kind": "byte"},
+        "model": {"kind": "recurrent_lm", "embedding": 4, "hidden": 4},
+        "batching": {"length": 16},
+        "training": {"steps": 1, "threads": 1},
+    }
+    values["data"]["validation"] = values["data"]["train"]
+    path = folder / "lm"
+    if not path.exists():
+        train_recipe(parse_recipe(values), path)
+
+    def measured(*arguments):
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr("peluche.tasks.classify.TextClassifier.measure", measured)
+    monkeypatch.setattr("peluche.tasks.complete.Completer.measure", measured)
+    arguments = [str(path) if option == "LM" else option for option in options]
+    model = run.path if "LM" in options else path
+    found = CliRunner().invoke(app, ["evaluate", str(model), *arguments])
+    assert isinstance(found.exception, ConfigError), found.exception
+
+
+def test_texts_that_two_models_cut_differently_are_refused():
+    texts = [PlainText("the cat", "a.txt")]
+    models = []
+    for kind in ("byte", "character"):
+        tokenizer = TokenizerConfig(kind=kind).build(["the cat"])
+        model = RecurrentLMConfig(embedding=4, hidden=4).build(len(tokenizer))
+        models.append(Completer(model, tokenizer, PackingConfig(length=16)))
+    with pytest.raises(ConfigError, match="different rows"):
+        models[0].check_against(models[1], texts)
+    models[0].check_against(models[1], texts * 2)
 
 
 def test_the_verb(run, wide, folder, command):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from peluche.errors import ConfigError, DataError
+from peluche.text.learning import _interruptibly
 from peluche.text.pipelines import SPECIAL
 from peluche.text.tokenizer import TokenizerConfig
 
@@ -104,3 +108,24 @@ def test_an_error_in_the_source_of_texts_comes_through() -> None:
 
     with pytest.raises(DataError, match="line 2"):
         TokenizerConfig().build(texts())
+
+
+def test_an_interrupt_does_not_wait_for_what_is_learnt():
+    import hashlib
+
+    def learn():  # as the library: without Python's lock, deaf to signals
+        hashlib.pbkdf2_hmac("sha256", b"a", b"b", 3_000_000)
+
+    before = set(threading.enumerate())
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        _interruptibly(learn)
+    assert any(thread.daemon for thread in set(threading.enumerate()) - before)
+
+
+def test_what_is_wrong_in_the_other_thread_is_raised_in_this_one():
+    def fail():
+        raise ValueError("odd")
+
+    with pytest.raises(ValueError, match="odd"):
+        _interruptibly(fail)

@@ -12,7 +12,7 @@ from peluche.cli.tables import print_columns, print_json
 Names = Annotated[
     list[str],
     typer.Argument(
-        help="builtin, a catalogue name, a TSV, JSONL, CoNLL or tree file, or two files"
+        help="builtin, a catalogue name, a text, TSV, JSONL, CoNLL or tree file, or two files"
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, one object a line")]

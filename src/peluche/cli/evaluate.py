@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
 
@@ -69,6 +70,8 @@ def evaluate(
     options = {"split": split, "variant": variant, "languages": languages, "columns": columns}
     given = {key: value for key, value in options.items() if value is not None}
     examples = read_examples(task.source(data or [], encoding=encoding, limit=limit, **given), say)
+    rival = load_task(against) if against else None
+    _check(task, rival, examples, baselines, picture is not None)
     found = task.measure(examples)
     say(f"{len(examples):,} examples in {found.seconds:.1f} s")
     others: dict[str, Evaluation] = {}
@@ -79,8 +82,8 @@ def evaluate(
 
         evaluator = evaluate_lead if isinstance(task, Summariser) else evaluate_baselines
         others = evaluator(task, examples, say)
-    if against:
-        others[against] = load_task(against).measure(examples)
+    if against and rival is not None:
+        others[against] = rival.measure(examples)
     if picture is not None:
         from peluche.reporting.confusion import write_confusion
 
@@ -98,3 +101,20 @@ def evaluate(
     if tests:
         print()
         print_tests(tests, run)
+
+
+def _check(task: Any, rival: Any, examples: Sequence[Any], baselines: bool, picture: bool) -> None:
+    """Refuse what cannot be done before any of it is."""
+    from peluche.tasks.classify import TextClassifier
+    from peluche.tasks.summarise import Summariser
+
+    task.check(examples)
+    if rival is not None:
+        task.check_against(rival, examples)
+    if baselines and not isinstance(task, TextClassifier | Summariser):
+        raise ConfigError(
+            "there are baselines for classifiers and summarisers alone",
+            remedy="leave --baselines out",
+        )
+    if picture and not isinstance(task, TextClassifier):
+        raise ConfigError("a table of confusions is for classifiers", remedy="leave --picture out")

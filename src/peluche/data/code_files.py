@@ -52,7 +52,11 @@ class CodeFolder(Texts):
         if not parts:
             patterns = " ".join(self.include)
             raise DataError(
-                f"no file in the folder fits {patterns}", where=root, remedy="check include"
+                f"no file in the folder fits {patterns}, is not excluded, and has at most "
+                f"{self.max_bytes:,} bytes",
+                where=root,
+                remedy="name another folder; in a recipe, include, exclude and max_bytes say which "
+                "files are read",
             )
         return parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,7 @@ from peluche.data.labelled import LabelledText, TextSource
 from peluche.data.locate import provide
 from peluche.data.pairs import Pair
 from peluche.data.readers import display_name, read_lines
+from peluche.data.rows import SUFFIXES as TABLES
 from peluche.data.selection import SkipReport
 from peluche.data.sentences import Sentence
 from peluche.data.sources import source_from
@@ -23,7 +25,10 @@ from peluche.data.statistics import (
     example_table,
     statistics,
     statistics_table,
+    text_statistics,
 )
+from peluche.data.text_parts import PlainText
+from peluche.data.text_sources import plain_texts
 from peluche.data.treebanks import SentenceSource, kind_of_file
 from peluche.errors import ConfigError
 
@@ -85,7 +90,19 @@ def corpus_from(
     elif kind is not None and len(names) == 1:
         _refuse(languages=languages, columns=columns)
         return parse_as(SentenceSource, {"kind": kind, "path": names[0]} | values, where=names[0])
+    elif len(names) == 1 and _is_texts(names[0]):
+        _refuse(languages=languages, split=split, variant=variant)
+        text = columns if columns is None or not columns.isdigit() else int(columns)
+        given = {"encoding": encoding, "text": text, **options}
+        return plain_texts(names[0], **given)
     return source_from(names, split, languages, variant, encoding, columns, **options)
+
+
+def _is_texts(name: str) -> bool:
+    """Whether a name is that of plain texts: files of lines, tables of which are read as pairs."""
+    path = Path(name)
+    tables = Path(path.name.removesuffix(".gz")).suffix.lower() in TABLES
+    return name.startswith("hf:") or (not tables and (path.exists() or glob.has_magic(name)))
 
 
 def shown(example: Any) -> list[str]:
@@ -93,6 +110,8 @@ def shown(example: Any) -> list[str]:
     match example:
         case Pair():
             return [example.source, example.target]
+        case PlainText():
+            return [example.text]
         case LabelledText():
             return [f"[{example.label}]", *example.texts]
         case Sentence() if example.spans:
@@ -125,6 +144,9 @@ def describe_corpus(examples: Iterable[Any]) -> tuple[dict[str, Any], list[tuple
     if isinstance(first, Pair):
         found = statistics(examples)
         return found, statistics_table(found)
+    if isinstance(first, PlainText):
+        found = text_statistics(examples)
+        return found, example_table(found)
     found = example_statistics(examples)
     return found, example_table(found)
 
@@ -132,6 +154,4 @@ def describe_corpus(examples: Iterable[Any]) -> tuple[dict[str, Any], list[tuple
 def _refuse(**options: str | None) -> None:
     for option, value in options.items():
         if value is not None:
-            raise ConfigError(
-                f"--{option} is for pairs; this corpus has none", remedy=f"leave --{option} out"
-            )
+            raise ConfigError(f"this corpus has no {option}", remedy=f"leave --{option} out")

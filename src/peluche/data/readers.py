@@ -22,6 +22,18 @@ from peluche.errors import DataError, nearest
 CHUNK = 1 << 16
 NEWLINE = "\n"
 GZIP_MAGIC = b"\x1f\x8b"
+BINARY = {
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a ZIP archive, as .docx, .xlsx, .odt and .epub are",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GGUF": "a GGUF model",
+    b"PAR1": "a Parquet table, which is read where its name ends in .parquet",
+    b"\xd0\xcf\x11\xe0": "an Office document of before 2007",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive",
+}
 BYTE_ORDER_MARKS_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 USUAL_ENCODINGS = (
     *("utf-8", "utf-16", "latin-1", "iso-8859-15", "cp1252", "cp1250", "cp1251", "koi8-r"),
@@ -210,6 +222,12 @@ def _undecodable(error: UnicodeDecodeError, encoding: str, place: str, read: int
     """The error for bytes that are not in `encoding`; `read` bytes had been read by then."""
     offset = read - len(error.object) + error.start
     bad = error.object[error.start : error.end]
+    if read == len(error.object) and (kind := _kind_of(error.object)):
+        return DataError(
+            f"this is not a text but {kind}",
+            where=place.partition(":")[0],
+            remedy="take its text out with a program that knows such files, and give that",
+        )
     if offset == 0 and error.object[:2] in BYTE_ORDER_MARKS_UTF_16:
         likely = "utf-16"
     elif 0x80 <= bad[0] < 0xA0:
@@ -219,8 +237,18 @@ def _undecodable(error: UnicodeDecodeError, encoding: str, place: str, read: int
     return DataError(
         f"the bytes {bad.hex(' ')} are not {encoding} ({error.reason})",
         where=f"{place}, byte offset {offset}",
-        remedy=f"say which encoding the file has, e.g. encoding: {likely}",
+        remedy=f"say which encoding the file has, e.g. encoding: {likely} (in a command: "
+        f"--encoding {likely}; of a recipe: data.train.encoding={likely})",
     )
+
+
+def _kind_of(data: bytes) -> str | None:
+    """What the beginning of a file is known for, where it is no text in any encoding."""
+    for start, kind in BINARY.items():
+        if data.startswith(start):
+            return kind
+    plain = data[:2] not in BYTE_ORDER_MARKS_UTF_16 and data[::2].count(0) * data[1::2].count(0)
+    return "a binary file: it has zero bytes" if plain else None
 
 
 def _read_chunk(stream: _Readable, place: str) -> bytes:

@@ -100,12 +100,13 @@ class Selection(Config):
             if given == self.limit:
                 return
         if some and not given:
+            blank = skipped.empty == read
             raise DataError(
                 "the corpus is empty" if not read else f"none of {read:,} examples is left to use",
                 where=skipped if skipped.empty else None,
-                remedy="check the path and the split"
-                if not read
-                else "check slice and empty lines",
+                remedy="name a file, or a split of the corpus, that holds some"
+                if not read or blank
+                else f"give more examples, or a wider slice than [{low:g}, {high:g}]",
             )
 
 

@@ -12,14 +12,18 @@ import numpy as np
 from peluche.data.pairs import Pair
 
 
-class Labelled(Protocol):
-    """A text with one or more labels."""
+class Text(Protocol):
+    """A text, and where it stands."""
 
     @property
     def where(self) -> str: ...
 
     @property
     def texts(self) -> tuple[str, ...]: ...
+
+
+class Labelled(Text, Protocol):
+    """A text with one or more labels."""
 
     @property
     def labels(self) -> Sequence[str]: ...
@@ -162,11 +166,27 @@ def example_statistics(examples: Iterable[Labelled]) -> dict[str, Any]:
     }
 
 
+def text_statistics(texts: Iterable[Text]) -> dict[str, Any]:
+    """Describe plain texts: what `example_statistics` says without labels."""
+    counted, hashes = SideStatistics(), array("q")
+    for one in texts:
+        counted.add(one.texts[0], one.where)
+        hashes.append(hash(one.texts[0]))
+    return {
+        "examples": len(hashes),
+        "duplicates": _repeated(hashes),
+        "text": counted.as_json(),
+    }
+
+
 def example_table(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The rows of a table for people out of what `example_statistics` returns."""
-    total = max(1, sum(found["labels"].values()))
-    rows = [(name, f"{found[name]:,}", "") for name in ("examples", "duplicates", "contradictions")]
+    """The rows of a table for people out of what `example_statistics` or `text_statistics` says."""
+    names = [name for name in ("examples", "duplicates", "contradictions") if name in found]
+    rows: list[tuple[str, str, str]] = [(name, f"{found[name]:,}", "") for name in names]
     rows += _side_rows([found["text"]])
+    if "labels" not in found:
+        return rows
+    total = max(1, sum(found["labels"].values()))
     rows.append(("labels", f"{len(found['labels']):,}", ""))
     for label, count in found["labels"].items():
         rows.append((f"  {label}", f"{count:,}", f"{100 * count / total:.1f} %"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -83,7 +84,7 @@ class LanguageRecipe(PackedRecipe):
             if missing:
                 raise ValueError(
                     f"fill_in_the_middle marks pieces with {' '.join(INFILLING)}: "
-                    f"add {', '.join(missing)} to tokenizer.special"
+                    f"set tokenizer.special='{json.dumps([*self.tokenizer.special, *missing])}'"
                 )
             exact = self.tokenizer.byte_level or self.tokenizer.kind in ("byte", "character")
             if not exact:

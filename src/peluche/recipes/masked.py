@@ -37,7 +37,7 @@ class MaskedRecipe(PackedRecipe):
     @model_validator(mode="after")
     def _parts_fit(self) -> MaskedRecipe:
         if MASK not in self.tokenizer.special:
-            raise ValueError(f"tokens are hidden by {MASK}: set tokenizer.special=[[MASK]]")
+            raise ValueError(f"tokens are hidden by {MASK}: set tokenizer.special='[\"[MASK]\"]'")
         if self.model.next_sentence and self.batching.length < AROUND + 2:
             raise ValueError(
                 f"rows of two texts need batching.length {AROUND + 2} or more, not "

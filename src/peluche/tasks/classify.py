@@ -113,6 +113,16 @@ class TextClassifier(Evaluable):
         """See `Evaluable.source` and `texts_from`."""
         return texts_from(names, self.like(names), **options)
 
+    def check(self, examples: Sequence[LabelledText]) -> None:
+        for example in examples:
+            self.labels.number(example.label, example.where)
+            if self.pairs and example.second is None:
+                raise DataError(
+                    "this model judges pairs of texts, and here is one text",
+                    where=example.where,
+                    remedy="name the columns of both: --columns FIRST,SECOND,LABEL",
+                )
+
     def measure(self, examples: Sequence[LabelledText]) -> Evaluation:
         """Accuracy, precision, recall and F1, and how good the probabilities are.
 
@@ -120,14 +130,8 @@ class TextClassifier(Evaluable):
             DataError: a label that the model does not know, or a text without the second that it
                 needs; with its place.
         """
+        self.check(examples)
         gold = [self.labels.number(example.label, example.where) for example in examples]
-        for example in examples:
-            if self.pairs and example.second is None:
-                raise DataError(
-                    "this model judges pairs of texts, and here is one text",
-                    where=example.where,
-                    remedy="name the columns of both: --columns FIRST,SECOND,LABEL",
-                )
         started = time.perf_counter()
         others = [example.second or "" for example in examples] if self.pairs else None
         logits = self.logits([example.text for example in examples], others)

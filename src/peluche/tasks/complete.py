@@ -237,17 +237,30 @@ class Completer(TextTask):
         text = self.tokenizer.decode([*before, *found.tokens])[len(known) :]
         return Completion(prompt, text, found.score, found.tokens)
 
+    def check(self, examples: Sequence[PlainText]) -> None:
+        if self.tokenizer.special != OWN:
+            raise ConfigError(
+                "documents of a pretrained model have no beginning and end that are known here",
+                remedy="peluche perplexity MODEL FILE reads a text in windows",
+            )
+
+    def check_against(self, other: Any, examples: Sequence[PlainText]) -> None:
+        super().check_against(other, examples)
+        rows = (self.packing.length, self.tokenizer.tokens())
+        if len(examples) == 1 and rows != (other.packing.length, other.tokenizer.tokens()):
+            raise ConfigError(
+                "one text is compared row by row, and these models cut it into different rows",
+                where=examples[0].where,
+                remedy="give several texts, such as a file of lines; or use peluche perplexity",
+            )
+
     def measure(self, examples: Sequence[PlainText]) -> Evaluation:
         """Bits per byte of UTF-8; perplexity and its logarithm per token, [EOS] included.
 
         Texts are packed into rows as in training, so each token is read with at most as many
         before it as a row has. Intervals are over texts; over rows if there is one text only.
         """
-        if self.tokenizer.special != OWN:
-            raise ConfigError(
-                "documents of a pretrained model have no beginning and end that are known here",
-                remedy="peluche perplexity MODEL FILE reads a text in windows",
-            )
+        self.check(examples)
         started = time.perf_counter()
         tokens = between_marks(self.tokenizer, examples)
         sizes = np.array([len(example.text.encode()) for example in examples], dtype=np.float64)

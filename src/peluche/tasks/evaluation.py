@@ -129,6 +129,28 @@ class Evaluable(ABC):
             DataError: if an example does not fit the model, such as a label it never saw.
         """
 
+    def check(self, examples: Sequence[Any]) -> None:  # noqa: B027
+        """See that examples of `source` fit the model; what cannot be told early, `measure` says.
+
+        Raises:
+            DataError: one does not.
+        """
+
+    def check_against(self, other: Any, examples: Sequence[Any]) -> None:
+        """See that another task can be compared with this one on these examples.
+
+        Raises:
+            ConfigError: it does something else.
+            DataError: examples do not fit it.
+        """
+        if type(other) is not type(self):
+            names = [type(task).__name__ for task in (self, other)]
+            raise ConfigError(
+                f"a {names[0]} and a {names[1]} cannot be compared",
+                remedy="compare models of one task",
+            )
+        other.check(examples)
+
     def evaluate(
         self, *names: str | Path, say: Say = lambda message: None, **options: Any
     ) -> Evaluation:

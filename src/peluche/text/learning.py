@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -160,9 +162,30 @@ def _train(tokenizer: Tokenizer, trainer: trainers.Trainer, texts: Iterable[str]
             yield batch
 
     with _surrogates_refused():
-        tokenizer.train_from_iterator(batches(), trainer)
+        _interruptibly(lambda: tokenizer.train_from_iterator(batches(), trainer))
     if not seen_text:
         raise _no_text()
+
+
+def _interruptibly(work: Callable[[], None]) -> None:
+    """Do it in another thread: while Rust works, the main one would not hear Ctrl-C.
+
+    What is interrupted goes on until the process ends, which does not wait for it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        work()
+        return
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            future.set_result(None)
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    future.result()
 
 
 @contextmanager
@@ -189,7 +212,8 @@ def _require_room(config: TokenizerConfig, smallest: int) -> None:
             f"vocab_size {config.vocab_size} is too small: with the characters of this text and "
             f"the {len(SPECIAL)} special tokens it has to be {smallest} or more",
             where=f"tokenizer of kind '{config.kind}'",
-            remedy=f"set vocab_size to at least {smallest}",
+            remedy=f"set vocab_size to at least {smallest}: tokenizer.vocab_size={smallest} of a "
+            f"recipe, --vocab-size {smallest} of peluche tokenize",
         )
 
 
