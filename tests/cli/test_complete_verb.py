@@ -207,7 +207,7 @@ def test_a_batch_that_is_stopped_goes_on(run, tmp_path, monkeypatch):
         stream.write('{"index": 11, "torn')
     monkeypatch.setattr(batch, "run_batch", everything)
     result = invoke(*options, "-o", str(output))
-    assert "5 requests are done already" in result.stderr
+    assert "5 requests done already" in result.stderr
     assert objects(output.read_text(encoding="utf-8")) == [
         {**one, "score": pytest.approx(one["score"], abs=1e-5)} for one in whole
     ]
@@ -229,9 +229,9 @@ def test_a_batch_with_lines_that_fail(run, tmp_path):
     result = invoke(run, "--batch", str(path), "--unordered", *CHOSEN)
     assert "error" in {one["index"]: one for one in objects(result.stdout)}[1]
     assert result.exit_code == 1
-    assert "1 requests failed" in result.stderr
+    assert "1 request failed" in result.stderr
     # Also when they failed in a run before this one.
     for _ in range(2):
         result = invoke(run, "--batch", str(path), "-o", str(tmp_path / "out.jsonl"), *CHOSEN)
         assert result.exit_code == 1
-        assert "1 requests failed" in result.stderr
+        assert "1 request failed" in result.stderr

@@ -146,3 +146,10 @@ def test_an_interrupt_before_the_first_step_says_that_nothing_was_trained(tmp_pa
         done = CliRunner().invoke(app, ["train", "quickstart", "--run", str(tmp_path / "run")])
         assert done.exit_code == 130
         assert "nothing was trained; the same command begins anew" in done.stderr
+
+
+def test_a_resumed_run_takes_changes_and_no_recipe(tmp_path):
+    found = CliRunner().invoke(app, ["train", "gpt", "--resume", str(tmp_path)])
+    assert "takes no recipe" in str(found.exception)
+    found = CliRunner().invoke(app, ["train", "--resume", str(tmp_path), "training.steps=4"])
+    assert isinstance(found.exception, CheckpointError), "the change is taken for what it is"

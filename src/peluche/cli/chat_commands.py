@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from peluche.cli.terminal import say
+from peluche.cli.terminal import counted, say
 from peluche.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def _undo(session: ChatSession, argument: str) -> None:
 
 def _save(session: ChatSession, argument: str) -> None:
     session.save(_path(argument))
-    say(f"{len(session.messages)} messages in {argument}")
+    say(f"{counted(len(session.messages), 'message')} in {argument}")
 
 
 def _load(session: ChatSession, argument: str) -> None:
     session.load(_path(argument))
-    say(f"{len(session.messages)} messages from {argument}")
+    say(f"{counted(len(session.messages), 'message')} from {argument}")
 
 
 def _set(session: ChatSession, argument: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from peluche.cli.terminal import say
+from peluche.cli.terminal import counted, say
 from peluche.errors import ConfigError, PelucheError
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def batch(
     TextRequest.flat({**options, "prompt": ""}, where="the options")
     done = {} if output is None else records_done(output)
     if done:
-        say(f"{len(done)} requests are done already, in {output}")
+        say(f"{counted(len(done), 'request')} done already, in {output}")
     started, failed = time.perf_counter(), sum(one.failed for one in done.values())
     stream = sys.stdout if output is None else output.open("a", encoding="utf-8")
     try:
@@ -171,7 +171,7 @@ def batch(
             stream.close()
     seconds, written = time.perf_counter() - started, generator.engine.counters.written
     if seconds > QUIET_SECONDS:
-        say(f"{written:,} tokens in {seconds:.1f} s: {written / seconds:,.0f} tokens/s")
+        say(f"{counted(written, 'token')} in {seconds:.1f} s: {written / seconds:,.0f} tokens/s")
     if failed:
-        say(f"peluche: {failed} requests failed; their records have an error")
+        say(f"peluche: {counted(failed, 'request')} failed; records have the errors")
         raise typer.Exit(1)

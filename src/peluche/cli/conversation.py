@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from peluche.cli.chat_commands import COMMANDS, Leave, run_command
-from peluche.cli.terminal import STEERING, is_terminal, say
+from peluche.cli.terminal import STEERING, counted, is_terminal, say
 from peluche.errors import PelucheError
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ class _Watch:
         first, count = self.first or now, len(result.tokens)
         rate = (count - 1) / (now - first) if count > 1 else 0.0
         return (
-            f"({count} tokens, {rate:.1f} tokens/s; the first after {first - self.started:.2f} s; "
-            f"{result.prompt_tokens} tokens before it, of which {known} had been read)"
+            f"({counted(count, 'token')}, {rate:.1f} tokens/s; "
+            f"the first after {first - self.started:.2f} s; {counted(result.prompt_tokens, 'token')} before it, of which {known} had been read)"
         )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from peluche.cli import data_clean, data_show
 from peluche.cli.tables import print_columns, print_json
+from peluche.cli.terminal import counted
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON, one object a line")]
 
@@ -55,7 +56,7 @@ def get(
     print(f"{entry.title}\n\nlicence: {entry.licence}\n\n{entry.note}\n", file=sys.stderr)
     if all(file.bytes for file in entry.files):
         megabytes = sum(file.bytes or 0 for file in entry.files) / 1e6
-        print(f"{len(entry.files)} files, {megabytes:.1f} MB in all\n", file=sys.stderr)
+        print(f"{counted(len(entry.files), 'file')}, {megabytes:.1f} MB in all\n", file=sys.stderr)
     for file in entry.files:
         result = get_file(name, file, to=to, base_url=mirror)
         check = "SHA-256 is right" if result["sha256"] else "no SHA-256 to check by"

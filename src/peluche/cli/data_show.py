@@ -20,7 +20,10 @@ Split = Annotated[str | None, typer.Option(help="train, validation or test")]
 Languages = Annotated[str | None, typer.Option(help="source and target, such as en-fr")]
 Variant = Annotated[str | None, typer.Option(help="of a catalogue entry, such as tok")]
 Encoding = Annotated[str | None, typer.Option(help="of the files, such as latin-1")]
-Columns = Annotated[str | None, typer.Option(help="of a TSV or JSONL file, such as 0,1 or en,fr")]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", "--column", help="of a TSV or JSONL file, such as 0,1 or en,fr"),
+]
 
 
 def show(

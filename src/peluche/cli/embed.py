@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 def embed(
     model: Annotated[str, Argument(help="a Hugging Face folder, a name, or a run")],
     text: Annotated[str | None, Argument(help="or the lines of standard input")] = None,
+    weights: Annotated[str, Option(help="which weights of a run: best, averaged, …")] = "model",
     encoding: Annotated[str, Option(help="of standard input")] = "utf-8",
     as_json: Annotated[bool, Option("--json", help="one JSON object a line")] = False,
 ) -> None:
@@ -29,7 +30,7 @@ def embed(
 
     check_encoding(encoding)
     tune_allocator()
-    embedder = load_embedder(model)
+    embedder = load_embedder(model, weights=weights)
     waiting = iter([text]) if text is not None else read_lines("-", encoding)
     while block := list(islice(waiting, BLOCK)):
         for source, vector in zip(block, embedder.embed(block).tolist(), strict=True):

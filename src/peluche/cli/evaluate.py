@@ -29,7 +29,12 @@ def evaluate(
     variant: Annotated[str | None, Option(help="Of a catalogue entry, such as tok.")] = None,
     languages: Annotated[str | None, Option(help="Of pairs, such as en-fr.")] = None,
     columns: Annotated[
-        str | None, Option(help="Of a table: TEXT,LABEL, TEXT,TEXT,LABEL or SOURCE,TARGET.")
+        str | None,
+        Option(
+            "--columns",
+            "--column",
+            help="Of a table: TEXT,LABEL, TEXT,TEXT,LABEL or SOURCE,TARGET.",
+        ),
     ] = None,
     encoding: Annotated[str | None, Option(help="Of the files, such as latin-1.")] = None,
     limit: Annotated[int | None, Option("--limit", "-n", min=1, help="Examples to read.")] = None,
@@ -54,7 +59,7 @@ def evaluate(
     With --against and --baselines, whether it is better, by paired bootstrap on the same examples.
     """
     from peluche.cli.tables import print_table, print_tests
-    from peluche.cli.terminal import say
+    from peluche.cli.terminal import counted, say
     from peluche.nn.machine import tune_allocator
     from peluche.tasks.evaluation import read_examples
     from peluche.tasks.load import load_task
@@ -73,7 +78,7 @@ def evaluate(
     rival = load_task(against) if against else None
     _check(task, rival, examples, baselines, picture is not None)
     found = task.measure(examples)
-    say(f"{len(examples):,} examples in {found.seconds:.1f} s")
+    say(f"{counted(len(examples), 'example')} in {found.seconds:.1f} s")
     others: dict[str, Evaluation] = {}
     if baselines:
         from peluche.evaluation.baselines import evaluate_baselines

@@ -19,7 +19,11 @@ def explain(
     text: Annotated[str, Argument(help="the text to follow, in quotes; - for standard input")],
     output: Annotated[
         Path | None,
-        Option(help="the page; report/explain.html of a run, else ./explain.html, if not given"),
+        Option(
+            "--output",
+            "-o",
+            help="the page; report/explain.html of a run, else ./explain.html, if not given",
+        ),
     ] = None,
     as_json: Annotated[
         bool, Option("--json", help="print the numbers as one JSON object; no page")
@@ -35,7 +39,7 @@ def explain(
     weights: Annotated[str, Option(help="which weights of a run: model, best, …")] = "model",
 ) -> None:
     """Follow one text through a model, step by step, on one web page."""
-    from peluche.cli.terminal import say
+    from peluche.cli.terminal import counted, say
     from peluche.data.readers import read_text
     from peluche.hub.resolve import open_source
     from peluche.hub.run import RunDirectory
@@ -61,7 +65,7 @@ def explain(
         from peluche.reporting.pictures import write_pictures
 
         written = write_pictures(explanation, pictures)
-        say(f"{len(written)} pictures are in {pictures}")
+        say(f"{counted(len(written), 'picture')} in {pictures}")
     if as_json:
         print(json.dumps(explanation.as_json(), ensure_ascii=False))
         return

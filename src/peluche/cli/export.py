@@ -20,7 +20,12 @@ def export(
         Option(help="Which tool is to read it; word vectors go to word2vec's two formats."),
     ],
     output: Annotated[
-        Path | None, Option(help="Folder or file to make; export/<tool> in the run unless given.")
+        Path | None,
+        Option(
+            "--output",
+            "-o",
+            help="Folder or file to make; export/<tool> in the run unless given.",
+        ),
     ] = None,
     weights: Annotated[str, Option(help="Which weights of the run: model, best, ...")] = "model",
     format: Annotated[str, Option(help="Of a GGUF file: F32, F16, Q8_0 or Q4_0.")] = "F16",
@@ -32,4 +37,4 @@ def export(
     def tell(message: str) -> None:
         say(f"peluche: {message}")
 
-    print(export_model(model, to, output, weights=weights, format=format, say=tell))
+    print(export_model(model, to, output, weights=weights, format=format.upper(), say=tell))

@@ -15,7 +15,8 @@ def quickstart(
         list[str] | None, typer.Argument(help="Changes of the recipe, such as training.seed=1.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Run directory; runs/quickstart, or -2, -3, …")
+        Path | None,
+        typer.Option("--run", "-o", help="Run directory; runs/quickstart, or -2, -3, …"),
     ] = None,
 ) -> None:
     """Build a corpus, learn a vocabulary, train, evaluate, translate, and write a report."""

@@ -19,3 +19,8 @@ def say(message: str) -> None:
     if is_terminal(sys.stderr):
         message = message.translate(STEERING)
     print(message, file=sys.stderr, flush=True)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 example`, `1,000 examples`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"

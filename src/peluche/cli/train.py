@@ -50,9 +50,11 @@ def train(
             print(f"{name:20} {load_recipe(name).description}")
         return
     if recipe is not None and resume is not None:
-        raise ConfigError(
-            "--resume takes no recipe: a run remembers its own", remedy="leave the recipe out"
-        )
+        if "=" not in recipe:
+            raise ConfigError(
+                "--resume takes no recipe: a run remembers its own", remedy="leave the recipe out"
+            )
+        changes = [recipe, *(changes or [])]
     if resume is not None and (budget or depth):
         raise ConfigError("--resume goes on as planned", remedy="leave --budget and --depth out")
 
@@ -62,7 +64,7 @@ def train(
     from peluche.training.progress import Progress
 
     if resume is not None:
-        finished, reason = resume_run(resume, hooks=[Progress()], say=say)
+        finished, reason = resume_run(resume, changes=changes or [], hooks=[Progress()], say=say)
     else:
         assert recipe is not None
         settings = load_recipe(recipe, changes or [], "on the command line")

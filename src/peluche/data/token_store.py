@@ -98,7 +98,7 @@ def _pack(
     found = [shard for shard in shards.values() if shard is not None]
     documents, empty = (sum(getattr(s, name) for s in found) for name in ("documents", "empty"))
     if empty:
-        say(f"left out {empty:,} empty texts")
+        say(f"left out {empty:,} empty text{'s' * (empty != 1)}")
     if not documents:
         raise DataError(
             "there is no text to learn from",

@@ -157,7 +157,9 @@ class Planner:
         )
         self.say(described(plan, sized))
         if budget.seconds is not None and steps < FEW_STEPS:
-            self.say(f"  {steps} steps teach it next to nothing: give it more time")
+            self.say(
+                f"  {steps} step{'s' * (steps != 1)} teach it next to nothing: give it more time"
+            )
         every = -(-steps // evaluations)
         return changed(
             sized,
@@ -232,5 +234,5 @@ def turn(
             raise ConfigError(
                 f"--budget and --depth choose {key} themselves", remedy="leave one of them out"
             )
-    asked = Budget(f"{depth} layers") if budget is None else Budget.parse(budget)
+    asked = Budget(f"{depth} layer{'s' * (depth != 1)}") if budget is None else Budget.parse(budget)
     return Planner(recipe, say).plan(asked, depth, started=started, scored=scored)

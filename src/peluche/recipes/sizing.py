@@ -74,7 +74,8 @@ def described(plan: Plan, recipe: LanguageRecipe) -> str:
     lines = [
         f"plan for {plan.budget}:",
         f"  texts: {texts(recipe.data.train)}, validated on {texts(recipe.data.validation)}",
-        f"  {model.layers} layers of width {model.d_model}, {model.heads} heads: "
+        f"  {model.layers} layer{'s' * (model.layers != 1)} of width {model.d_model}, "
+        f"{model.heads} head{'s' * (model.heads != 1)}: "
         f"{plan.parameters:,} parameters",
         f"  {plan.tokens:,.0f} tokens, {plan.tokens / plan.parameters:.1f} for each parameter, "
         f"in batches of {batching.rows * recipe.training.accumulate} × {batching.length}; "

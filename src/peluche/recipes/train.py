@@ -16,6 +16,7 @@ from peluche.nn.machine import describe_machine, give_back_memory, tune_allocato
 from peluche.processes import Processes, in_turn, joined
 from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
+from peluche.recipes.resuming import recipe_to_resume
 from peluche.training.events import Hook
 from peluche.training.hooks import EpochMeans, KeepBest, Log
 from peluche.training.layers import compile_layers, forget_activations
@@ -49,17 +50,25 @@ def train_recipe(
 
 
 def resume_run(
-    path: Path, *, hooks: Sequence[Hook] = (), say: Say = silent
+    path: Path,
+    *,
+    changes: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
+    say: Say = silent,
 ) -> tuple[RunDirectory, str]:
     """Go on with a run that was stopped, from its last intact state, to the same weights.
 
+    Args:
+        changes: `key=value`, of settings that weights do not follow from; see `recipe_to_resume`.
+
     Raises:
         CheckpointError: `path` is not a run, or nothing has been trained in it yet.
+        ConfigError: a change of another setting.
     """
     run = RunDirectory.open(path, follows=not joined().first)
     if run.untrained:
         raise nothing_trained(path)
-    recipe = parse_recipe(run.config, where=str(path / "config.yaml"))
+    recipe = recipe_to_resume(run, changes)
     processes = _processes_for(recipe)
     return run, _train(recipe, run, hooks, say, processes, resume=True)
 
