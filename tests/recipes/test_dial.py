@@ -150,7 +150,7 @@ def test_depth_alone_calls_for_twenty_tokens_for_each_parameter(recipe, monkeypa
     monkeypatch.setattr(dial, "step_seconds", lambda *_: (0.001, 0.001))
     planned = turn(recipe[0], None, 1, [], 0.0, True, print)
     assert planned.plan.tokens / planned.plan.parameters == pytest.approx(20, rel=0.05)
-    assert planned.plan.budget == "1 layers"
+    assert planned.plan.budget == "1 layer"
 
 
 def test_what_the_dial_chooses_cannot_be_set_too(recipe):

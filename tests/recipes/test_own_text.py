@@ -5,6 +5,7 @@ import pytest
 from peluche.errors import ConfigError
 from peluche.recipes.own_text import described
 from peluche.recipes.recipe import load_recipe
+from peluche.recipes.train import train_recipe
 
 
 def test_an_own_text_is_validated_on_its_end(tmp_path):
@@ -67,3 +68,25 @@ def test_a_text_in_the_place_of_a_recipe_is_told_the_command(tmp_path):
     assert f"peluche train gpt data.train.path='{file}'" in caught.value.remedy
     with pytest.raises(ConfigError, match=f"peluche train --resume {tmp_path}"):
         load_recipe(str(tmp_path))
+
+
+def test_a_text_that_is_too_small_is_said_to_be(tmp_path):
+    file = tmp_path / "my.txt"
+    small = ["model.d_model=16", "model.layers=1", "model.heads=1", "model.d_ff=16"]
+    training = ["training.steps=1", "training.threads=1", "evaluation.sample=null"]
+
+    def said(text, *changes):
+        file.write_text(text)
+        lines = []
+        recipe = load_recipe("gpt", [f"data.train.path={file}", *small, *training, *changes])
+        train_recipe(recipe, tmp_path / f"run{len(list(tmp_path.iterdir()))}", say=lines.append)
+        return "\n".join(lines)
+
+    tiny = said("A bear reads a book about a bear.\n" * 5)
+    assert "vocabulary entries; 512 were asked for" in tiny
+    assert "less than one batch of 2,048" in tiny
+    assert "less than 10 rows of 128" in tiny
+    words = "".join(f"bear {number * 7919 % 9973} reads\n" for number in range(2000))
+    enough = said(words, "batching.length=16", "batching.tokens=64")
+    assert "asked for" not in enough
+    assert "less than" not in enough

@@ -118,7 +118,8 @@ class _Watch:
         rate = (count - 1) / (now - first) if count > 1 else 0.0
         return (
             f"({counted(count, 'token')}, {rate:.1f} tokens/s; "
-            f"the first after {first - self.started:.2f} s; {counted(result.prompt_tokens, 'token')} before it, of which {known} had been read)"
+            f"the first after {first - self.started:.2f} s; "
+            f"{counted(result.prompt_tokens, 'token')} before it, of which {known} had been read)"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,9 @@ from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.recipes.own_text import described
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 from peluche.training.loop import Evaluator
+
+GROWS = ("bpe", "wordpiece", "unigram")  # kinds whose vocabulary is as large as was asked for
+FEWEST_ROWS = 10  # under so many rows the loss of a validation set is mostly chance
 
 
 class LanguageData(Config):
@@ -93,6 +97,8 @@ class PackedRecipe(Recipe):
                 pack(source, folder, encoding, self.data.workers, say)
                 for source in (self.data.train, self.data.validation)
             )
+        for warning in self._too_small(len(tokenizer), len(learnt.tokens), len(held_out.tokens)):
+            say(warning)
         torch.manual_seed(self.training.seed)
         model = self.built(len(tokenizer)).to(device)
         objective = self._objective()
@@ -101,6 +107,22 @@ class PackedRecipe(Recipe):
         facts = {"vocabulary": len(tokenizer), "tokens": len(learnt.tokens)}
         stream = self._stream(learnt.tokens, tokenizer)
         return Assembly(model, objective, stream, evaluator, facts)
+
+    def _too_small(self, vocabulary: int, tokens: int, held_out: int) -> Iterator[str]:
+        """What to say where texts are too few for figures to mean much."""
+        asked, row = self.tokenizer.vocab_size, self.batching.length
+        if self.tokenizer.kind in GROWS and vocabulary < asked:
+            yield f"the texts hold {vocabulary:,} vocabulary entries; {asked:,} were asked for"
+        if tokens < self.batching.tokens:
+            yield (
+                f"the texts are {tokens:,} tokens, less than one batch of {self.batching.tokens:,}: "
+                "they will be learnt by heart; give more text, or lower batching.tokens"
+            )
+        if held_out < FEWEST_ROWS * row:
+            yield (
+                f"the texts to validate on are {held_out:,} tokens, less than {FEWEST_ROWS} rows of "
+                f"{row}: their figures say little; give more text"
+            )
 
     def learnt_tokenizer(self) -> TokenizerConfig:
         """What is learnt from the training texts."""
