@@ -15,6 +15,7 @@ from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.labelled import LabelledText, TextSource
 from peluche.data.locate import provide
 from peluche.data.pairs import Pair
+from peluche.data.questions import Question, QuestionSource
 from peluche.data.readers import display_name, read_lines
 from peluche.data.rows import SUFFIXES as TABLES
 from peluche.data.selection import SkipReport
@@ -32,7 +33,7 @@ from peluche.data.text_sources import plain_texts
 from peluche.data.treebanks import SentenceSource, kind_of_file
 from peluche.errors import ConfigError
 
-UNIONS = {"texts": TextSource, "sentences": SentenceSource}
+UNIONS = {"texts": TextSource, "sentences": SentenceSource, "questions": QuestionSource}
 
 
 class Line(NamedTuple):
@@ -141,7 +142,9 @@ def describe_corpus(examples: Iterable[Any]) -> tuple[dict[str, Any], list[tuple
     examples = iter(examples)
     first = next(examples)
     examples = chain([first], examples)
-    if isinstance(first, Pair):
+    if isinstance(first, Question):
+        examples = (Pair(one.context, one.question, one.where) for one in examples)
+    if isinstance(first, (Pair, Question)):
         found = statistics(examples)
         return found, statistics_table(found)
     if isinstance(first, PlainText):
