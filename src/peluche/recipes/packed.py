@@ -115,13 +115,13 @@ class PackedRecipe(Recipe):
             yield f"the texts hold {vocabulary:,} vocabulary entries; {asked:,} were asked for"
         if tokens < self.batching.tokens:
             yield (
-                f"the texts are {tokens:,} tokens, less than one batch of {self.batching.tokens:,}: "
-                "they will be learnt by heart; give more text, or lower batching.tokens"
+                f"the texts are {tokens:,} tokens, less than one batch of "
+                f"{self.batching.tokens:,}: they will be learnt by heart; give more text"
             )
         if held_out < FEWEST_ROWS * row:
             yield (
-                f"the texts to validate on are {held_out:,} tokens, less than {FEWEST_ROWS} rows of "
-                f"{row}: their figures say little; give more text"
+                f"the texts to validate on are {held_out:,} tokens, less than {FEWEST_ROWS} rows "
+                f"of {row}: their figures say little; give more text"
             )
 
     def learnt_tokenizer(self) -> TokenizerConfig:
