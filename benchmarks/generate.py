@@ -393,7 +393,8 @@ def steps() -> dict[str, list[Any]]:
 
 def profile(options: Mapping[str, Any]) -> None:
     """Means over steps: parts of the operator, and the rest of `NativeRunner.run`."""
-    from peluche.inference.native.runner import PHASES, NativeRunner
+    from peluche.inference.native.runner import NativeRunner
+    from peluche.inference.native.structures import PHASES
 
     runner = NativeRunner(opened(options).model.eval(), 512, 16)
     runner.memory.zero_()
@@ -426,7 +427,8 @@ def products(options: Mapping[str, Any]) -> None:
     """The operator's products of a prompt in float32, and PyTorch's of the same, in turn."""
     import torch
 
-    from peluche.inference.native.runner import PHASES, NativeRunner
+    from peluche.inference.native.runner import NativeRunner
+    from peluche.inference.native.structures import PHASES
     from peluche.inference.runner import Chunk
     from peluche.nn.machine import product_rate
 

@@ -10,7 +10,8 @@ from test_native_products import kept, rounded
 from peluche.errors import ConfigError
 from peluche.inference.half import HalfRunner
 from peluche.inference.native.build import cpu_levels, native_library
-from peluche.inference.native.runner import PHASES, NativeRunner, runs_natively
+from peluche.inference.native.runner import NativeRunner, runs_natively
+from peluche.inference.native.structures import PHASES
 from peluche.inference.native.weights import Store
 from peluche.inference.runner import Chunk, fastest_runner
 from peluche.inference.torch_runner import TorchRunner
@@ -299,7 +300,7 @@ def test_after_an_interrupted_refresh_the_weights_before_are_used(monkeypatch):
         parameter.data.mul_(1.1)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "peluche.inference.native.runner._epsilon", Mock(side_effect=KeyboardInterrupt)
+            "peluche.inference.native.copied._epsilon", Mock(side_effect=KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             runner.refresh(model)
@@ -330,7 +331,7 @@ def test_no_more_memory_is_mapped_than_is_needed(monkeypatch, weights, vocabular
             sizes.append(size)
             super().__init__(size)
 
-    monkeypatch.setattr("peluche.inference.native.runner.Store", Measured)
+    monkeypatch.setattr("peluche.inference.native.copied.Store", Measured)
     # With so little of it, most is padding.
     model = model_with(d_model=8, heads=2, d_ff=40, tie_embeddings=False, vocabulary=vocabulary)
     runner = NativeRunner(model, 2, 16, weights)
