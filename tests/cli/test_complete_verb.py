@@ -140,6 +140,24 @@ def test_guesses_change_nothing(run):
             assert one == {key: value for key, value in other.items() if key != "score"}
 
 
+def test_how_a_model_runs_is_said_by_options(run, monkeypatch):
+    from peluche.tasks import engines
+
+    made, used, fastest = [], [], engines.fastest_runner
+
+    def remember(*arguments):
+        made.append(arguments[1:])
+        return fastest(*arguments)
+
+    monkeypatch.setattr(engines, "fastest_runner", remember)
+    monkeypatch.setattr("torch.set_num_threads", used.append)
+    options = (*CHOSEN, "--kv-cache", "float16", "--memory", "0.01", "--threads", "1")
+    assert invoke(run, "bear", *options).exit_code == 0
+    # Of 64 bytes each.
+    assert made == [(156 // 16, 16, "auto", "float16")]
+    assert used == [1]
+
+
 def test_what_cannot_be_asked(run, tmp_path):
     file = tmp_path / "x.json"
     file.write_text("{")
@@ -155,6 +173,12 @@ def test_what_cannot_be_asked(run, tmp_path):
         (["--beams", "3", "--draft", run], "there is no --draft"),
         (["--beams", "3", "--precision", "int8"], "there is no --precision"),
         (["--penalty-alpha", "0.6", "--lookup"], "there is no --lookup"),
+        (["--beams", "3", "--kv-cache", "int8"], "there is no --kv-cache"),
+        (["--threads", "9999"], r"(?s)9999 threads for the \d+ cores .*nearest"),
+        (
+            ["--memory", "0.001"],
+            "(?s)0.001 MB do not hold .* of 16 tokens, 128 bytes each.*0.002048 MB",
+        ),
         (["--candidates", "3"], "for --penalty-alpha"),
         (["--regex", "a", "--schema", str(file)], "not JSON"),
         (["--schema", str(deep)], "not JSON"),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from peluche.inference.packed import Matrix, Pack, PackedSelfAttention, PackedStack, can_pack
 from peluche.inference.paged import Blocks, PagedMemory, PagedState, find_blocks
-from peluche.inference.runner import Chunk, KeptAs
+from peluche.inference.runner import Chunk, KVCache
 from peluche.models.decoder import Decoder
 from peluche.nn.attention import attention
 from peluche.nn.masks import PreparedMask, causal
@@ -36,17 +36,17 @@ class TorchRunner:
     Args:
         model: in evaluation mode; its weights are copied, unless a part is not known to
             `PackedReader`: then it runs as it is, a sequence at a time.
-        kept_as: how keys and values are stored.
+        kv_cache: how keys and values are stored; see `fastest_runner`.
     """
 
     pack: Pack = staticmethod(Matrix.of)
 
     def __init__(
-        self, model: Decoder, blocks: int, block_size: int, kept_as: KeptAs = "plain"
+        self, model: Decoder, blocks: int, block_size: int, kv_cache: KVCache = "float32"
     ) -> None:
         self.blocks, self.block_size = blocks, block_size
         self.vocabulary, self.longest = model.vocabulary, model.longest
-        self.memory = PagedMemory(model.config, blocks, block_size, model.head.weight, kept_as)
+        self.memory = PagedMemory(model.config, blocks, block_size, model.head.weight, kv_cache)
         self.window = self.memory.window
         self.refresh(model)
 

@@ -16,13 +16,28 @@ from torch import Tensor
 from peluche.inference.blocks import blocks_behind
 from peluche.inference.native.build import native_library
 from peluche.inference.native.copied import copy_model
-from peluche.inference.native.structures import ACTIVATIONS, ADDRESS, ARRAYS, PHASES, SIZE, Batch
+from peluche.inference.native.structures import (
+    ACTIVATIONS,
+    ADDRESS,
+    ARRAYS,
+    KV_CACHES,
+    PHASES,
+    SIZE,
+    Batch,
+)
 from peluche.inference.native.weights import LANES, Format, padded
 from peluche.inference.packed import can_pack
-from peluche.inference.runner import Chunk, widest_window
+from peluche.inference.runner import Chunk, KVCache, widest_window
 from peluche.inference.torch_runner import KNOWN
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
+
+# Of a number, its type, and for each slot of a head how many more are for two scales of float32.
+_KEPT: dict[KVCache, tuple[torch.dtype, int]] = {
+    "float32": (torch.float32, 0),
+    "float16": (torch.float16, 0),
+    "int8": (torch.int8, 8),
+}
 
 
 def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
@@ -50,7 +65,7 @@ class NativeRunner:
         weights: how matrices are stored. "auto" is four bits for those that come from a file with
             as many, which changes nothing, and else eight; with either, what a matrix is
             multiplied by is rounded to eight bits, 32 numbers of a row by a scale of their own.
-        memory: how keys and values are stored.
+        kv_cache: how keys and values are stored; see `fastest_runner`.
     """
 
     def __init__(
@@ -59,7 +74,7 @@ class NativeRunner:
         blocks: int,
         block_size: int = LANES,
         weights: Format | Literal["auto"] = "auto",
-        memory: Literal["float32", "float16"] = "float32",
+        kv_cache: KVCache = "float32",
     ) -> None:
         library = native_library()
         if library is None or not runs_natively(model, block_size):
@@ -70,12 +85,13 @@ class NativeRunner:
         config = model.config
         self.window = widest_window(config)
         kv_heads, width = config.kv_heads or config.heads, config.width_of_heads
-        # Runs of 16 slots of a head: keys, then values, which are padded (see attention.h).
-        vectors = LANES * (width + padded(width, LANES))
-        shape = (config.layers, blocks, block_size // LANES * kv_heads * vectors)
-        kept_as = torch.float32 if memory == "float32" else torch.float16
+        # Runs of 16 slots of a head: keys, then values, which are padded, then scales if there are
+        # any (see attention.h).
+        dtype, scales = _KEPT[kv_cache]
+        run = LANES * (width + padded(width, LANES) + scales)
+        shape = (config.layers, blocks, block_size // LANES * kv_heads * run)
         # What is not a number there reaches nobody, so that no page is touched before it is used.
-        self.memory = torch.empty(shape, dtype=kept_as)
+        self.memory, self.kv_cache = torch.empty(shape, dtype=dtype), kv_cache
         self.seconds = np.zeros(len(PHASES))
         self._scratch = torch.empty(0, dtype=torch.uint8)
         self.refresh(model)
@@ -84,7 +100,7 @@ class NativeRunner:
     def refresh(self, model: Decoder) -> None:
         """Copy the weights of the moment; the copy before is kept until all of it is done."""
         copied = copy_model(model, self._weights)
-        copied.model.half_memory = self.memory.dtype == torch.float16
+        copied.model.kv_cache = KV_CACHES.index(self.kv_cache)
         copied.model.memory = self.memory.data_ptr()
         copied.model.blocks, copied.model.block_size = self.blocks, self.block_size
         self._copied = copied

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from peluche.inference.native.weights import Matrix
+from peluche.inference.runner import KVCache
 
 # Parts of a step in the order of `Phase` in decoder.cpp.
 PHASES = (
@@ -21,6 +22,8 @@ PHASES = (
 )
 # In the order of `Activation` there.
 ACTIVATIONS = ("swiglu", "geglu_tanh")
+# In the order of `Cache` there.
+KV_CACHES: tuple[KVCache, ...] = ("float32", "float16", "int8")
 
 ADDRESS, SIZE, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -47,7 +50,7 @@ class Model(ctypes.Structure):
     _fields_ = (
         *((name, SIZE) for name in _SIZES),
         *((name, FLOAT) for name in _FLOATS),
-        *((name, ctypes.c_int32) for name in ("activation", "half_memory")),
+        *((name, ctypes.c_int32) for name in ("activation", "kv_cache")),
         ("layers", ADDRESS),
         ("embedding", Matrix),
         ("head", Matrix),
