@@ -34,6 +34,17 @@ class Chunk(NamedTuple):
     wanted: int
 
 
+class Read(NamedTuple):
+    """What comes of reading chunks, at the tokens where logits are wanted.
+
+    Attributes:
+        hidden: what the logits are made of, after the last norm.
+    """
+
+    logits: Float[Tensor, "wanted vocabulary"]
+    hidden: Float[Tensor, "wanted width"]
+
+
 class Runner(Protocol):
     """Runs a model over a memory of keys and values that is cut into blocks.
 
@@ -58,6 +69,9 @@ class Runner(Protocol):
         What a chunk gives does not depend on the others, but for rounding. A run that was
         interrupted can be repeated.
         """
+
+    def read(self, chunks: Sequence[Chunk]) -> Read:
+        """`run`, with hidden states; both float32, on the CPU."""
 
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values to another block."""

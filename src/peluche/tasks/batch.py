@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from peluche.errors import DataError, PelucheError
+from peluche.generation.sampling import SamplingParameters
 from peluche.tasks.generate import TextGenerator
 from peluche.tasks.text_requests import TextRequest
 
@@ -93,7 +94,8 @@ def _records(
                 values = _object(line)
                 if "id" in values:
                     names[index] = values.pop("id")
-                request = TextRequest.flat({"stream": index, **defaults, **values})
+                usual = _of_searches(defaults) if _searches(values) else defaults
+                request = TextRequest.flat({"stream": index, **usual, **values})
             except PelucheError as error:
                 refused.append(_record(index, names, {"error": str(error)}))
             else:
@@ -106,6 +108,15 @@ def _records(
             yield refused.pop(0)
         yield _record(index, names, result.as_json())
     yield from refused
+
+
+def _searches(values: Mapping[str, Any]) -> bool:
+    """Whether a line asks for a search, which draws nothing."""
+    return values.get("penalty_alpha") is not None or values.get("beams", 1) != 1
+
+
+def _of_searches(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: defaults[key] for key in defaults if key not in SamplingParameters.model_fields}
 
 
 def _record(index: int, names: dict[int, Any], values: dict[str, Any]) -> dict[str, Any]:

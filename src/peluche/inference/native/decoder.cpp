@@ -51,6 +51,7 @@ struct Batch {
     const int32_t *tables;                         // block tables, one after another
     const int32_t *wanted_rows;
     float *logits;  // (wanted, vocabulary)
+    float *states;  // what they are made of, (wanted, d_model); or null
 };
 
 }  // extern "C"
@@ -393,7 +394,10 @@ struct Step {
 
     void run_head(int thread) {
         team.each(b.wanted, [&](int64_t i) {
-            norm(hidden + b.wanted_rows[i] * m.hidden, m.norm, final_rows, i);
+            float normed[m.hidden];
+            normalise(hidden + b.wanted_rows[i] * m.hidden, m.norm, m.hidden, m.d_model, normed);
+            write_row(final_rows, i, normed);
+            if (b.states != nullptr) memcpy(b.states + i * m.d_model, normed, m.d_model * 4);
         });
         team.each(m.head.outputs / BLOCK, [&](int64_t pair) {
             const int64_t first_output = pair * BLOCK, left = m.vocabulary - first_output;

@@ -27,7 +27,7 @@ from peluche.inference.native.structures import (
 )
 from peluche.inference.native.weights import LANES, Format, padded
 from peluche.inference.packed import can_pack
-from peluche.inference.runner import Chunk, KVCache, widest_window
+from peluche.inference.runner import Chunk, KVCache, Read, widest_window
 from peluche.inference.torch_runner import KNOWN
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
@@ -111,6 +111,13 @@ class NativeRunner:
         return self._copied.weights.store.used
 
     def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
+        return self._step(chunks, None)
+
+    def read(self, chunks: Sequence[Chunk]) -> Read:
+        hidden = torch.empty(sum(chunk.wanted for chunk in chunks), self._copied.model.d_model)
+        return Read(self._step(chunks, hidden), hidden)
+
+    def _step(self, chunks: Sequence[Chunk], hidden: Tensor | None) -> Tensor:
         lengths = [len(chunk.tokens) for chunk in chunks]
         ends = [chunk.start + length for chunk, length in zip(chunks, lengths, strict=True)]
         if max(ends) > self._copied.positions:
@@ -140,6 +147,7 @@ class NativeRunner:
             *(rows[-1], len(chunks), len(wanted)),
             *(arrays[name].ctypes.data for name in ARRAYS),
             logits.data_ptr(),
+            None if hidden is None else hidden.data_ptr(),
         )
         while True:
             needed = self._library.peluche_step(

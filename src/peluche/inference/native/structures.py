@@ -67,5 +67,5 @@ class Batch(ctypes.Structure):
     _fields_ = (
         *((name, SIZE) for name in _COUNTS),
         *((name, ADDRESS) for name in ARRAYS),
-        ("logits", ADDRESS),
+        *((name, ADDRESS) for name in ("logits", "states")),
     )
