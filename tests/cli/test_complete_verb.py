@@ -182,6 +182,8 @@ def test_what_cannot_be_asked(run, tmp_path):
         (["--candidates", "3"], "for --penalty-alpha"),
         (["--regex", "a", "--schema", str(file)], "not JSON"),
         (["--schema", str(deep)], "not JSON"),
+        (["--schema", '\n {"type": "object"}'], r"--schema is the name of a file(?s:.)*'\{\"type"),
+        (["--grammar", 'start: "a" b\nb: "c"'], "--grammar is the name of a file"),
         (["--lookup", "--draft", run], "exclude each other"),
         (["--output", "x"], "for --batch"),
         (["--logprobs", "2"], "for --json"),
@@ -245,6 +247,17 @@ def test_a_batch_does_not_write_over_itself(run, tmp_path):
         with pytest.raises(ConfigError, match="the file of --batch itself"):
             invoke(run, "--batch", str(path), "-o", str(output))
     assert path.read_text() == '{"index": 0, "prompt": "a"}'
+
+
+def test_a_batch_that_is_refused_leaves_no_file(run, tmp_path):
+    path, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    path.write_text("What is\nit?\n")
+    with pytest.raises(DataError, match="not one JSON object a line"):
+        invoke(run, "--batch", str(path), "-o", str(output))
+    assert not output.exists()
+    path.write_text('{"prompt": "a"}\n')
+    with pytest.raises(DataError, match="it cannot be written: No such file"):
+        invoke(run, "--batch", str(path), "-o", str(tmp_path / "none" / "out.jsonl"))
 
 
 def test_a_batch_with_lines_that_fail(run, tmp_path):
