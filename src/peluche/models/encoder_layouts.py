@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from peluche.errors import ConfigError
 from peluche.models import layouts
 from peluche.models.encoder import EncoderConfig
-from peluche.models.layouts import Entry
+from peluche.models.encoder_tables import (
+    ACTIVATIONS,
+    EMBEDDING,
+    SEGMENTS,
+    entries,
+    read_state,
+    settings,
+)
 from peluche.models.transformer import PLAIN
 
 MODEL_TYPE = "bert"
 PREFIX = "bert."
-EMBEDDING, HEAD = "encoder.embedding.weight", "masked.output.weight"
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
+HEADS = {
+    "transform": "cls.predictions.transform.dense",
+    "norm": "cls.predictions.transform.LayerNorm",
+    "output": "cls.predictions",
 }
-_BLOCK = {
-    "self_attention.query": "attention.self.query",
-    "self_attention.key": "attention.self.key",
-    "self_attention.value": "attention.self.value",
-    "self_attention.out": "attention.output.dense",
-    "self_residual.norm": "attention.output.LayerNorm",
-    "feed_forward.up": "intermediate.dense",
-    "feed_forward.down": "output.dense",
-    "feed_forward_residual.norm": "output.LayerNorm",
+CAN: Mapping[str, tuple[object, ...]] = {
+    **{key: values for key, values in PLAIN.items() if key != "norm_epsilon"},
+    "kv_heads": (None,),
+    "norm": ("layernorm",),
+    "norm_placement": ("post",),
+    "norm_input": (True,),
+    "positions": ("learned",),
+    "activation": tuple(dict.fromkeys(ACTIVATIONS.values())),
+    "bias": (True,),
 }
 
 
-class _Bert:
+class Bert(NamedTuple):
     """What BERT can express."""
 
-    architecture = "BertForPreTraining"
-    can: Mapping[str, tuple[object, ...]] = {
-        **{key: values for key, values in PLAIN.items() if key != "norm_epsilon"},
-        "kv_heads": (None,),
-        "norm": ("layernorm",),
-        "norm_placement": ("post",),
-        "norm_input": (True,),
-        "positions": ("learned",),
-        "activation": tuple(dict.fromkeys(_ACTIVATIONS.values())),
-        "bias": (True,),
-    }
+    architecture: str
+    can: Mapping[str, tuple[object, ...]] = CAN
 
 
 def read_encoder(
@@ -64,48 +59,36 @@ def read_encoder(
         ConfigError: ours cannot equal it.
         CheckpointError: a tensor is missing.
     """
-    kind = theirs.get("position_embedding_type", "absolute")
-    if kind != "absolute" or theirs["hidden_act"] not in _ACTIVATIONS:
-        raise ConfigError(
-            f"this BERT has no equal here: positions {kind}, activation {theirs['hidden_act']}",
-            where=where,
-        )
-    prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ""
-    config = EncoderConfig.parse(
-        {
-            "d_model": theirs["hidden_size"],
-            "layers": theirs["num_hidden_layers"],
-            "heads": theirs["num_attention_heads"],
-            "d_ff": theirs["intermediate_size"],
-            "activation": _ACTIVATIONS[theirs["hidden_act"]],
-            "norm_epsilon": theirs["layer_norm_eps"],
-            "max_length": theirs["max_position_embeddings"],
-            "segments": theirs["type_vocab_size"],
-            "dropout": theirs.get("hidden_dropout_prob", 0.0),
-            "attention_dropout": theirs.get("attention_probs_dropout_prob", 0.0),
-            "masked": "cls.predictions.transform.dense.weight" in tensors,
-            "next_sentence": "cls.seq_relationship.weight" in tensors,
-        },
-        where=str(where),
-    )
-    state = layouts.read_entries(_entries(config, prefix), tensors, where)
-    if config.masked:
-        state[HEAD] = state[EMBEDDING]
-    return config, state
+    values = {
+        **settings(theirs, where),
+        "masked": "cls.predictions.transform.dense.weight" in tensors,
+        "next_sentence": "cls.seq_relationship.weight" in tensors,
+    }
+    config = EncoderConfig.parse(values, where=str(where))
+    return config, read_state(config, tensors, PREFIX, HEADS, where)
 
 
 def write_encoder(
-    config: EncoderConfig, state: Mapping[str, Tensor], vocabulary: int
+    config: EncoderConfig,
+    state: Mapping[str, Tensor],
+    vocabulary: int,
+    section: str = "model",
 ) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """The class of `transformers` that expresses a model, its config.json, and its weights.
+
+    Args:
+        section: where the settings stand in a recipe, for messages.
 
     Raises:
         ConfigError: BERT does not express the model.
     """
-    layouts.find_layout(config, [_Bert()], hidden=PLAIN)
     architecture = "BertModel"
     if config.masked:
         architecture = "BertForPreTraining" if config.next_sentence else "BertForMaskedLM"
+    layouts.find_layout(config, [Bert(architecture)], PLAIN, section=section)
+    if not config.segments:  # BERT always adds the embedding of some kind
+        config = config.model_copy(update={"segments": 1})
+        state = {**state, SEGMENTS: state[EMBEDDING].new_zeros(1, config.d_model)}
     written = {
         "model_type": MODEL_TYPE,
         "architectures": [architecture],
@@ -114,7 +97,7 @@ def write_encoder(
         "num_hidden_layers": config.layers,
         "num_attention_heads": config.heads,
         "intermediate_size": config.d_ff,
-        "hidden_act": next(k for k, v in _ACTIVATIONS.items() if v == config.activation),
+        "hidden_act": layouts.named(ACTIVATIONS, config.activation),
         "layer_norm_eps": config.norm_epsilon or 1e-5,
         "max_position_embeddings": config.max_length,
         "type_vocab_size": config.segments,
@@ -123,32 +106,4 @@ def write_encoder(
         "dtype": "float32",
     }
     prefix = PREFIX if config.masked else ""
-    return architecture, written, layouts.write_entries(_entries(config, prefix), state)
-
-
-def _entries(config: EncoderConfig, prefix: str) -> list[Entry]:
-    embeddings = f"{prefix}embeddings"
-    single = {
-        EMBEDDING: f"{embeddings}.word_embeddings.weight",
-        "encoder.positions.weight": f"{embeddings}.position_embeddings.weight",
-    }
-    if config.segments:
-        single["segments.weight"] = f"{embeddings}.token_type_embeddings.weight"
-    modules = {"encoder.input_norm": f"{embeddings}.LayerNorm"}
-    for layer in range(config.layers):
-        ours, theirs = f"encoder.blocks.{layer}", f"{prefix}encoder.layer.{layer}"
-        modules |= {f"{ours}.{name}": f"{theirs}.{other}" for name, other in _BLOCK.items()}
-    if config.masked:
-        modules |= {
-            "masked.transform": "cls.predictions.transform.dense",
-            "masked.norm": "cls.predictions.transform.LayerNorm",
-        }
-        single["masked.output.bias"] = "cls.predictions.bias"
-    if config.next_sentence:
-        modules |= {"pooler": f"{prefix}pooler.dense", "relation": "cls.seq_relationship"}
-    entries = [Entry((ours,), (theirs,)) for ours, theirs in single.items()]
-    return entries + [
-        Entry((f"{ours}.{kind}",), (f"{theirs}.{kind}",))
-        for ours, theirs in modules.items()
-        for kind in ("weight", "bias")
-    ]
+    return architecture, written, layouts.write_entries(entries(config, prefix, HEADS), state)

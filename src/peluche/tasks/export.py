@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from peluche.errors import ConfigError
 from peluche.generation.config import DecodingConfig
 from peluche.hub.ctranslate2 import export_ctranslate2
 from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
+from peluche.hub.encoder_export import export_huggingface_encoder
 from peluche.hub.huggingface import SearchDefaults, export_huggingface
 from peluche.hub.onnx import export_onnx
 from peluche.hub.pretrained import ModelSource, PretrainedModel
 from peluche.hub.resolve import open_source
+from peluche.hub.sentence_folders import SentenceSettings
 from peluche.models.decoder import Decoder
 from peluche.models.encoder import Encoder
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.pretrained_encoder import PretrainedEncoder
 from peluche.models.state_space_lm import StateSpaceLM
+from peluche.models.text_encoder_layouts import as_encoder
+from peluche.models.text_encoders import TransformerEncoderConfig
+from peluche.tasks.embed import Embedder
+from peluche.tasks.fill import Filler
 from peluche.tasks.load import KINDS, load_vectors, task_of
 from peluche.tasks.restore import restore_completer, restore_model
 
@@ -86,7 +92,7 @@ def _decoder(source: ModelSource, to: Form, output: Path, weights: str, format: 
         return f"transformers.{export_huggingface_decoder(found.config, *rest)}"
     if to == "onnx" and isinstance(found, Decoder):
         return f"ONNX runtimes: {export_onnx(found, completer.tokenizer, output)}"
-    raise _no_form(source, found, to)
+    raise _no_form(source, to)
 
 
 def _encoder(source: ModelSource, to: Form, output: Path, weights: str) -> str:
@@ -95,16 +101,44 @@ def _encoder(source: ModelSource, to: Form, output: Path, weights: str) -> str:
     encoder = getattr(found, "encoder", None)
     if isinstance(encoder, PretrainedEncoder):  # what is made of its vectors is left out
         found = encoder.model
-    if to != "onnx" or not isinstance(found, Encoder):
-        raise _no_form(source, found, to)
-    return f"ONNX runtimes: {export_onnx(found, source.tokenizer(), output)}"
+    tokenizer = source.tokenizer()
+    if to == "onnx" and isinstance(found, Encoder):
+        return f"ONNX runtimes: {export_onnx(found, tokenizer, output)}"
+    if to == "huggingface" and isinstance(task, Filler) and isinstance(found, Encoder):
+        name = export_huggingface_encoder(found.config, found.state_dict(), tokenizer, output)
+        return f"transformers.{name}"
+    if to == "huggingface" and isinstance(task, Embedder):
+        return _embedder(source, task, output)
+    raise _no_form(source, to)
+
+
+def _embedder(source: ModelSource, task: Embedder, output: Path) -> str:
+    model = task.model
+    encoder, config = model.encoder, model.config.encoder
+    if isinstance(encoder, PretrainedEncoder):
+        parts = encoder.model.config, encoder.model.state_dict()
+    elif isinstance(config, TransformerEncoderConfig):
+        parts = as_encoder(config, encoder.state_dict())
+    else:
+        raise _no_form(source, "huggingface")
+    name = export_huggingface_encoder(
+        *parts,
+        task.tokenizer,
+        output,
+        section="model.encoder",
+        begins=encoder.begins,
+        sentences=SentenceSettings(
+            model.config.pooling, model.config.normalize, task.config.max_length
+        ),
+    )
+    return f"sentence_transformers.SentenceTransformer and transformers.{name}"
 
 
 def _translator(source: ModelSource, to: Form, output: Path, weights: str, say: Say) -> str:
     tokenizer = source.tokenizer()
     found = restore_model(source, tokenizer, weights)
     if to not in ("huggingface", "ctranslate2") or not isinstance(found, EncoderDecoder):
-        raise _no_form(source, found, to)
+        raise _no_form(source, to)
     parts = found.config, found.state_dict(), tokenizer, output
     if to == "ctranslate2":
         return f"ctranslate2.{export_ctranslate2(*parts)}"
@@ -120,10 +154,13 @@ def _translator(source: ModelSource, to: Form, output: Path, weights: str, say: 
     return f"transformers.{export_huggingface(*parts, search)}"
 
 
-def _no_form(source: ModelSource, model: Any, to: Form) -> ConfigError:
+def _no_form(source: ModelSource, to: Form) -> ConfigError:
+    values = source.config.get("model") or {}
+    kind = (values.get("encoder") or values).get("kind", "?")
     return ConfigError(
-        f"a model of kind '{getattr(model.config, 'kind', '?')}' has no form that {to} reads",
+        f"a model of {task_of(source)}, of kind '{kind}', has no form that {to} reads",
         where=source.path,
         remedy="export an encoder_decoder to huggingface or ctranslate2, a decoder to huggingface, "
-        "gguf or onnx, an encoder to onnx; peluche itself reads the run as it is",
+        "gguf or onnx, an encoder that fills in or embeds to huggingface, any encoder to onnx; "
+        "peluche itself reads the run as it is",
     )
