@@ -8,6 +8,7 @@ from peluche.errors import CheckpointError, ConfigError
 from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_layouts import read_decoder, write_decoder
 from peluche.models.decoder_tables import LAYOUTS
+from peluche.models.layouts import read_entries
 
 VOCABULARY = 43
 SIZES = {
@@ -90,9 +91,10 @@ def saved(model, tmp_path):
 
 
 def ours_of(model, tmp_path):
-    config, state = read_decoder(*saved(model, tmp_path), "here")
+    values, tensors = saved(model, tmp_path)
+    config, entries = read_decoder(values, tensors, "here")
     built = config.build(VOCABULARY).eval()
-    built.load_state_dict(state)
+    built.load_state_dict(read_entries(entries, tensors, "here"))
     return built
 
 
@@ -146,8 +148,9 @@ def test_what_is_cached_changes_nothing(case, tmp_path):
 def test_a_missing_tensor_is_named(tmp_path):
     config, tensors = saved(theirs_of("llama"), tmp_path)
     del tensors["model.layers.1.mlp.up_proj.weight"]
+    _, entries = read_decoder(config, tensors, "here")
     with pytest.raises(CheckpointError, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
-        read_decoder(config, tensors, "here")
+        read_entries(entries, tensors, "here")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_a_missing_tensor_is_named(tmp_path):
 )
 def test_what_has_no_equal_is_refused(values, reason):
     with pytest.raises(ConfigError, match=reason):
-        read_decoder({"hidden_act": "silu", "rms_norm_eps": 1e-6, **values}, {}, "here")
+        read_decoder({"hidden_act": "silu", "rms_norm_eps": 1e-6, **values}, (), "here")
 
 
 @pytest.mark.parametrize(
@@ -209,14 +212,15 @@ def test_a_square_is_written_as_a_gated_layer(architecture, changes):
     )
     expected = logits_of(ours)
     torch.testing.assert_close(theirs.eval()(TOKENS).logits, expected, atol=1e-5, rtol=1e-5)
-    read, state = read_decoder(written, tensors, "here")
+    read, entries = read_decoder(written, tensors, "here")
     assert read.activation == "relu2"
+    state = read_entries(entries, tensors, "here")
     again = read.build(VOCABULARY).eval()
     again.load_state_dict(state)
     torch.testing.assert_close(logits_of(again), expected, atol=0, rtol=0)
     tensors["model.layers.1.mlp.gate_proj.weight"] += 1
     with pytest.raises(ConfigError, match="gate and up differ"):
-        read_decoder(written, tensors, "here")
+        read_entries(entries, tensors, "here")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Memory that runs out, layers that are computed twice, layers that are compiled."""
 
+import json
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from peluche.errors import ResourceError
 from peluche.models.decoder import DecoderConfig
 from peluche.objectives.causal import CausalConfig, CausalObjective
 from peluche.processes import Processes, SeveralProcesses
+from peluche.recipes.recipe import parse_recipe
+from peluche.recipes.train import train_recipe
 from peluche.training.config import TrainingConfig
 from peluche.training.gradient import Gradient
 from peluche.training.layers import forget_activations
@@ -186,34 +189,51 @@ def test_layers_that_forget_have_the_same_gradient_and_keep_less(experts, dropou
 # In a process of its own: checks of shapes at run time are not for the compiler. Traced and
 # differentiated ahead of time, but not turned into machine code, which takes a minute.
 COMPILED = """
+import json, sys
 from functools import partialmethod
+from pathlib import Path
 import torch
 torch.nn.Module.compile = partialmethod(torch.nn.Module.compile, backend="aot_eager")
-from peluche.data.packing import LanguageBatch
-from peluche.models.decoder import DecoderConfig
-from peluche.objectives.causal import CausalConfig
-from peluche.training.layers import compile_layers
+from peluche.nn.dropout import Dropout
+from peluche.recipes.recipe import parse_recipe
+from peluche.recipes.train import train_recipe
 
-config = DecoderConfig(d_model=16, layers=1, heads=2, d_ff=32, dropout=0.0)
-tokens = torch.randint(4, 20, (4, 9), generator=torch.Generator().manual_seed(0))
-ones = torch.ones(4, 8, dtype=torch.bool)
-batch = LanguageBatch(tokens[:, :-1], tokens[:, 1:], ones, torch.zeros(4, 8).long())
-gradients = []
-for compiled in (False, True):
-    torch.manual_seed(0)
-    model = config.build(20)
-    if compiled:
-        compile_layers(model)
-    CausalConfig().build()(model, batch).terms["loss"].total.backward()
-    gradients.append([parameter.grad for parameter in model.parameters()])
-for left, right in zip(*gradients, strict=True):
-    torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
-print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+run, _ = train_recipe(parse_recipe(json.loads(sys.argv[1])), Path("compiled"))
+losses = [event["loss"] for event in run.events() if event["event"] == "step"]
+graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+ones = torch.ones(4, 16)
+add = torch.compile(Dropout(0.5).add, backend="eager", fullgraph=True)
+print(json.dumps([losses, graphs, add(ones, ones).unique().tolist()]))
 """
 
 
 @pytest.mark.slow
-def test_compiled_layers_compute_the_same():
-    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 1, "nothing was compiled"
+def test_a_compiled_recipe_trains_as_the_plain_one(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the bear reads and the cat sings\n" * 40)
+    source = {"kind": "document", "path": str(text)}
+    values = {
+        "name": "tiny",
+        "task": "language_modelling",
+        "data": {"train": source, "validation": {**source, "part": [0.9, 1.0]}},
+        "tokenizer": {"kind": "character"},
+        "model": {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32, "dropout": 0.0},
+        "batching": {"length": 16, "tokens": 64},
+        "optimizer": {"lr": 1e-2},
+        "training": {"steps": 4, "log_every": 1, "threads": 1},
+    }
+    plain, _ = train_recipe(parse_recipe(values), tmp_path / "plain")
+    values["training"]["compile"] = True
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED, json.dumps(values)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    losses, graphs, dropped = json.loads(done.stdout)
+    expected = [event["loss"] for event in plain.events() if event["event"] == "step"]
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert graphs >= 1, "nothing was compiled"
+    assert dropped == [1.0, 3.0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -14,9 +14,10 @@ from peluche.models.encoder_tables import (
     EMBEDDING,
     SEGMENTS,
     entries,
-    read_state,
+    prefixed,
     settings,
 )
+from peluche.models.layouts import Entry
 from peluche.models.transformer import PLAIN
 
 MODEL_TYPE = "bert"
@@ -46,26 +47,28 @@ class Bert(NamedTuple):
 
 
 def read_encoder(
-    theirs: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
-) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    """Our config and state dict of a BERT of `transformers`, with whichever heads it has.
+    theirs: Mapping[str, Any], names: Collection[str], where: object
+) -> tuple[EncoderConfig, list[Entry]]:
+    """Our config of a BERT of `transformers`, with whichever heads it has, and which parameters
+    are which.
 
     Args:
         theirs: its config.json.
-        tensors: its weights.
+        names: of its weights.
         where: it came from, for messages.
 
     Raises:
         ConfigError: ours cannot equal it.
-        CheckpointError: a tensor is missing.
+        KeyError: a setting is missing.
     """
     values = {
         **settings(theirs, where),
-        "masked": "cls.predictions.transform.dense.weight" in tensors,
-        "next_sentence": "cls.seq_relationship.weight" in tensors,
+        "masked": "cls.predictions.transform.dense.weight" in names,
+        "next_sentence": "cls.seq_relationship.weight" in names,
     }
     config = EncoderConfig.parse(values, where=str(where))
-    return config, read_state(config, tensors, PREFIX, HEADS, where)
+    layouts.require_held(names, where, layers=config.layers)
+    return config, entries(config, prefixed(PREFIX, names), HEADS)
 
 
 def write_encoder(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
-
-from torch import Tensor
 
 from peluche.errors import ConfigError
 from peluche.models.encoder import EncoderConfig
-from peluche.models.layouts import Entry, read_entries
+from peluche.models.layouts import SAME, TIED, Conversion, Entry
 
 EMBEDDING, HEAD = "encoder.embedding.weight", "masked.output.weight"
 POSITIONS, SEGMENTS = "encoder.positions.weight", "segments.weight"
@@ -58,34 +56,28 @@ def settings(theirs: Mapping[str, Any], where: object) -> dict[str, Any]:
     }
 
 
-def read_state(
-    config: EncoderConfig,
-    tensors: Mapping[str, Tensor],
-    prefix: str,
-    heads: Mapping[str, str],
-    where: object,
-) -> dict[str, Tensor]:
-    """Our state dict.
+def prefixed(prefix: str, names: Collection[str]) -> str:
+    """What stands before the names of an encoder's tensors: nothing in folders without a head."""
+    return prefix if any(name.startswith(prefix) for name in names) else ""
+
+
+def entries(
+    config: EncoderConfig, prefix: str, heads: Mapping[str, str], positions: Conversion = SAME
+) -> list[Entry]:
+    """Which parameters are which.
 
     Args:
         prefix: of names in folders with a head.
         heads: what the parts of a head are called that says what stands at a token.
-
-    Raises:
-        CheckpointError: a tensor is missing.
+        positions: how their table becomes ours.
     """
-    prefix = prefix if any(name.startswith(prefix) for name in tensors) else ""
-    state = read_entries(entries(config, prefix, heads), tensors, where)
-    return {**state, HEAD: state[EMBEDDING]} if config.masked else state
-
-
-def entries(config: EncoderConfig, prefix: str, heads: Mapping[str, str]) -> list[Entry]:
-    """Which parameters are which; see `read_state`."""
     embeddings = f"{prefix}embeddings"
-    single = {
-        EMBEDDING: f"{embeddings}.word_embeddings.weight",
-        POSITIONS: f"{embeddings}.position_embeddings.weight",
-    }
+    words = (f"{embeddings}.word_embeddings.weight",)
+    first = [
+        Entry((EMBEDDING, HEAD), words, TIED) if config.masked else Entry((EMBEDDING,), words),
+        Entry((POSITIONS,), (f"{embeddings}.position_embeddings.weight",), positions),
+    ]
+    single = {}
     if config.segments:
         single[SEGMENTS] = f"{embeddings}.token_type_embeddings.weight"
     modules = {"encoder.input_norm": f"{embeddings}.LayerNorm"}
@@ -97,7 +89,8 @@ def entries(config: EncoderConfig, prefix: str, heads: Mapping[str, str]) -> lis
         single["masked.output.bias"] = f"{heads['output']}.bias"
     if config.next_sentence:
         modules |= {"pooler": f"{prefix}pooler.dense", "relation": "cls.seq_relationship"}
-    return [Entry((ours,), (theirs,)) for ours, theirs in single.items()] + [
+    first += [Entry((ours,), (theirs,)) for ours, theirs in single.items()]
+    return first + [
         Entry((f"{ours}.{kind}",), (f"{theirs}.{kind}",))
         for ours, theirs in modules.items()
         for kind in ("weight", "bias")

@@ -6,14 +6,16 @@ their table are of no use, and the head has other names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from torch import Tensor
-
+from peluche.config import typed
 from peluche.errors import ConfigError
+from peluche.models import layouts
 from peluche.models.encoder import EncoderConfig
-from peluche.models.encoder_tables import POSITIONS, read_state, settings
+from peluche.models.encoder_tables import entries, prefixed, settings
+from peluche.models.layouts import Conversion, Entry
+from peluche.models.setting_types import INDEX
 
 MODEL_TYPES = ("roberta", "xlm-roberta")
 PREFIX = "roberta."
@@ -21,22 +23,23 @@ HEADS = {"transform": "lm_head.dense", "norm": "lm_head.layer_norm", "output": "
 
 
 def read_roberta(
-    theirs: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
-) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    """Our config and state dict of a RoBERTa of `transformers`, with its head if it has one.
+    theirs: Mapping[str, Any], names: Collection[str], where: object
+) -> tuple[EncoderConfig, list[Entry]]:
+    """Our config of a RoBERTa of `transformers`, with its head if it has one, and which parameters
+    are which.
 
     Args:
         theirs: its config.json.
-        tensors: its weights.
+        names: of its weights.
         where: it came from, for messages.
 
     Raises:
         ConfigError: ours cannot equal it.
-        CheckpointError: a tensor is missing.
+        KeyError: a setting is missing.
     """
-    first = theirs.get("pad_token_id", 1) + 1
+    first = typed(theirs, {"pad_token_id": INDEX}, where).get("pad_token_id", 1) + 1
     values = settings(theirs, where)
-    masked = "lm_head.dense.weight" in tensors
+    masked = "lm_head.dense.weight" in names
     if masked and values["activation"] != "gelu":
         raise ConfigError(
             f"this {theirs['model_type']} has no equal here: activation {theirs['hidden_act']} in "
@@ -45,5 +48,6 @@ def read_roberta(
         )
     values = {**values, "max_length": values["max_length"] - first, "masked": masked}
     config = EncoderConfig.parse(values, where=str(where))
-    state = read_state(config, tensors, PREFIX, HEADS, where)
-    return config, {**state, POSITIONS: state[POSITIONS][first:]}
+    layouts.require_held(names, where, layers=config.layers)
+    used = Conversion(lambda tensors: [tensors[0][first:]], lambda tensors: tensors)
+    return config, entries(config, prefixed(PREFIX, names), HEADS, used)

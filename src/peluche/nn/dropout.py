@@ -54,6 +54,11 @@ class _Dropout(torch.autograd.Function):
         return (gradients[0] * mask).mul_(ctx.scale), None
 
 
+def _by_own_mask(hidden: Tensor) -> bool:
+    # The compiler has fast random numbers of its own, and cannot follow ours.
+    return hidden.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 class Dropout(nn.Module):
     """Zeroes elements with `probability` and scales the rest up (Srivastava et al. 2014).
 
@@ -68,7 +73,7 @@ class Dropout(nn.Module):
     def forward(self, hidden: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if not self.training or self.probability == 0.0:
             return hidden
-        if hidden.device.type != "cpu":
+        if not _by_own_mask(hidden):
             return F.dropout(hidden, self.probability)
         return _Dropout.apply(hidden, self.probability)
 
@@ -78,6 +83,6 @@ class Dropout(nn.Module):
         """residual + dropout(hidden), in one step on a CPU."""
         if not self.training or self.probability == 0.0:
             return residual + hidden
-        if hidden.device.type != "cpu":
+        if not _by_own_mask(hidden):
             return residual + F.dropout(hidden, self.probability)
         return _DropoutAdd.apply(hidden, residual, self.probability)
