@@ -1,4 +1,4 @@
-"""llama.cpp itself loads the GGUF files that are written, cuts texts alike and scores them alike."""
+"""llama.cpp itself loads the GGUF files that are written, cuts and scores texts alike."""
 
 import math
 
