@@ -28,6 +28,7 @@ def export_huggingface_encoder(
     *,
     section: str = "model",
     begins: bool = True,
+    answers: bool = False,
     sentences: SentenceSettings | None = None,
 ) -> str:
     """Write an encoder so that `transformers` loads it: vectors and logits equal.
@@ -37,6 +38,7 @@ def export_huggingface_encoder(
         folder: a folder that does not exist yet.
         section: where the config stands in a recipe, for messages.
         begins: whether the model knows texts with [BOS] before them.
+        answers: see `write_encoder`.
         sentences: how a vector is made of a text's, for sentence-transformers; None for none.
 
     Returns:
@@ -47,7 +49,9 @@ def export_huggingface_encoder(
             `folder` is in use.
         CheckpointError: when it cannot be written.
     """
-    architecture, written, tensors = write_encoder(config, state, len(state[EMBEDDING]), section)
+    architecture, written, tensors = write_encoder(
+        config, state, len(state[EMBEDDING]), section, answers=answers
+    )
     tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
     roles = {
         "cls": tokenizer.bos_id,

@@ -76,16 +76,19 @@ def write_encoder(
     state: Mapping[str, Tensor],
     vocabulary: int,
     section: str = "model",
+    *,
+    answers: bool = False,
 ) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """The class of `transformers` that expresses a model, its config.json, and its weights.
 
     Args:
         section: where the settings stand in a recipe, for messages.
+        answers: whether `state` has a head that scores tokens as the first and last of an answer.
 
     Raises:
         ConfigError: BERT does not express the model.
     """
-    architecture = "BertModel"
+    architecture = "BertForQuestionAnswering" if answers else "BertModel"
     if config.masked:
         architecture = "BertForPreTraining" if config.next_sentence else "BertForMaskedLM"
     layouts.find_layout(config, [Bert(architecture)], PLAIN, section=section)
@@ -108,5 +111,8 @@ def write_encoder(
         "attention_probs_dropout_prob": config.attention_dropout,
         "dtype": "float32",
     }
-    prefix = PREFIX if config.masked else ""
-    return architecture, written, layouts.write_entries(entries(config, prefix, HEADS), state)
+    table = entries(config, PREFIX if config.masked or answers else "", HEADS)
+    if answers:
+        parts = ("weight", "bias")
+        table += [Entry((f"head.{part}",), (f"qa_outputs.{part}",)) for part in parts]
+    return architecture, written, layouts.write_entries(table, state)

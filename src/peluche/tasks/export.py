@@ -20,17 +20,40 @@ from peluche.models.decoder import Decoder
 from peluche.models.encoder import Encoder
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.pretrained_encoder import PretrainedEncoder
+from peluche.models.registry import DEFAULT_KIND
 from peluche.models.state_space_lm import StateSpaceLM
 from peluche.models.text_encoder_layouts import as_encoder
 from peluche.models.text_encoders import TransformerEncoderConfig
+from peluche.tasks.answer import QuestionAnswerer
+from peluche.tasks.classify import TextClassifier
 from peluche.tasks.embed import Embedder
 from peluche.tasks.fill import Filler
 from peluche.tasks.load import KINDS, load_vectors, task_of
 from peluche.tasks.restore import restore_completer, restore_model
+from peluche.tasks.weights import model_values
 
 Form = Literal["huggingface", "gguf", "onnx", "ctranslate2", "word2vec", "word2vec-text"]
 Say = Callable[[str], None]
-PAIRS = ("translation", "summarisation", "span_corruption")
+
+_SEQUENCES: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("huggingface", "ctranslate2"), (DEFAULT_KIND,)
+)
+FORMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "translation": _SEQUENCES,
+    "summarisation": _SEQUENCES,
+    "span_corruption": _SEQUENCES,
+    "language_modelling": {
+        "huggingface": ("decoder", "state_space_lm"),
+        "gguf": ("decoder",),
+        "onnx": ("decoder",),
+    },
+    "masked_language_modelling": {"huggingface": ("encoder",), "onnx": ("encoder",)},
+    "embedding": {"huggingface": ("pretrained", "transformer"), "onnx": ("pretrained",)},
+    "question_answering": {"huggingface": ("pretrained",), "onnx": ("pretrained",)},
+    "classification": {"onnx": ("pretrained",)},
+    "word_vectors": dict.fromkeys(("word2vec", "word2vec-text"), ("word2vec", "glove")),
+}
+"""By task, which tools read what kinds of its models, or of their encoders."""
 
 
 def export_model(
@@ -58,13 +81,7 @@ def export_model(
         MissingExtraError: a library that writes it is not installed.
     """
     if to == "word2vec" or to == "word2vec-text":
-        binary = to == "word2vec"
-        vectors = load_vectors(model, weights=weights)
-        name = "vectors.bin" if binary else "vectors.txt"
-        path = output or open_source(model).path / "export" / name
-        vectors.save(path, binary=binary)
-        say(f"{len(vectors.vocabulary):,} vectors")
-        return path
+        return _vectors(model, to, output, weights, say)
     source = open_source(model)
     if output is None:
         if isinstance(source, PretrainedModel):
@@ -72,9 +89,10 @@ def export_model(
         name = f"model-{format}.gguf" if to == "gguf" else to
         output = source.path / "export" / name
     task = task_of(source)
+    _require_form(source, task, to)
     if task == "language_modelling":
         made = _decoder(source, to, output, weights, format)
-    elif task in PAIRS:
+    elif FORMS[task] is _SEQUENCES:
         made = _translator(source, to, output, weights, say)
     else:
         made = _encoder(source, to, output, weights)
@@ -82,45 +100,81 @@ def export_model(
     return output
 
 
+def _require_form(source: ModelSource, task: str, to: Form) -> None:
+    """Before anything is loaded: there is something that reads such a model."""
+    values, forms = model_values(source), FORMS.get(task, {})
+    values = values.get("architecture") or values  # of what a run began with
+    if values.get("kind") == "encoder" and task == "embedding":  # another library's
+        return
+    key = "model.encoder.kind" if "encoder" in values else "model.kind"
+    kind = (values.get("encoder") or values).get("kind", DEFAULT_KIND)
+    if kind in forms.get(to, ()):
+        return
+    if to in forms:
+        what, ways = f"{key}={kind}", [f"train with {key} {' or '.join(forms[to])}"]
+    else:
+        what = f"task={task}"
+        ways = [f"--to {form} ({key} {' or '.join(kinds)})" for form, kinds in forms.items()]
+    ways.append(f"use the run as it is: peluche {KINDS[task].verb} {source.path}")
+    raise ConfigError(
+        f"{what} cannot be exported to {to}", where=source.path, remedy="; or ".join(ways)
+    )
+
+
+def _vectors(model: str, to: Form, output: Path | None, weights: str, say: Say) -> Path:
+    binary = to == "word2vec"
+    vectors = load_vectors(model, weights=weights)
+    name = "vectors.bin" if binary else "vectors.txt"
+    path = output or open_source(model).path / "export" / name
+    vectors.save(path, binary=binary)
+    say(f"{len(vectors.vocabulary):,} vectors")
+    return path
+
+
 def _decoder(source: ModelSource, to: Form, output: Path, weights: str, format: str) -> str:
     completer = restore_completer(source, weights, {})
     found = completer.model
     rest = found.state_dict(), completer.tokenizer, output
-    if to == "gguf" and isinstance(found, Decoder):
-        return f"llama.cpp, as {export_gguf(found.config, *rest, format)}"
-    if to == "huggingface" and isinstance(found, Decoder | StateSpaceLM):
+    if to == "huggingface":
+        assert isinstance(found, Decoder | StateSpaceLM)
         return f"transformers.{export_huggingface_decoder(found.config, *rest)}"
-    if to == "onnx" and isinstance(found, Decoder):
-        return f"ONNX runtimes: {export_onnx(found, completer.tokenizer, output)}"
-    raise _no_form(source, to)
+    assert isinstance(found, Decoder)
+    if to == "gguf":
+        return f"llama.cpp, as {export_gguf(found.config, *rest, format)}"
+    return f"ONNX runtimes: {export_onnx(found, completer.tokenizer, output)}"
 
 
 def _encoder(source: ModelSource, to: Form, output: Path, weights: str) -> str:
     task = KINDS[task_of(source)].restore(source, weights, {})
-    found = getattr(task, "model", None)
-    encoder = getattr(found, "encoder", None)
-    if isinstance(encoder, PretrainedEncoder):  # what is made of its vectors is left out
-        found = encoder.model
-    tokenizer = source.tokenizer()
-    if to == "onnx" and isinstance(found, Encoder):
-        return f"ONNX runtimes: {export_onnx(found, tokenizer, output)}"
-    if to == "huggingface" and isinstance(task, Filler) and isinstance(found, Encoder):
-        name = export_huggingface_encoder(found.config, found.state_dict(), tokenizer, output)
-        return f"transformers.{name}"
     if to == "huggingface" and isinstance(task, Embedder):
-        return _embedder(source, task, output)
-    raise _no_form(source, to)
+        return _embedder(task, output)
+    assert isinstance(task, Embedder | Filler | QuestionAnswerer | TextClassifier)
+    found = task.model if isinstance(task, Filler) else task.model.encoder
+    if isinstance(found, PretrainedEncoder):
+        found = found.model
+    assert isinstance(found, Encoder)
+    tokenizer = source.tokenizer()
+    if to == "onnx":  # what is made of its vectors is left out
+        return f"ONNX runtimes: {export_onnx(found, tokenizer, output)}"
+    answers = isinstance(task, QuestionAnswerer)
+    state = found.state_dict()
+    if isinstance(task, QuestionAnswerer):
+        state |= {f"head.{name}": part for name, part in task.model.head.state_dict().items()}
+    section = "model.encoder.architecture" if answers else "model"
+    name = export_huggingface_encoder(
+        found.config, state, tokenizer, output, section=section, answers=answers
+    )
+    return f"transformers.{name}"
 
 
-def _embedder(source: ModelSource, task: Embedder, output: Path) -> str:
+def _embedder(task: Embedder, output: Path) -> str:
     model = task.model
     encoder, config = model.encoder, model.config.encoder
     if isinstance(encoder, PretrainedEncoder):
         parts = encoder.model.config, encoder.model.state_dict()
-    elif isinstance(config, TransformerEncoderConfig):
-        parts = as_encoder(config, encoder.state_dict())
     else:
-        raise _no_form(source, "huggingface")
+        assert isinstance(config, TransformerEncoderConfig)
+        parts = as_encoder(config, encoder.state_dict())
     name = export_huggingface_encoder(
         *parts,
         task.tokenizer,
@@ -137,8 +191,7 @@ def _embedder(source: ModelSource, task: Embedder, output: Path) -> str:
 def _translator(source: ModelSource, to: Form, output: Path, weights: str, say: Say) -> str:
     tokenizer = source.tokenizer()
     found = restore_model(source, tokenizer, weights)
-    if to not in ("huggingface", "ctranslate2") or not isinstance(found, EncoderDecoder):
-        raise _no_form(source, to)
+    assert isinstance(found, EncoderDecoder)
     parts = found.config, found.state_dict(), tokenizer, output
     if to == "ctranslate2":
         return f"ctranslate2.{export_ctranslate2(*parts)}"
@@ -152,15 +205,3 @@ def _translator(source: ModelSource, to: Form, output: Path, weights: str, say: 
         decoding.max_length + 2,
     )
     return f"transformers.{export_huggingface(*parts, search)}"
-
-
-def _no_form(source: ModelSource, to: Form) -> ConfigError:
-    values = source.config.get("model") or {}
-    kind = (values.get("encoder") or values).get("kind", "?")
-    return ConfigError(
-        f"a model of {task_of(source)}, of kind '{kind}', has no form that {to} reads",
-        where=source.path,
-        remedy="export an encoder_decoder to huggingface or ctranslate2, a decoder to huggingface, "
-        "gguf or onnx, an encoder that fills in or embeds to huggingface, any encoder to onnx; "
-        "peluche itself reads the run as it is",
-    )
