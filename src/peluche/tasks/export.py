@@ -103,7 +103,8 @@ def export_model(
 def _require_form(source: ModelSource, task: str, to: Form) -> None:
     """Before anything is loaded: there is something that reads such a model."""
     values, forms = model_values(source), FORMS.get(task, {})
-    values = values.get("architecture") or values  # of what a run began with
+    if values.get("kind") == "pretrained":  # what the run began with
+        values = values.get("architecture") or values
     if values.get("kind") == "encoder" and task == "embedding":  # another library's
         return
     key = "model.encoder.kind" if "encoder" in values else "model.kind"
