@@ -28,12 +28,20 @@ EXPORTED = {
     "xquad-minilm": "BertForQuestionAnswering",
     **dict.fromkeys(PEGASUS, "PegasusForConditionalGeneration"),
 }
+
+
+def settings(section, **values):
+    return [f"{section}.{key}={value}" for key, value in values.items()]
+
+
+BERT = {"norm_placement": "post", "positions": "learned", "norm": "layernorm", "bias": "true"}
+T5 = settings("model", norm="rmsnorm", bias="false"), "T5ForConditionalGeneration"
 CHANGED = {
-    "quickstart": (["model.positions=sinusoidal"], "PegasusForConditionalGeneration"),
-    **dict.fromkeys(
-        ("ag-news-headlines", "ag-news-spans"),
-        (["model.norm=rmsnorm", "model.bias=false"], "T5ForConditionalGeneration"),
-    ),
+    "captions-en-de": (settings("model.encoder", **BERT, norm_input="true"), "BertModel"),
+    "imdb-masked": (settings("model", **BERT, activation="gelu"), "BertForMaskedLM"),
+    "quickstart": (settings("model", positions="sinusoidal"), "PegasusForConditionalGeneration"),
+    "ag-news-headlines": T5,
+    "ag-news-spans": T5,
 }
 NO_FORM = {
     "language_modelling": r"model\.kind=recurrent_lm cannot .*decoder or state_space_lm",

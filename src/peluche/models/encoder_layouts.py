@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from peluche.models import layouts
@@ -115,4 +116,9 @@ def write_encoder(
     if answers:
         parts = ("weight", "bias")
         table += [Entry((f"head.{part}",), (f"qa_outputs.{part}",)) for part in parts]
-    return architecture, written, layouts.write_entries(table, state)
+    tensors = layouts.write_entries(table, state)
+    if architecture == "BertModel":  # it wants a layer for pairs, which nothing here reads
+        width = config.d_model
+        zeros = {"weight": torch.zeros(width, width), "bias": torch.zeros(width)}
+        tensors |= {f"pooler.dense.{part}": zero for part, zero in zeros.items()}
+    return architecture, written, tensors
