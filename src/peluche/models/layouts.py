@@ -211,4 +211,7 @@ def named(table: Mapping[str, str], ours: str) -> str:
 def require(fits: object, reason: str) -> None:
     """Raise ConfigError, with the reason, if what is to be read or written has no equal."""
     if not fits:
-        raise ConfigError(f"this model has no equal on the other side: {reason}")
+        raise ConfigError(
+            f"this model has no equal on the other side: {reason}",
+            remedy="use the model where it was made, or one without this setting",
+        )
