@@ -1,0 +1,347 @@
+"""Files of models that are damaged, or that lie: one clear error, soon, and nothing else."""
+
+import copy
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from peluche.errors import CheckpointError, ConfigError, NumericsError, PelucheError
+from peluche.generation.sampling import SamplingParameters
+from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
+from peluche.hub.gguf import GGUFFile, write_gguf
+from peluche.models.decoder import DecoderConfig
+from peluche.models.state_space_lm import StateSpaceLMConfig
+from peluche.tasks.complete import Completer
+from peluche.tasks.load import load_completer
+from peluche.tasks.perplexity import TextLikelihood, window_likelihood
+from peluche.text.tokenizer import TokenizerConfig
+
+TEXTS = ["A cute teddy bear is reading.", "Bears, 12 of them — it's 3 o'clock!", "Un ours mignon"]
+PLAIN = {"d_model": 16, "layers": 2, "heads": 2, "d_ff": 24, "dropout": 0.0}
+LLAMA = {**PLAIN, "kv_heads": 1, "activation": "swiglu", "norm": "rmsnorm", "bias": False}
+GEMMA = {
+    **LLAMA, "norm_placement": "sandwich", "scale_embeddings": True, "qk_norm": True,
+    "activation": "geglu_tanh", "window": {"size": 4, "global_every": 2},
+}  # fmt: skip
+MODELS = {
+    "llama": DecoderConfig.parse(LLAMA),
+    "gpt2": DecoderConfig.parse({**PLAIN, "activation": "gelu_tanh", "positions": "learned"}),
+    "mixtral": DecoderConfig.parse({**LLAMA, "experts": {"count": 4}}),
+    "gemma3_text": DecoderConfig.parse(GEMMA),
+    "mamba2": StateSpaceLMConfig.parse(
+        {"d_model": 16, "layers": 2, "dropout": 0.0, "mixer": {"heads": 4, "width": 8, "state": 6}}
+    ),
+}
+LARGE = 2**31 - 1
+JSON_FILES = ("config.json", "tokenizer_config.json", "generation_config.json", "tokenizer.json")
+SPECIAL = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0, "unk_token_id": 1}
+fuzzed = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    config = TokenizerConfig(vocab_size=300, byte_level=True, normalization="none")
+    return config.build(TEXTS * 3)
+
+
+@pytest.fixture(scope="module")
+def llama(tokenizer):
+    torch.manual_seed(0)
+    return MODELS["llama"].build(len(tokenizer)).eval()
+
+
+@pytest.fixture(scope="module")
+def folders(tokenizer, tmp_path_factory):
+    made = {}
+    for name, config in MODELS.items():
+        torch.manual_seed(0)
+        state = config.build(len(tokenizer)).state_dict()
+        made[name] = tmp_path_factory.mktemp("malformed") / name
+        export_huggingface_decoder(config, state, tokenizer, made[name])
+        values = json.loads((made[name] / "config.json").read_text())
+        assert values["model_type"] == name
+        (made[name] / "config.json").write_text(json.dumps({**SPECIAL, **values}))
+        (made[name] / "generation_config.json").write_text(json.dumps(SPECIAL))
+    return made
+
+
+@pytest.fixture(scope="module")
+def gguf(llama, tokenizer, tmp_path_factory):
+    """Its metadata and its tensors."""
+    path = tmp_path_factory.mktemp("malformed") / "a.gguf"
+    export_gguf(llama.config, llama.state_dict(), tokenizer, path, "F32")
+    file = GGUFFile(path)
+    return file.metadata, {name: file.tensor(name).numpy() for name in file.tensors}
+
+
+def go_all_the_way(path):
+    """Config, model, tokenizer, one completion."""
+    found = load_completer(path).complete(["A cute"], max_tokens=2)
+    assert len(found) == 1
+    assert math.isfinite(found[0].score)
+
+
+def refused(path):
+    try:
+        go_all_the_way(path)
+    except PelucheError as error:
+        return str(error)
+    return None
+
+
+def changed(folder, path, name, change):
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(folder, path)
+    values = json.loads((path / name).read_text())
+    (path / name).write_text(json.dumps(change(values)))
+    return path
+
+
+SIZES = {
+    "llama": [
+        "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "head_dim",
+    ],
+    "gpt2": ["n_embd", "n_layer", "n_head", "n_inner", "n_positions"],
+    "mixtral": ["num_local_experts", "intermediate_size", "num_hidden_layers"],
+    "mamba2": ["hidden_size", "num_hidden_layers", "num_heads", "head_dim", "state_size"],
+}  # fmt: skip
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name in SIZES for key in SIZES[name]])
+@pytest.mark.parametrize("size", [LARGE, LARGE - 1, 10**12, 10**400])
+def test_sizes_that_the_tensors_do_not_have_are_refused(folders, tmp_path, name, key, size):
+    path = tmp_path / "a"
+    changed(folders[name], path, "config.json", lambda values: {**values, key: size})
+    with pytest.raises((CheckpointError, ConfigError)):
+        load_completer(path)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "block_count", "embedding_length", "feed_forward_length", "attention.head_count",
+        "attention.head_count_kv", "attention.key_length",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [LARGE, LARGE - 1])
+def test_sizes_that_the_tensors_of_gguf_do_not_have_are_refused(gguf, tmp_path, key, size):
+    metadata, tensors = gguf
+    write_gguf(tmp_path / "a.gguf", {**metadata, f"llama.{key}": size}, tensors, "F32")
+    with pytest.raises((CheckpointError, ConfigError)):
+        load_completer(tmp_path / "a.gguf")
+
+
+def test_heads_in_the_file_are_of_the_width_that_it_says(gguf, tmp_path):
+    metadata, tensors = gguf
+    write_gguf(tmp_path / "a.gguf", {**metadata, "llama.attention.key_length": 6}, tensors, "F32")
+    with pytest.raises(CheckpointError, match=r"attn_q\.weight' is of another shape"):
+        load_completer(tmp_path / "a.gguf")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("llama.attention.layer_norm_rms_epsilon", "x", r"epsilon is 'x': .* valid number"),
+        ("llama.rope.freq_base", math.inf, r"freq_base is inf: .* finite number"),
+        ("llama.block_count", True, r"block_count is True: .* valid integer"),
+        ("tokenizer.ggml.eos_token_id", "x", r"eos_token_id is 'x': .* valid integer"),
+        ("tokenizer.ggml.bos_token_id", [1], r"bos_token_id is \[1\]: .* valid integer"),
+        ("tokenizer.ggml.token_type", 5, r"token_type is 5: .* valid list"),
+        ("tokenizer.ggml.tokens", [7] * 300, r"tokens\.0 is 7: .* valid string"),
+        ("tokenizer.ggml.pre", ["x"], r"pre is \['x'\]: .* valid string"),
+        ("tokenizer.ggml.eos_token_id", 10**9, "its eos token is 1000000000, which its vocab"),
+        ("tokenizer.ggml.bos_token_id", 10**9, "its bos token is 1000000000, which its vocab"),
+        ("tokenizer.ggml.bos_token_id", -7, "bos_token_id is -7"),
+    ],
+)
+def test_metadata_of_another_type_are_named(gguf, tmp_path, key, value, reason):
+    metadata, tensors = gguf
+    write_gguf(tmp_path / "a.gguf", {**metadata, key: value}, tensors, "F32")
+    with pytest.raises((CheckpointError, ConfigError), match=reason) as raised:
+        load_completer(tmp_path / "a.gguf")
+    assert raised.value.where == str(tmp_path / "a.gguf")
+
+
+def test_an_id_that_is_minus_one_without_a_sign_is_none(gguf, tmp_path):
+    metadata, tensors = gguf
+    metadata = {**metadata, "tokenizer.ggml.unknown_token_id": 2**32 - 1}
+    write_gguf(tmp_path / "a.gguf", metadata, tensors, "F32")
+    assert load_completer(tmp_path / "a.gguf").tokenizer.unk_id == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "reason"),
+    [
+        ("config.json", "rope_parameters", "x", "rope_parameters is 'x': .* valid dict"),
+        (
+            "config.json",
+            "rope_parameters",
+            {"rope_type": []},
+            r"rope_type is \[\]: .* valid string",
+        ),
+        ("config.json", "model_type", {}, "model_type is {}: .* valid string"),
+        ("config.json", "hidden_act", [], r"hidden_act is \[\]: .* valid string"),
+        ("config.json", "tie_word_embeddings", "no", "tie_word_embeddings is 'no'"),
+        ("config.json", "bos_token_id", "x", "bos_token_id is 'x'"),
+        ("tokenizer_config.json", "bos_token", 5, "bos_token is 5: .* valid string"),
+        ("tokenizer_config.json", "eos_token", {"x": 1}, "eos_token is None: .* valid string"),
+        ("generation_config.json", "eos_token_id", "x", "eos_token_id is 'x'"),
+        ("generation_config.json", "eos_token_id", 10**9, "its eos token is 1000000000"),
+    ],
+)
+def test_settings_of_another_type_are_named(folders, tmp_path, name, key, value, reason):
+    path = changed(folders["llama"], tmp_path / "a", name, lambda values: {**values, key: value})
+    if isinstance(value, int) and name == "generation_config.json":
+        # Only where no token is named is the number asked for.
+        changed(path, tmp_path / "b", "tokenizer_config.json", lambda values: {})
+        path = tmp_path / "b"
+    with pytest.raises((CheckpointError, ConfigError), match=reason):
+        load_completer(path)
+
+
+def test_an_index_of_weights_names_files(folders, tmp_path):
+    shutil.copytree(folders["llama"], tmp_path / "a")
+    index = tmp_path / "a" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": ["x"]}}))
+    with pytest.raises(ConfigError, match=r"weight_map\.a is \['x'\]"):
+        load_completer(tmp_path / "a")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(folders, tmp_path, value):
+    shutil.copytree(folders["llama"], tmp_path / "a")
+    path = tmp_path / "a" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 5] = value
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=r"blocks\.1\.feed_forward\.up\.weight' holds NaN or"):
+        load_completer(tmp_path / "a")
+
+
+def test_weights_whose_sum_alone_is_infinite_are_taken(folders, tmp_path):
+    shutil.copytree(folders["llama"], tmp_path / "a")
+    path = tmp_path / "a" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.up_proj.weight"][:2, 0] = 3e38
+    save_file(tensors, path)
+    load_completer(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"beams": 2}, {"sampling": SamplingParameters()}, {"penalty_alpha": 0.5}],
+    ids=["greedy", "beams", "sampling", "contrastive"],
+)
+def test_logits_that_are_not_numbers_end_every_search(llama, tokenizer, options):
+    spoilt = copy.deepcopy(llama)
+    spoilt.decoder.norm.weight.data[-1] = math.nan
+    completer = Completer(spoilt, tokenizer)
+    with pytest.raises(NumericsError, match="not numbers"):
+        completer.complete(["A cute"], max_tokens=3, **options)
+    with pytest.raises(NumericsError, match="not a number"):
+        window_likelihood(spoilt, tokenizer, TEXTS[0], 16)
+
+
+def test_a_perplexity_too_large_for_a_number_is_null():
+    found = TextLikelihood(1000.0, 3, math.inf, 9.0).as_json()
+    assert found == {"nll": 1000.0, "tokens": 3, "perplexity": None, "bits_per_byte": 9.0}
+
+
+def test_the_command_line_says_which_weights_are_damaged(gguf, command, tmp_path):
+    metadata, tensors = gguf
+    tensors = {**tensors, "output_norm.weight": tensors["output_norm.weight"] * math.nan}
+    write_gguf(tmp_path / "a.gguf", metadata, tensors, "F32")
+    (tmp_path / "text.txt").write_text(TEXTS[0])
+    done = command("perplexity", "a.gguf", "text.txt", "--context", "8", "--json", cwd=tmp_path)
+    assert done.returncode == CheckpointError.exit_code
+    assert done.stdout == ""
+    assert "'decoder.norm.weight' holds NaN or infinity" in done.stderr
+
+
+plain = st.one_of(
+    st.booleans(),
+    st.sampled_from([0, 1, -1, 2, 3, 7, 300, LARGE, 2**32 - 1]),
+    st.sampled_from([0.0, -1.0, 0.5, 1e-30, 1e30, math.nan, math.inf]),
+    st.text(max_size=3),
+)
+anything = st.recursive(
+    st.one_of(st.none(), plain, st.sampled_from([2**31, 2**63, 10**30])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+def paths_in(value, depth=4):
+    """Ways to all that is in some JSON, but for what is in the middle of long lists."""
+    found = []
+    if depth:
+        keys = list(value) if isinstance(value, dict) else []
+        keys = range(len(value)) if isinstance(value, list) else keys
+        for key in [*keys[:40], *keys[40:][-1:]]:
+            found += [(key,), *((key, *rest) for rest in paths_in(value[key], depth - 1))]
+    return found
+
+
+def mutated(values, data):
+    """Some values are others, or are gone."""
+    values = copy.deepcopy(values)
+    for _ in range(data.draw(st.integers(1, 2))):
+        paths = paths_in(values)
+        if not paths:
+            break
+        *way, last = data.draw(st.sampled_from(paths))
+        inside = values
+        for key in way:
+            inside = inside[key]
+        if data.draw(st.integers(0, 3)):
+            inside[last] = data.draw(anything)
+        else:
+            del inside[last]
+    return values
+
+
+@pytest.mark.timeout(600)
+@fuzzed
+@given(data=st.data())
+def test_mutated_gguf_metadata_give_one_clear_error(gguf, tmp_path, data):
+    metadata, tensors = gguf
+    metadata = dict(metadata)
+    for key in data.draw(st.lists(st.sampled_from(sorted(metadata)), min_size=1, max_size=2)):
+        kinds = [plain, st.lists(st.text(max_size=2), max_size=3), st.lists(st.integers(-2, 9))]
+        old = metadata.get(key)
+        if isinstance(old, list):
+            kinds += [st.just(old[:5]), st.just(old + old[:3]), st.just(old[::-1])]
+        metadata[key] = data.draw(st.one_of(*kinds))
+    write_gguf(tmp_path / "a.gguf", metadata, tensors, "F32")
+    refused(tmp_path / "a.gguf")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("model", sorted(MODELS))
+@fuzzed
+@given(data=st.data())
+def test_mutated_folders_give_one_clear_error(folders, tmp_path, model, data):
+    name = data.draw(st.sampled_from(JSON_FILES))
+    path = tmp_path / "a"
+    changed(folders[model], path, name, lambda values: mutated(values, data))
+    refused(path)
+
+
+def test_what_is_not_mutated_goes_all_the_way(folders, gguf, tmp_path):
+    for folder in folders.values():
+        go_all_the_way(folder)
+    write_gguf(tmp_path / "a.gguf", *gguf, "F32")
+    go_all_the_way(tmp_path / "a.gguf")
