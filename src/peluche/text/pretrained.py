@@ -21,6 +21,9 @@ SETTINGS = "tokenizer_config.json"
 # What llama.cpp calls them (`tokenizer.ggml.token_type`).
 CONTROL, USER_DEFINED = 3, 4
 
+# What the Rust library raises where it would end a program of its own; it cannot be imported.
+PANIC = "PanicException"
+
 _CLITICS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # How text is cut before its pieces are merged, by `tokenizer.ggml.pre`: an expression, None for
@@ -189,12 +192,16 @@ def from_folder(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     try:
         rust = Rust.from_str(path.read_text(encoding="utf-8"))
+        around = rust.encode("", add_special_tokens=True).ids
     except FileNotFoundError:
         raise CheckpointError(
             "this folder has no tokenizer.json", where=path, remedy="get the model with it"
         ) from None
-    # The Rust library raises bare `Exception` for whatever it cannot parse.
-    except Exception as error:
+    # The Rust library raises bare `Exception` for whatever it cannot parse, and what is no
+    # `Exception` at all for a template whose tokens are not there.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
         raise CheckpointError(
             f"the tokenizer cannot be read: {error}", where=path, remedy="get the model again"
         ) from None
@@ -214,7 +221,7 @@ def from_folder(folder: Path) -> Tokenizer:
     begin, end, padding = number("bos"), number("eos"), number("pad")
     if begin == NONE and end == NONE:  # BERT's
         begin, end = number("cls"), number("sep")
-    if begin not in rust.encode("", add_special_tokens=True).ids:
+    if begin not in around:
         begin = NONE
     if model.get("is_encoder_decoder"):  # what its decoder reads first
         begin = number("decoder_start")
