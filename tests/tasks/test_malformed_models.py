@@ -7,14 +7,14 @@ import shutil
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from peluche.errors import CheckpointError, ConfigError, NumericsError, PelucheError
+from malformed import LARGE, fuzzed, go_all_the_way, plain, refused
+from peluche.errors import CheckpointError, ConfigError, NumericsError
 from peluche.generation.sampling import SamplingParameters
-from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
-from peluche.hub.gguf import GGUFFile, write_gguf
+from peluche.hub.decoder_export import export_huggingface_decoder
 from peluche.models.decoder import DecoderConfig
 from peluche.models.state_space_lm import StateSpaceLMConfig
 from peluche.tasks.complete import Completer
@@ -38,15 +38,8 @@ MODELS = {
         {"d_model": 16, "layers": 2, "dropout": 0.0, "mixer": {"heads": 4, "width": 8, "state": 6}}
     ),
 }
-LARGE = 2**31 - 1
 JSON_FILES = ("config.json", "tokenizer_config.json", "generation_config.json", "tokenizer.json")
 SPECIAL = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0, "unk_token_id": 1}
-fuzzed = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @pytest.fixture(scope="module")
@@ -76,30 +69,6 @@ def folders(tokenizer, tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module")
-def gguf(llama, tokenizer, tmp_path_factory):
-    """Its metadata and its tensors."""
-    path = tmp_path_factory.mktemp("malformed") / "a.gguf"
-    export_gguf(llama.config, llama.state_dict(), tokenizer, path, "F32")
-    file = GGUFFile(path)
-    return file.metadata, {name: file.tensor(name).numpy() for name in file.tensors}
-
-
-def go_all_the_way(path):
-    """Config, model, tokenizer, one completion."""
-    found = load_completer(path).complete(["A cute"], max_tokens=2)
-    assert len(found) == 1
-    assert math.isfinite(found[0].score)
-
-
-def refused(path):
-    try:
-        go_all_the_way(path)
-    except PelucheError as error:
-        return str(error)
-    return None
-
-
 def changed(folder, path, name, change):
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(folder, path)
@@ -126,60 +95,6 @@ def test_sizes_that_the_tensors_do_not_have_are_refused(folders, tmp_path, name,
     changed(folders[name], path, "config.json", lambda values: {**values, key: size})
     with pytest.raises((CheckpointError, ConfigError)):
         load_completer(path)
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    "key",
-    [
-        "block_count", "embedding_length", "feed_forward_length", "attention.head_count",
-        "attention.head_count_kv", "attention.key_length",
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("size", [LARGE, LARGE - 1])
-def test_sizes_that_the_tensors_of_gguf_do_not_have_are_refused(gguf, tmp_path, key, size):
-    metadata, tensors = gguf
-    write_gguf(tmp_path / "a.gguf", {**metadata, f"llama.{key}": size}, tensors, "F32")
-    with pytest.raises((CheckpointError, ConfigError)):
-        load_completer(tmp_path / "a.gguf")
-
-
-def test_heads_in_the_file_are_of_the_width_that_it_says(gguf, tmp_path):
-    metadata, tensors = gguf
-    write_gguf(tmp_path / "a.gguf", {**metadata, "llama.attention.key_length": 6}, tensors, "F32")
-    with pytest.raises(CheckpointError, match=r"attn_q\.weight' is of another shape"):
-        load_completer(tmp_path / "a.gguf")
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "reason"),
-    [
-        ("llama.attention.layer_norm_rms_epsilon", "x", r"epsilon is 'x': .* valid number"),
-        ("llama.rope.freq_base", math.inf, r"freq_base is inf: .* finite number"),
-        ("llama.block_count", True, r"block_count is True: .* valid integer"),
-        ("tokenizer.ggml.eos_token_id", "x", r"eos_token_id is 'x': .* valid integer"),
-        ("tokenizer.ggml.bos_token_id", [1], r"bos_token_id is \[1\]: .* valid integer"),
-        ("tokenizer.ggml.token_type", 5, r"token_type is 5: .* valid list"),
-        ("tokenizer.ggml.tokens", [7] * 300, r"tokens\.0 is 7: .* valid string"),
-        ("tokenizer.ggml.pre", ["x"], r"pre is \['x'\]: .* valid string"),
-        ("tokenizer.ggml.eos_token_id", 10**9, "its eos token is 1000000000, which its vocab"),
-        ("tokenizer.ggml.bos_token_id", 10**9, "its bos token is 1000000000, which its vocab"),
-        ("tokenizer.ggml.bos_token_id", -7, "bos_token_id is -7"),
-    ],
-)
-def test_metadata_of_another_type_are_named(gguf, tmp_path, key, value, reason):
-    metadata, tensors = gguf
-    write_gguf(tmp_path / "a.gguf", {**metadata, key: value}, tensors, "F32")
-    with pytest.raises((CheckpointError, ConfigError), match=reason) as raised:
-        load_completer(tmp_path / "a.gguf")
-    assert raised.value.where == str(tmp_path / "a.gguf")
-
-
-def test_an_id_that_is_minus_one_without_a_sign_is_none(gguf, tmp_path):
-    metadata, tensors = gguf
-    metadata = {**metadata, "tokenizer.ggml.unknown_token_id": 2**32 - 1}
-    write_gguf(tmp_path / "a.gguf", metadata, tensors, "F32")
-    assert load_completer(tmp_path / "a.gguf").tokenizer.unk_id == -1
 
 
 @pytest.mark.parametrize(
@@ -260,23 +175,6 @@ def test_a_perplexity_too_large_for_a_number_is_null():
     assert found == {"nll": 1000.0, "tokens": 3, "perplexity": None, "bits_per_byte": 9.0}
 
 
-def test_the_command_line_says_which_weights_are_damaged(gguf, command, tmp_path):
-    metadata, tensors = gguf
-    tensors = {**tensors, "output_norm.weight": tensors["output_norm.weight"] * math.nan}
-    write_gguf(tmp_path / "a.gguf", metadata, tensors, "F32")
-    (tmp_path / "text.txt").write_text(TEXTS[0])
-    done = command("perplexity", "a.gguf", "text.txt", "--context", "8", "--json", cwd=tmp_path)
-    assert done.returncode == CheckpointError.exit_code
-    assert done.stdout == ""
-    assert "'decoder.norm.weight' holds NaN or infinity" in done.stderr
-
-
-plain = st.one_of(
-    st.booleans(),
-    st.sampled_from([0, 1, -1, 2, 3, 7, 300, LARGE, 2**32 - 1]),
-    st.sampled_from([0.0, -1.0, 0.5, 1e-30, 1e30, math.nan, math.inf]),
-    st.text(max_size=3),
-)
 anything = st.recursive(
     st.one_of(st.none(), plain, st.sampled_from([2**31, 2**63, 10**30])),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
@@ -314,22 +212,6 @@ def mutated(values, data):
 
 
 @pytest.mark.timeout(600)
-@fuzzed
-@given(data=st.data())
-def test_mutated_gguf_metadata_give_one_clear_error(gguf, tmp_path, data):
-    metadata, tensors = gguf
-    metadata = dict(metadata)
-    for key in data.draw(st.lists(st.sampled_from(sorted(metadata)), min_size=1, max_size=2)):
-        kinds = [plain, st.lists(st.text(max_size=2), max_size=3), st.lists(st.integers(-2, 9))]
-        old = metadata.get(key)
-        if isinstance(old, list):
-            kinds += [st.just(old[:5]), st.just(old + old[:3]), st.just(old[::-1])]
-        metadata[key] = data.draw(st.one_of(*kinds))
-    write_gguf(tmp_path / "a.gguf", metadata, tensors, "F32")
-    refused(tmp_path / "a.gguf")
-
-
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("model", sorted(MODELS))
 @fuzzed
 @given(data=st.data())
@@ -340,8 +222,6 @@ def test_mutated_folders_give_one_clear_error(folders, tmp_path, model, data):
     refused(path)
 
 
-def test_what_is_not_mutated_goes_all_the_way(folders, gguf, tmp_path):
+def test_what_is_not_mutated_goes_all_the_way(folders):
     for folder in folders.values():
         go_all_the_way(folder)
-    write_gguf(tmp_path / "a.gguf", *gguf, "F32")
-    go_all_the_way(tmp_path / "a.gguf")

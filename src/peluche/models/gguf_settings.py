@@ -7,6 +7,7 @@ Keys, their defaults and what an architecture has by its name alone are those of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +25,8 @@ ROPE_FACTORS = "rope_freqs.weight"
 LLAMA3_LENGTH = 8192
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class Settings:
     """The metadata of an architecture, without its name before each key."""
 
     values: Mapping[str, Any]

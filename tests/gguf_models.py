@@ -110,3 +110,25 @@ def settings(config):
         if scaling.kind == "yarn":
             found["rope.scaling.original_context_length"] = scaling.original_length
     return found
+
+
+def pieces(*more):
+    """The metadata of a vocabulary as SentencePiece has it, made by hand: letters and some words.
+
+    Args:
+        more: pieces with scores and types, such as ("the", -3.0, 1).
+    """
+    letters = "abcdefghijklmnopqrstuvwxyz.,ABCDE\u2581"
+    merged = ["th", "the", "\u2581the", "\u2581a", "ea", "bea", "bear", "\u2581bear", "in", "ing"]
+    found = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+    found += [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
+    found += [(piece, -1.0 - number, 1) for number, piece in enumerate([*merged, *letters])]
+    names = ("tokens", "scores", "token_type")
+    columns = zip(*found, *more, strict=True)
+    return {
+        "tokenizer.ggml.model": "llama",
+        **{
+            f"tokenizer.ggml.{name}": list(column)
+            for name, column in zip(names, columns, strict=True)
+        },
+    }
