@@ -127,6 +127,16 @@ def test_settings_of_another_type_are_named(folders, tmp_path, name, key, value,
         load_completer(path)
 
 
+def test_a_template_of_tokens_that_are_not_there_is_damaged(folders, tmp_path):
+    def change(values):
+        assert values["post_processor"]["special_tokens"]
+        return {**values, "post_processor": {**values["post_processor"], "special_tokens": {}}}
+
+    path = changed(folders["llama"], tmp_path / "a", "tokenizer.json", change)
+    with pytest.raises(CheckpointError, match="the tokenizer cannot be read: no entry"):
+        load_completer(path)
+
+
 def test_an_index_of_weights_names_files(folders, tmp_path):
     shutil.copytree(folders["llama"], tmp_path / "a")
     index = tmp_path / "a" / "model.safetensors.index.json"
