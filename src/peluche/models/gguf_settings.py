@@ -179,10 +179,10 @@ def _biases(found: Architecture, tensors: Mapping[str, Tensor]) -> Values:
     if found.architecture != "llama":
         return {}
     layers = ("attn_output", "ffn_up", "ffn_gate", "ffn_down")
-    return {
-        "bias": any(f"blk.0.{name}.bias" in tensors for name in layers),
-        "qkv_bias": "blk.0.attn_q.bias" in tensors,
-    }
+    bias = any(f"blk.0.{name}.bias" in tensors for name in layers)
+    own = "blk.0.attn_q.bias" in tensors
+    # What says nothing is what folders of `transformers` can express.
+    return {"bias": bias, "qkv_bias": None if own == bias else own}
 
 
 def _scaling(
