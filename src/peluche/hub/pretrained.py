@@ -146,11 +146,12 @@ def open_gguf(path: Path) -> PretrainedModel:
         ConfigError: it holds something that has no equal here.
     """
     file = GGUFFile(path)
+    tensors = _OnDemand(file.tensors, file.tensor)
     return PretrainedModel(
         path,
         "language_modelling",
-        read_gguf_decoder(file.metadata, file.tensors, path),
-        _OnDemand(file.tensors, file.tensor),
+        read_gguf_decoder(file.metadata, tensors, path),
+        tensors,
         lambda: pretrained.from_gguf(file.metadata, path),
         lambda: chat.from_gguf(file.metadata),
     )

@@ -153,8 +153,10 @@ def read_entries(
         )
     state: dict[str, Tensor] = {}
     for entry in entries:
+        # Outside: what goes wrong with reading a file says nothing of shapes.
+        given = [tensors[name] for name in entry.theirs]
         try:
-            found = entry.conversion.read([tensors[name] for name in entry.theirs])
+            found = entry.conversion.read(given)
         except (RuntimeError, ValueError, IndexError) as error:
             raise CheckpointError(
                 f"'{entry.theirs[0]}' is of another shape than the config says ({error})",
