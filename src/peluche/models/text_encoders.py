@@ -38,9 +38,12 @@ class TextEncoder(nn.Module):
 
     Attributes:
         begins: whether texts begin with [BOS].
+        skips_parameters: single texts have no use for embeddings of segments. Processes that add up
+            gradients have to look for what a batch did not use.
     """
 
     begins = False
+    skips_parameters = True
 
     def __init__(
         self,
