@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -41,9 +42,37 @@ CLOSING = 5.0
 @FORMATS.checks("date", raises=ValueError)
 def is_date(text: object) -> bool:
     """RFC 3339 has a year 0, which Python does not know: a leap year, as 2000 is."""
-    if isinstance(text, str):
-        date.fromisoformat(text.replace("0000-", "2000-", 1))
-    return True
+    if not isinstance(text, str):
+        return True
+    date.fromisoformat(text.replace("0000-", "2000-", 1))
+    return re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) is not None
+
+
+# RFC 3339, §5.6.
+TIME = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?([Zz]|([+-][0-9]{2}):([0-9]{2}))")
+
+
+@FORMATS.checks("time")
+def is_time(text: object) -> bool:
+    """A second 60 is the last of a day of UTC."""
+    if not isinstance(text, str):
+        return True
+    found = TIME.fullmatch(text)
+    if found is None:
+        return False
+    hour, minute, second = (int(found[place]) for place in (1, 2, 3))
+    away = (int(found[5]), int(found[5][0] + found[6])) if found[5] else (0, 0)
+    of_day = (60 * (hour - away[0]) + minute - away[1]) % (24 * 60)
+    last = second < 60 or (second == 60 and of_day == 24 * 60 - 1)
+    return hour < 24 and minute < 60 and last and abs(away[0]) < 24 and abs(away[1]) < 60
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def is_date_time(text: object) -> bool:
+    """A date, a T and a time."""
+    if not isinstance(text, str):
+        return True
+    return text[10:11] in ("T", "t") and is_date(text[:10]) and is_time(text[11:])
 
 
 def case(number: int, prompt: Sequence[int], max_tokens: int) -> GenerationRequest:
@@ -82,7 +111,7 @@ class RandomRunner:
     row of random logits.
     """
 
-    block_size, blocks, longest = 16, 4096, None
+    block_size, blocks, longest, window = 16, 4096, None, None
 
     def __init__(self, spelt: dict[int, bytes], vocabulary: int, eos: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -123,14 +152,14 @@ def results(
                 continue
             number, tokens = running.pop(event.key), written.pop(event.key)
             text = decode([token for token in tokens if token != eos])
-            result = {"case": number, "outcome": "valid", "tokens": len(tokens)}
+            result = {"case": number, "outcome": "valid", "tokens": len(tokens), "text": text}
             guide = requests[number].guide
             if event.reason == "length":
                 result["outcome"] = "cut"
             elif event.reason != "stop":
                 result |= {"outcome": "failed", "why": str(event.error)}
             elif (why := complaint(text, guide.json_schema)) is not None:
-                result |= {"outcome": "invalid", "why": why, "text": text}
+                result |= {"outcome": "invalid", "why": why}
             yield result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -45,6 +46,42 @@ def parse_as(kind: Any, values: Any, *, where: str | None = None) -> Any:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         raise config_error(kind, error, where) from None
+
+
+def typed(
+    values: Mapping[str, Any], kinds: Mapping[str, Any], where: object, inside: str = ""
+) -> dict[str, Any]:
+    """The values of another library's file, those of `kinds` found to be what they ought to be.
+
+    A value that is null counts as absent; keys that `kinds` does not have are let through.
+
+    Args:
+        kinds: the type of each key that is read, with pydantic's constraints; or the kinds of the
+            object that it is.
+        where: the file, for messages.
+        inside: what stands before the keys in messages.
+
+    Raises:
+        ConfigError: a value is of another type.
+    """
+    found = {key: value for key, value in values.items() if value is not None or key not in kinds}
+    for key in found.keys() & kinds.keys():
+        kind, place = kinds[key], f"{inside}{key}"
+        nested = isinstance(kind, Mapping)
+        try:
+            value = TypeAdapter(dict[str, Any] if nested else kind).validate_python(
+                found[key], strict=True
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, (place, *first["loc"])))
+            raise ConfigError(
+                f"{place} is {reprlib.repr(first['input'])}: {first['msg']}",
+                where=where,
+                remedy="get the model again",
+            ) from None
+        found[key] = typed(value, kind, where, f"{place}.") if nested else value
+    return found
 
 
 def parse_yaml(text: str) -> Any:

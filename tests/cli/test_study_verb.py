@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from peluche.cli.study import register
-from peluche.errors import ConfigError
+from peluche.errors import ConfigError, NumericsError
 from peluche.recipes.recipe import load_recipe
 from peluche.studies.trial import run_trial
 
@@ -65,6 +65,16 @@ def test_compare_prints_its_table_or_its_numbers(tmp_path):
     assert numbers["study"]["seeds"] == 1
     # Two variants without changes are the same model.
     assert numbers["variants"][1]["over_seeds"] == [0.0, None]
+
+    study["variants"].append({"name": "fast", "title": "fast", "rates": [1e20, 2e20]})
+    file.write_text(json.dumps(study), encoding="utf-8")
+    (tmp_path / "out" / "index.html").unlink()
+    with (
+        unittest.mock.patch("peluche.studies.trial.one_by_one", here),
+        pytest.raises(NumericsError, match=r"fast without .*: fast-rate1e\+20-seed0, fast-rate2"),
+    ):
+        invoke(*asked)
+    assert "diverged" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("verb", ["memory", "history", "coordinates", "scaling", "attention"])

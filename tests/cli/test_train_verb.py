@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from peluche.cli.main import app
-from peluche.errors import ConfigError
+from peluche.errors import CheckpointError, ConfigError
+from peluche.hub.run import RunDirectory
 
 TINY = [
     "training.steps=6",
@@ -25,6 +26,18 @@ TINY = [
     "tokenizer.vocab_size=300",
     "decoding.max_length=20",
     "training.threads=1",
+]
+
+SMALL = [
+    "training.steps=2",
+    "training.evaluate_every=1",
+    "training.checkpoint_every=1",
+    "training.threads=1",
+    "model.d_model=16",
+    "model.layers=1",
+    "model.heads=2",
+    "model.d_ff=32",
+    "tokenizer.vocab_size=300",
 ]
 
 
@@ -103,3 +116,33 @@ def test_a_budget_that_is_none():
     found = CliRunner().invoke(app, ["train", "gpt", "--budget", "soon"])
     assert isinstance(found.exception, ConfigError)
     assert "'soon' is not a budget" in str(found.exception)
+
+
+def test_a_corrected_command_starts_in_the_folder_of_the_failed_one(tmp_path):
+    def train(*arguments):
+        return CliRunner().invoke(app, ["train", *arguments])
+
+    text, run = tmp_path / "mu.txt", str(tmp_path / "run")
+    command = ["gpt", *SMALL, "--run", run, "--no-test"]
+    assert "mu.txt" in str(train(*command, f"data.train.path={text}").exception)
+    resumed = train("--resume", run).exception
+    assert isinstance(resumed, CheckpointError)
+    assert "nothing has been trained here yet" in str(resumed)
+    assert f"peluche train RECIPE --run {run}" in str(resumed)
+    text.write_text("Un ours en peluche lit. A teddy bear reads.\n\n" * 50)
+    done = train(*command, f"data.train.path={text}", f"data.validation.path={text}")
+    assert done.exit_code == 0, done.output
+    assert RunDirectory.open(tmp_path / "run").states() == [1, 2]
+    assert "already holds a run" in str(train(*command).exception)
+    assert train("--resume", run, "--no-test").exit_code == 0
+
+
+def test_an_interrupt_before_the_first_step_says_that_nothing_was_trained(tmp_path, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("peluche.recipes.train.describe_machine", interrupted)
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["train", "quickstart", "--run", str(tmp_path / "run")])
+        assert done.exit_code == 130
+        assert "nothing was trained; the same command begins anew" in done.stderr

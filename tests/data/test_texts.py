@@ -219,6 +219,13 @@ def test_a_vocabulary_is_learnt_from_every_part_and_source(tmp_path):
         parse_as(CorpusSource, {"kind": "mixture", "sources": [{**sources[0], "weight": 0}]})
 
 
+def test_digits_are_the_place_of_a_column_and_the_name_of_a_field(tmp_path):
+    (tmp_path / "a.csv").write_text('3,"a title",a text\n', encoding="utf-8")
+    assert texts(plain_texts(str(tmp_path / "a.csv"), text="2").read()) == ["a text"]
+    (tmp_path / "a.jsonl").write_text('{"2": "a text"}\n', encoding="utf-8")
+    assert texts(plain_texts(str(tmp_path / "a.jsonl"), text="2").read()) == ["a text"]
+
+
 def test_what_a_command_line_names(tmp_path):
     assert plain_texts("x/*.jsonl.gz").kind == "jsonl"
     assert plain_texts("x.parquet", text="body").text == "body"

@@ -45,7 +45,8 @@ def assert_equal_results(found, expected):
     """Equal scores; equal tokens unless the two best hypotheses differ by less than 1e-4."""
     for ours, theirs in zip(found, expected, strict=True):
         scores = [h.score for h in theirs]
-        assert [h.score for h in ours] == pytest.approx(scores, rel=1e-5, abs=1e-5)
+        # Sums over a text of what may each differ by 1e-5.
+        assert [h.score for h in ours] == pytest.approx(scores, rel=1e-4, abs=1e-5)
         if all(a - b > 1e-4 for a, b in itertools.pairwise(scores)):
             assert [h.tokens for h in ours] == [h.tokens for h in theirs]
 

@@ -121,6 +121,24 @@ def test_the_complaints_are_heard():
     assert complaint('{"a": "0000-02-29"}', schema) is None
 
 
+@pytest.mark.parametrize(
+    ("form", "right", "wrong"),
+    [
+        ("time", "23:59:60z", "23:58:60Z"),
+        ("time", "05:29:60+05:30", "23:59:60+05:30"),
+        ("time", "15:59:60.5-08:00", "10:00:00"),
+        ("time", "00:00:00Z", "24:00:00Z"),
+        ("date-time", "2024-02-29T10:00:00Z", "2023-02-29T10:00:00Z"),
+        ("date-time", "0000-02-29t10:00:00Z", "2024-02-29 10:00:00Z"),
+        ("date", "2000-02-29", "1900-02-29"),
+        ("date", "2000-12-31", "2000-W01-1"),
+    ],
+)
+def test_the_judge_knows_dates_and_times(form, right, wrong):
+    assert complaint(json.dumps(right), {"format": form}) is None
+    assert complaint(json.dumps(wrong), {"format": form}) is not None
+
+
 def test_a_guide_ends_with_its_last_token_or_with_eos(tokenizer, factory):
     sampler = Sampler(tokenizer.special, factory.vocabulary, factory)
     sampler.add(0, request({"kind": "regex", "pattern": "[ac]b"}))

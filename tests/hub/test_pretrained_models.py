@@ -151,6 +151,29 @@ def test_a_folder_is_read_back(model, tokenizer, folder, tmp_path, way):
     assert completer.tokenizer.encode(TEXTS[1], bos=True) == tokenizer.encode(TEXTS[1], bos=True)
 
 
+def test_half_precision_becomes_whole_before_it_is_computed_with(tokenizer, tmp_path):
+    """Gemma's norms are one plus what the file has, which bfloat16 would round."""
+    gemma = {"norm_placement": "sandwich", "scale_embeddings": True, "activation": "geglu_tanh"}
+    model = DecoderConfig.parse({**LLAMA, **gemma}).build(len(tokenizer))
+    export_huggingface_decoder(model.config, model.state_dict(), tokenizer, tmp_path / "gemma")
+    path = tmp_path / "gemma" / "model.safetensors"
+    tensors = {name: tensor.bfloat16() for name, tensor in load_file(path).items()}
+    tensors["model.norm.weight"] = torch.linspace(-0.1, 0.1, 32).bfloat16()
+    save_file(tensors, path)
+    found = open_source(path.parent).load_weights()["decoder.norm.weight"]
+    assert torch.equal(found, 1 + tensors["model.norm.weight"].float())
+
+
+def test_to_open_a_model_reads_no_weights(folder, monkeypatch):
+    def read(*anything):
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr("peluche.hub.pretrained.read_tensor", read)
+    source = open_source(folder)
+    assert source.config["model"]["d_model"] == 32
+    assert len(source.tokenizer()) > 0
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(
     ("name", "changes"),

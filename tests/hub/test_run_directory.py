@@ -44,6 +44,7 @@ def test_the_config_comes_back_and_its_version_is_first(run: RunDirectory) -> No
 
 
 def test_a_second_run_of_the_same_name_is_refused(run: RunDirectory) -> None:
+    run.log({"event": "step", "step": 1})
     with pytest.raises(CheckpointError, match="already holds a run") as caught:
         RunDirectory.create(run.path, CONFIG)
     assert "--resume" in str(caught.value.remedy)
@@ -176,6 +177,7 @@ def test_the_remedy_names_what_is_intact(run: RunDirectory) -> None:
 
 
 def test_absent_weights_name_those_there_are(run: RunDirectory) -> None:
+    run.log({"event": "step", "step": 1})
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors") as caught:
         run.load_weights()
     assert caught.value.remedy == "copy it again from where the run was trained"
@@ -257,6 +259,7 @@ def test_the_tokenizer_comes_back_and_is_checked(run: RunDirectory) -> None:
             run.tokenizer()
         (run.path / "tokenizer.json").write_bytes(content)
     (run.path / "tokenizer.json").unlink()
+    run.save_weights(weights(1))
     with pytest.raises(CheckpointError, match=r"this run has no tokenizer\.json"):
         run.tokenizer()
 

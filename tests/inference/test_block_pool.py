@@ -61,11 +61,25 @@ def test_the_least_recently_used_goes_first_and_children_before_parents():
     assert pool.take() is None
 
 
+def test_behind_a_window_the_last_unused_block_goes_first():
+    pool = BlockPool(4, 1)
+    blocks = store(pool, [1, 2, 3, 4])
+    pool.release(blocks[:1])  # first, as a sequence gives up what is behind its window
+    pool.release(blocks[1:2])
+    assert pool.take() == blocks[1]
+    assert pool.match([1, 2, 3, 4]) == Match(blocks[:1]), "what follows is not found without it"
+    assert pool.register(blocks[3], blocks[2], [4]) == blocks[3]
+    assert pool.match([1, 2, 3, 4]) == Match(blocks[:1])
+    pool.release(blocks[2:])
+    assert pool.empty == [blocks[3], blocks[2]]
+
+
 def test_what_is_not_to_be_kept_takes_its_followers_along():
     pool = BlockPool(4, 1)
     blocks = store(pool, [1, 2, 3])
     pool.release(blocks[2:])  # cached, in nobody's use
-    pool.release(blocks[:2], keep=False)
+    pool.release(blocks[:2])
+    pool.forget_unused([1, 2, 3])
     assert pool.match([1, 2, 3]) == Match([])
     assert len(pool.empty) == 4
 
@@ -74,7 +88,8 @@ def test_long_sequences_are_forgotten():
     pool = BlockPool(3000, 1)
     blocks = store(pool, list(range(3000)))
     pool.release(blocks[1:])
-    pool.release(blocks[:1], keep=False)
+    pool.release(blocks[:1])
+    pool.forget(blocks[0])
     assert len(pool.empty) == 3000
     assert pool.places == pool.children == {}
 

@@ -22,6 +22,7 @@ VOCABULARY = 40
 MODELS = {
     "packed": {"kv_heads": 2, "norm": "rmsnorm", "activation": "swiglu", "bias": False},
     "windows": {"window": {"size": 5, "global_every": 2}, "positions": "alibi"},
+    "windows everywhere": {"window": {"size": 9}, "positions": "alibi"},
     "latent": {"latent": {"kv_rank": 8, "rope_width": 4}, "bias": False, "layers": 1},
 }
 PROMPTS = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9], [11], [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]]
@@ -80,7 +81,7 @@ def test_requests_get_what_they_get_alone(kind):
     model, asked = model_with(**MODELS[kind]), requests()
     expected = [alone(model, one) for one in asked]
     for drafter in (None, PromptLookup(2, 1)):
-        engine = engine_of(model, drafter=drafter, running=5, step_tokens=11)
+        engine = engine_of(model, 7, drafter, running=5, step_tokens=11)
         for one in asked:
             engine.add(one)
         found = finish(engine)
@@ -125,6 +126,7 @@ class IllRunner:
         self.inner, self.token = fastest_runner(model, 14, 4), token
         self.blocks, self.block_size = self.inner.blocks, self.inner.block_size
         self.vocabulary, self.longest, self.copy = VOCABULARY, None, self.inner.copy
+        self.window = None
 
     def run(self, chunks: Sequence[Chunk]) -> torch.Tensor:
         rows = self.inner.run(chunks).clone().split([chunk.wanted for chunk in chunks])

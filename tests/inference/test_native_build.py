@@ -50,7 +50,7 @@ def test_without_a_compiler_torch_generates(fresh, monkeypatch, capfd, tmp_path)
         torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
     said = capfd.readouterr().err
     assert said.count("there is no C++ compiler") == 1
-    assert "torch instead" in said
+    assert "PyTorch does its work instead" in said
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,14 @@ def test_it_is_compiled_once_by_those_that_start_together(fresh, monkeypatch, tm
     assert build.native_library() is not None
 
 
-def test_a_cache_that_cannot_be_written(fresh, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written(fresh, monkeypatch, capfd, tmp_path):
     if fresh is None:
         pytest.skip("there is no C++ compiler")
     (tmp_path / "cache").write_text("a file where the folder should be")
     monkeypatch.setenv("CXX", fake_compiler(tmp_path, f'cp "{fresh}" "$out"'))
     assert build.native_library() is not None
     (own,) = tmp_path.glob("peluche-*")
+    assert f"cannot be written: its operator is kept in {own}" in capfd.readouterr().err
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
     # Nothing is run from where others may have put it.
     own.chmod(0o777)
@@ -132,6 +133,15 @@ def test_an_instruction_set_that_is_not_there(monkeypatch):
     monkeypatch.setenv("PELUCHE_CPU", "avx3")
     with pytest.raises(ConfigError, match="no instruction set 'avx3'"):
         build.native_library()
+
+
+def test_a_processor_without_avx2_is_left_to_torch(monkeypatch, capfd):
+    monkeypatch.delenv("PELUCHE_CPU", raising=False)
+    monkeypatch.setattr(build, "cpu_levels", lambda: ["plain"])
+    build._say_slow.cache_clear()
+    assert build.native_library() is None
+    assert build.native_library() is None
+    assert capfd.readouterr().err.count("no AVX2") == 1
 
 
 def test_none_at_all_if_asked_for(monkeypatch):

@@ -169,6 +169,19 @@ def test_sizes_are_known_before_packing(format):
     assert len(pack(torch.randn(75, 100), "auto").data) == packed_bytes(75, 100, "auto")
 
 
+@pytest.mark.parametrize("format", [*FORMATS, "auto"])
+@pytest.mark.parametrize("outputs", [31, 64, 77])
+def test_packed_in_slices_is_packed_at_once(monkeypatch, format, outputs):
+    random = torch.randn(outputs, 70, generator=torch.Generator().manual_seed(0))
+    for weight in (random, random.mul(3).round().clamp(-7, 8)):
+        whole = pack(weight, format)
+        with monkeypatch.context() as patched:
+            patched.setattr("peluche.inference.native.weights.SLICE", 32)
+            found = pack(weight, format)
+        assert torch.equal(found.data, whole.data)
+        assert found[1:] == whole[1:]
+
+
 def test_weights_of_four_bits_are_known_again():
     random = np.random.default_rng(3)
     levels = random.integers(0, 16, (64, 3, BLOCK)).astype(np.float32)

@@ -181,6 +181,18 @@ def test_long_pasts_are_put_together_from_segments(block_size, window):
     torch.testing.assert_close(found, logits_of(model, read)[1000:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("windows", [{"size": 40}, {"size": 40, "global_every": 2}])
+def test_a_step_takes_no_more_memory_for_what_no_layer_looks_at(windows):
+    runner = NativeRunner(model_with(kv_heads=2, window=windows), 150, 16)
+    sizes = []
+    for end in (600, 1200, 2300):
+        runner._scratch = torch.empty(0, dtype=torch.uint8)
+        runner.run([Chunk(tokens(20), end - 20, range(150), 20)])
+        sizes.append(len(runner._scratch))
+    assert (sizes[2] == sizes[0]) == ("global_every" not in windows)
+
+
 @pytest.mark.usefixtures("level")
 def test_what_is_behind_the_window_reaches_nobody():
     model, read = model_with(kv_heads=2, layers=1, window={"size": 40}), tokens(600)
@@ -198,6 +210,24 @@ def test_what_is_behind_the_window_reaches_nobody():
     found = runner.run([Chunk(read[595:], 595, blocks, 5)])
     assert found[0].isnan().all()
     assert torch.equal(found[1:], expected[1:])
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("family", ["mistral", "gemma 2"])
+def test_blocks_behind_the_window_are_not_read(family):
+    model, read = model_with(kv_heads=2, **FAMILIES[family]), tokens(600)
+    runner, blocks = NativeRunner(model, 40, 16), list(range(1, 40))
+    assert runner.window == (7 if family == "mistral" else None)
+    expected = runner.run([Chunk(read, 0, blocks, 600)])
+    runner.memory.fill_(torch.nan)
+    for start, end in ((0, 100), (100, 102), (102, 103), (103, 300), (300, 590), (590, 600)):
+        if runner.window is not None:
+            gone = (start + 1 - 7) // 16 if start else 0
+            blocks[:gone] = [-1] * gone
+            runner.memory[:, : gone + 1] = torch.nan
+        found = runner.run([Chunk(read[start:end], start, blocks, end - start)])
+        assert torch.equal(found, expected[start:end])
+    assert blocks.count(-1) == (36 if family == "mistral" else 0)
 
 
 @pytest.mark.usefixtures("level")
@@ -227,6 +257,14 @@ def test_nothing_outside_of_memory_is_touched(chunk):
     runner = NativeRunner(model_with(), 8, 16, "float32")
     with pytest.raises(IndexError):
         runner.run([chunk])
+
+
+@pytest.mark.usefixtures("native")
+def test_a_missing_block_within_the_window_is_refused():
+    runner = NativeRunner(model_with(window={"size": 7}), 8, 16, "float32")
+    with pytest.raises(IndexError):
+        runner.run([Chunk([1], 21, [-1, 1], 1)])  # sees position 15
+    runner.run([Chunk([1], 22, [-1, 1], 1)])
 
 
 @pytest.mark.usefixtures("native")

@@ -23,10 +23,16 @@ PACKED = [
     {"attention_softcap": 2.0, "logit_softcap": 3.0, "attention_scale": 0.5, "qkv_bias": True},
     {"mup": {"d_model": 8, "head_width": 2}, "head_width": 6, "scale_embeddings": True},
 ]
+WINDOWED = [
+    {**PACKED[0], "window": {"size": 6}},
+    {"window": {"size": 5}, "positions": "alibi"},
+    {"window": {"size": 1}, "positions": "relative"},
+]
 PLAIN = [
     {"latent": {"kv_rank": 8, "rope_width": 4}, "bias": False},
     {"latent": {"kv_rank": 8, "rope_width": 4}, "bias": False, "window": {"size": 3}},
     {"experts": {"count": 3, "active": 2}, "positions": "alibi"},
+    {"experts": {"count": 3, "active": 2}, "positions": "alibi", "window": {"size": 6}},
 ]
 
 
@@ -79,13 +85,13 @@ def read(
 CUTS = [[5, 1, 4, 1, 2], [1, 1, 4, 0, 1], [3, 1, 4, 12, 1]]
 
 
-@pytest.mark.parametrize("settings", [*PACKED, *PLAIN], ids=lambda each: "-".join(each))
+@pytest.mark.parametrize("settings", [*PACKED, *WINDOWED, *PLAIN], ids=lambda each: "-".join(each))
 def test_logits_equal_the_models(settings):
     model = model_with(**settings)
     given = texts(13, 7, 21)
     runner = fastest_runner(model, BLOCKS, SIZE)
     assert isinstance(runner, TorchRunner)
-    assert isinstance(runner.reader, PackedReader if settings in PACKED else PlainReader)
+    assert isinstance(runner.reader, PlainReader if settings in PLAIN else PackedReader)
     with torch.inference_mode():
         runner.memory.keys.slots.fill_(torch.nan)  # what was left there is nobody's
         runner.memory.values.slots.fill_(torch.nan)
@@ -102,6 +108,40 @@ def test_packed_weights_equal_the_model_as_it_is(settings):
     plain.reader = PlainReader(model)
     for one, other in zip(read(packed, given, CUTS), read(plain, given, CUTS), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("settings", [*WINDOWED, PLAIN[1], PLAIN[3]], ids=lambda o: "-".join(o))
+def test_blocks_behind_the_window_are_not_read(settings):
+    model, given = model_with(**settings), texts(29, 17)
+    runner = fastest_runner(model, BLOCKS, SIZE)
+    window = settings["window"]["size"]
+    assert runner.window == window
+    tables = [SCATTERED[:8], SCATTERED[8:16]]
+    found = [[], []]
+    for start in range(29):
+        chunks = []
+        for text, table in zip(given, tables, strict=True):
+            # By hand: of each block, whether its last position is seen.
+            for place, block in enumerate(table):
+                if block >= 0 and (place + 1) * SIZE - 1 < start - window + 1:
+                    runner.memory.keys.slots[:, block] = torch.nan
+                    runner.memory.values.slots[:, block] = torch.nan
+                    table[place] = -1
+            chunks.append(Chunk(text[start : start + 1], start, table, 1))
+        chunks = [chunk for chunk in chunks if chunk.tokens]
+        for rows, row in zip(found, runner.run(chunks), strict=False):
+            rows.append(row)
+    assert tables[0].count(-1) == (29 - window) // SIZE
+    with torch.inference_mode():
+        for text, rows in zip(given, found, strict=True):
+            expected = model.logits(model.hidden(torch.tensor([text])))[0]
+            torch.testing.assert_close(torch.stack(rows), expected, rtol=0, atol=2e-5)
+
+
+def test_a_layer_without_a_window_keeps_everything():
+    mixed = model_with(window={"size": 3, "global_every": 3})
+    assert fastest_runner(mixed, BLOCKS, SIZE).window is None
+    assert fastest_runner(model_with(), BLOCKS, SIZE).window is None
 
 
 @pytest.mark.parametrize("kept_as", ["plain", "int8"])

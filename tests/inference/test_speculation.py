@@ -112,7 +112,7 @@ def test_a_draft_model_of_another_vocabulary_is_refused():
 class Markov:
     """A runner without memory: the next token depends on the last one only."""
 
-    block_size, blocks, longest = 8, 400, None
+    block_size, blocks, longest, window = 8, 400, None, None
 
     def __init__(self, logits: torch.Tensor) -> None:
         self.logits, self.vocabulary = logits, len(logits)

@@ -7,6 +7,7 @@ import transformers
 from peluche.errors import CheckpointError, ConfigError
 from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_layouts import LAYOUTS, read_decoder, write_decoder
+from peluche.models.layouts import read_entries
 
 VOCABULARY = 43
 SIZES = {
@@ -83,9 +84,10 @@ def saved(model, tmp_path):
 
 
 def ours_of(model, tmp_path):
-    config, state = read_decoder(*saved(model, tmp_path), "here")
+    values, tensors = saved(model, tmp_path)
+    config, entries = read_decoder(values, tensors, "here")
     built = config.build(VOCABULARY).eval()
-    built.load_state_dict(state)
+    built.load_state_dict(read_entries(entries, tensors, "here"))
     return built
 
 
@@ -139,8 +141,9 @@ def test_what_is_cached_changes_nothing(case, tmp_path):
 def test_a_missing_tensor_is_named(tmp_path):
     config, tensors = saved(theirs_of("llama"), tmp_path)
     del tensors["model.layers.1.mlp.up_proj.weight"]
+    _, entries = read_decoder(config, tensors, "here")
     with pytest.raises(CheckpointError, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
-        read_decoder(config, tensors, "here")
+        read_entries(entries, tensors, "here")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_a_missing_tensor_is_named(tmp_path):
 )
 def test_what_has_no_equal_is_refused(values, reason):
     with pytest.raises(ConfigError, match=reason):
-        read_decoder({"hidden_act": "silu", "rms_norm_eps": 1e-6, **values}, {}, "here")
+        read_decoder({"hidden_act": "silu", "rms_norm_eps": 1e-6, **values}, (), "here")
 
 
 @pytest.mark.parametrize(

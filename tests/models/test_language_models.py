@@ -65,13 +65,23 @@ def tokens(rows, length, seed=1):
     return torch.randint(4, V, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
+def assert_unchanged(model, before, after):
+    """To the bit, but for experts: how many rows one is given changes, and with it how PyTorch adds
+    them up on some processors.
+    """
+    if getattr(model.config, "experts", None) is None:
+        assert torch.equal(before, after)
+    else:
+        torch.testing.assert_close(before, after, atol=1e-6, rtol=1e-5)
+
+
 @torch.no_grad()
 def test_no_token_sees_a_later_one(model):
     one = tokens(2, 9)
     other = one.clone()
     other[:, 6:] = tokens(2, 3, seed=2)
     before, after = model.hidden(one), model.hidden(other)
-    assert torch.equal(before[:, :6], after[:, :6])
+    assert_unchanged(model, before[:, :6], after[:, :6])
     assert not torch.allclose(before[:, 6:], after[:, 6:])
 
 
@@ -110,7 +120,7 @@ def test_packed_documents_do_not_see_each_other(model):
     after = model.hidden(changed, document_ids=ids)
     untouched = torch.ones(2, 12, dtype=torch.bool)
     untouched[0, :5] = untouched[1, 2:6] = False
-    assert torch.equal(before[untouched], after[untouched])
+    assert_unchanged(model, before[untouched], after[untouched])
     assert not torch.allclose(before[~untouched], after[~untouched])
 
 

@@ -8,6 +8,7 @@ import transformers
 from safetensors.torch import load_file
 
 from peluche.errors import ConfigError
+from peluche.models.layouts import read_entries
 from peluche.models.state_space_layouts import read_state_space, write_state_space
 from peluche.models.state_space_lm import StateSpaceLMConfig
 
@@ -36,9 +37,10 @@ def test_logits_are_theirs_both_ways(tmp_path, groups, tied):
         torch.nn.init.normal_(parameter, std=0.3)
     theirs.save_pretrained(tmp_path)
     read = json.loads((tmp_path / "config.json").read_text())
-    found, state = read_state_space(read, load_file(tmp_path / "model.safetensors"), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    found, entries = read_state_space(read, tensors, tmp_path)
     ours = found.build(V).eval()
-    ours.load_state_dict(state)
+    ours.load_state_dict(read_entries(entries, tensors, tmp_path))
     expected = theirs(TOKENS).logits
     torch.testing.assert_close(ours.logits(ours.hidden(TOKENS)), expected, atol=1e-5, rtol=1e-5)
 
@@ -80,4 +82,4 @@ def test_groups_that_do_not_fit_are_refused():
 def test_what_has_no_equal_is_refused():
     values = transformers.Mamba2Config(use_bias=True).to_dict()
     with pytest.raises(ConfigError, match="no equal"):
-        read_state_space(values, {}, "here")
+        read_state_space(values, (), "here")

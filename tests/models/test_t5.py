@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from peluche.errors import ConfigError
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.layouts import read_entries
 from peluche.models.t5_layouts import read_t5, write_t5
 
 V = 41
@@ -37,9 +38,10 @@ def test_logits_are_theirs_both_ways(tmp_path, kind):
         torch.nn.init.normal_(parameter, std=0.3)
     theirs.save_pretrained(tmp_path)
     read = json.loads((tmp_path / "config.json").read_text())
-    found, state = read_t5(read, load_file(tmp_path / "model.safetensors"), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    found, entries = read_t5(read, tensors, tmp_path)
     ours = found.build(V).eval()
-    ours.load_state_dict(state)
+    ours.load_state_dict(read_entries(entries, tensors, tmp_path))
 
     def logits(model):
         mask = VALID.long()
@@ -67,9 +69,10 @@ def test_a_head_of_its_own_is_read_as_it_is():
     theirs = transformers.T5ForConditionalGeneration(transformers.T5Config(**SIZES)).eval()
     head = torch.randn(V, SIZES["d_model"])
     values = {**theirs.config.to_dict(), "tie_word_embeddings": False}
-    found, state = read_t5(values, {**theirs.state_dict(), "lm_head.weight": head}, "here")
+    tensors = {**theirs.state_dict(), "lm_head.weight": head}
+    found, entries = read_t5(values, tensors, "here")
     ours = found.build(V).eval()
-    ours.load_state_dict(state)
+    ours.load_state_dict(read_entries(entries, tensors, "here"))
     read = {"attention_mask": VALID.long(), "decoder_input_ids": TARGET}
     hidden = theirs(SOURCE, **read, output_hidden_states=True).decoder_hidden_states[-1]
     mine = ours.hidden(TARGET, condition=ours.encode(SOURCE, VALID))
@@ -100,6 +103,6 @@ def test_cached_is_uncached():
 def test_what_has_no_equal_is_refused():
     values = {**transformers.T5Config().to_dict(), "relative_attention_num_buckets": 16}
     with pytest.raises(ConfigError, match="16 buckets"):
-        read_t5(values, {}, "here")
+        read_t5(values, (), "here")
     with pytest.raises(ConfigError, match=r"model\.positions=sinusoidal"):
         write_t5(EncoderDecoderConfig(), {}, V)

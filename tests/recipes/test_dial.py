@@ -132,6 +132,20 @@ def test_text_is_not_read_for_ever(recipe, monkeypatch):
     assert "no loss is predicted" in said[0]
 
 
+def test_a_budget_over_what_the_text_is_good_for_is_no_larger_a_batch(recipe, monkeypatch):
+    monkeypatch.setattr(dial, "step_seconds", lambda *_: (0.001, 0.001))
+    plans = [
+        turn(recipe[0], budget, 1, [], 0.0, True, print) for budget in ("1e16flop", "1e30flop")
+    ]
+    assert plans[0].batching == plans[1].batching
+    assert plans[0].optimizer == plans[1].optimizer
+
+
+def test_a_model_over_the_memory_is_refused_before_it_is_built(recipe):
+    with pytest.raises(ConfigError, match=r"or more, which takes [\d,]+ GB to train"):
+        turn(recipe[0], None, 300, [], 0.0, True, print)
+
+
 def test_depth_alone_calls_for_twenty_tokens_for_each_parameter(recipe, monkeypatch):
     monkeypatch.setattr(dial, "step_seconds", lambda *_: (0.001, 0.001))
     planned = turn(recipe[0], None, 1, [], 0.0, True, print)

@@ -2,17 +2,20 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 import yaml
 from scipy import stats
 
-from peluche.errors import ConfigError, DataError
+from peluche.errors import CheckpointError, ConfigError, DataError, NumericsError
+from peluche.hub.run import RunDirectory
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.recipe import load_recipe
+from peluche.studies import trial as trials
 from peluche.studies.checks import check_comparison
-from peluche.studies.compare import best, run_comparison
+from peluche.studies.compare import Diverged, best, check_scored, run_comparison
 from peluche.studies.comparison import (
     ComparisonConfig,
     load_comparison,
@@ -21,7 +24,7 @@ from peluche.studies.comparison import (
 )
 from peluche.studies.comparison_page import comparison_table, markdown, write_comparison
 from peluche.studies.costs import forward_flops, memory
-from peluche.studies.trial import run_trial
+from peluche.studies.trial import Job, one_by_one, run_trial
 from peluche.tasks.load import load_completer
 
 VERSE = "the cat sat on the mat\nand purred\n"
@@ -179,6 +182,110 @@ def test_one_seed_has_no_intervals(finished):
     assert results[1].over_seeds[1] is None
     assert results[1].over_text is not None
     assert comparison_table(config, results).rows[1][2] == ""
+
+
+@pytest.fixture(scope="module")
+def diverging(study, tmp_path_factory):
+    """A variant of which one rate diverges, and two of which all do: in training, at its end."""
+    folder = tmp_path_factory.mktemp("diverging")
+    variants = [
+        {"name": "some", "title": "some", "rates": [1e6, 0.001]},
+        {"name": "all", "title": "all", "rates": [1e6, 2e6]},
+        {"name": "end", "title": "end", "changes": ["optimizer.lr=1e20", "training.steps=1"]},
+    ]
+    config = ComparisonConfig.parse({**study, "variants": variants, "columns": ["flops"]})
+    return folder, config, run_comparison(folder, config, run=here)
+
+
+def test_a_rate_that_diverges_is_not_chosen(diverging):
+    folder, _, (some, all_, end) = diverging
+    assert [type(trial) is Diverged for trial in some.sweep] == [True, False]
+    assert [trial.rate for trial in some.trials] == [0.001, 0.001]
+    assert some.score == np.mean([trial.score for trial in some.trials])
+    assert trials.result(folder / "runs" / "some-rate1e+06-seed0")["diverged"].startswith(
+        "the loss is"
+    )
+    for lost in (all_, end):
+        assert (lost.score, lost.interval, lost.trials) == (None, None, ())
+        assert (lost.over_seeds, lost.over_text, lost.costs.flops) == (None, None, None)
+    # A trial can end before anyone notices.
+    assert "diverged" not in trials.result(folder / "runs" / "end-seed0")
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == [
+        "all-rate1e+06-seed0",
+        "all-rate2e+06-seed0",
+        "end-seed0",
+        "some-rate0.001-seed0",
+        "some-rate0.001-seed1",
+        "some-rate1e+06-seed0",
+    ]
+
+
+def test_what_diverged_is_shown_and_said(diverging):
+    folder, config, results = diverging
+    table = comparison_table(config, results)
+    assert [row[1] for row in table.rows] == [f"{results[0].score:.4f}", "diverged", "diverged"]
+    assert set(table.rows[1][2:]) == {""}
+    page = write_comparison(folder, config, results).read_text(encoding="utf-8")
+    assert '<th scope="row">some-rate1e+06-seed0</th><td class="number">diverged</td>' in page
+    assert '<th scope="row">all</th><td class="number"></td>' in page
+    numbers = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    assert [one["score"] for one in numbers["variants"][0]["sweep"]] == [
+        None,
+        results[0].trials[0].score,
+    ]
+    with pytest.raises(NumericsError, match="all, end without a score") as said:
+        check_scored(results)
+    assert said.value.what.endswith("all-rate1e+06-seed0, all-rate2e+06-seed0, end-seed0")
+    check_scored(results[:1])
+
+
+def test_what_diverged_is_not_run_again(diverging):
+    folder, config, results = diverging
+    again = run_comparison(folder, config, run=none)
+    assert [found.score for found in again] == [found.score for found in results]
+
+
+def test_nothing_compares_with_a_first_variant_that_diverged(diverging):
+    folder, config, _ = diverging
+    turned = config.model_copy(update={"variants": config.variants[1::-1]})
+    lost, some = run_comparison(folder, turned, run=none)
+    assert lost.score is None
+    assert (some.over_seeds, some.over_text) == (None, None)
+    only = config.model_copy(update={"variants": config.variants[1:]})
+    results = run_comparison(folder, only, run=none)
+    page = write_comparison(folder / "only", only, results)
+    assert [path.stem for path in (page.parent / "pictures").glob("*.svg")] == ["scores"]
+
+
+def test_a_variant_of_which_a_seed_diverged_has_no_score(finished, tmp_path):
+    _, config, _ = finished
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    seed = RunDirectory.open(tmp_path / "runs" / "one-seed1")
+    seed.log({"event": "trial", "diverged": "the loss is not a number"})
+    many, one = run_comparison(tmp_path, config, run=none)
+    assert many.score == finished[2][0].score
+    assert [trial.score for trial in one.trials] == [finished[2][1].trials[0].score, None]
+    assert (one.score, one.interval, one.over_seeds, one.over_text) == (None,) * 4
+    with pytest.raises(NumericsError, match="diverged: one-seed1"):
+        check_scored([many, one])
+    page = write_comparison(tmp_path, config, [many, one]).read_text(encoding="utf-8")
+    assert '<th scope="row">one-seed1</th><td class="number">diverged</td>' in page
+
+
+@pytest.mark.slow
+def test_only_divergence_ends_well(study, tmp_path):
+    """In processes of their own: other failures end the study."""
+    values = load_recipe("shakespeare", study["changes"]).model_dump(mode="json")
+    values["optimizer"]["lr"] = 1e6
+    file, bad = tmp_path / "recipe.yaml", tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    values["data"]["train"]["path"] = "none.txt"
+    bad.write_text(yaml.safe_dump(values), encoding="utf-8")
+    one_by_one([Job(file, tmp_path / "run")], print)
+    assert "diverged" in trials.result(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="exit code 3"):
+        one_by_one([Job(bad, tmp_path / "bad"), Job(file, tmp_path / "next")], print)
+    assert not (tmp_path / "next").exists()
 
 
 def test_the_best_is_the_highest_where_more_is_better(finished, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from sacrebleu.metrics import BLEU
 
-from peluche.errors import ConfigError
+from peluche.errors import ConfigError, NumericsError
 from peluche.hub.run import RunDirectory
 from peluche.recipes.base import silent
 from peluche.recipes.recipe import load_recipe
@@ -27,6 +27,7 @@ from peluche.studies.history import (
     run_history,
 )
 from peluche.studies.history_page import write_history
+from peluche.studies.runs import read_finished
 from peluche.studies.trial import main, result, run_trial
 
 DATA = {
@@ -186,6 +187,18 @@ def test_a_trial_that_was_trained_but_not_scored_is_scored(tmp_path):
     assert run_trial(recipe, tmp_path / "run", silent) is None
     again = RunDirectory.open(tmp_path / "run").load_weights()
     assert all((again[name] == weights[name]).all() for name in weights)
+
+
+def test_a_trial_that_diverged_has_no_score(tmp_path):
+    recipe = recipe_of(small(ladder()[-1]), [*TINY, "optimizer.lr=1e30"], 0)
+    said, again = [], []
+    assert run_trial(recipe, tmp_path / "run", said.append) is None
+    assert said[-1].startswith("run diverged: the loss is not a finite number")
+    with pytest.raises(NumericsError, match="this trial diverged: the loss is not") as error:
+        read_finished(tmp_path / "run")
+    assert error.value.where == str(tmp_path / "run")
+    assert run_trial(recipe, tmp_path / "run", again.append) is None
+    assert not again
 
 
 def test_what_cannot_be_read_has_an_exit_code(tmp_path, capsys):

@@ -71,6 +71,12 @@ def test_no_line_stops_the_others(generator, line, says):
     assert json.loads(json.dumps(found, ensure_ascii=False).encode()) == found
 
 
+@pytest.mark.parametrize("line", ["What is", '["prompt"]', '"prompt"'])
+def test_a_file_of_something_else_is_refused_as_a_whole(generator, line):
+    with pytest.raises(DataError, match="not one JSON object a line"):
+        list(run_batch(generator, [line] * 3, DEFAULTS))
+
+
 def test_as_they_are_done(generator, records):
     lines = [json.dumps({"prompt": "is", "max_tokens": 60 - 9 * number}) for number in range(6)]
     ignoring = {**DEFAULTS, "ignore_eos": True}

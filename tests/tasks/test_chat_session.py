@@ -7,7 +7,7 @@ import pytest
 import peluche
 from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
-from peluche.tasks.generate import GeneratorConfig
+from peluche.tasks.engines import GeneratorConfig
 from peluche.tasks.text_requests import TextRequest
 from peluche.text.chat import CHATML, TURN, TURN_END, Message
 from peluche.text.tokenizer import TokenizerConfig

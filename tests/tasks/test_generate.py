@@ -14,7 +14,8 @@ from peluche.generation.sampling import SamplingParameters, SamplingState, choos
 from peluche.models.decoder import DecoderConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
 from peluche.tasks.complete import Completer
-from peluche.tasks.generate import GeneratorConfig, TextGenerator, Writing
+from peluche.tasks.engines import GeneratorConfig
+from peluche.tasks.generate import TextGenerator, Writing
 from peluche.tasks.text_requests import TextRequest
 from peluche.text.streaming import TextStream
 from peluche.text.tokenizer import TokenizerConfig

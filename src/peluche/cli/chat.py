@@ -55,15 +55,13 @@ def chat(
         )
     from peluche.cli.conversation import Conversation
     from peluche.data.readers import check_encoding, read_lines
-    from peluche.nn.machine import trim_memory
 
     check_encoding(encoding)
-    completer = generating.load(context)
-    generator = generating.start(context, completer)
-    session = completer.chat(system, generator=generator, **generating.given(context))
-    # The generator has copies of the weights, if it is fast.
-    del completer
-    trim_memory()
+    options = generating.given(context)
+    session = generating.start(
+        context,
+        lambda completer, generator: completer.chat(system, generator=generator, **options),
+    )
     talk = Conversation(session, as_json=as_json, verbose=verbose)
     if message is not None:
         talk.follow([message])

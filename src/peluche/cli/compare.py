@@ -29,7 +29,7 @@ def compare(
 ) -> None:
     """Variants of a recipe, as a file describes them. Goes on where it stopped."""
     from peluche.cli.terminal import say
-    from peluche.studies.compare import run_comparison
+    from peluche.studies.compare import check_scored, run_comparison
     from peluche.studies.comparison import load_comparison
     from peluche.studies.comparison_page import comparison_table, markdown, write_comparison
 
@@ -45,6 +45,7 @@ def compare(
         print((output / "study.json").read_text(encoding="utf-8"))
     else:
         print(markdown(comparison_table(config, results)), page, sep="\n\n")
+    check_scored(results)
 
 
 def comparison(name: str) -> Callable[..., None]:

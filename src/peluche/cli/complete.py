@@ -43,7 +43,9 @@ def complete(
         int | None, Option(min=2, help="with --penalty-alpha: how many; 4 unless given")
     ] = None,
     suffix: Annotated[str | None, Option(help="what comes after: write what is between")] = None,
-    logprobs: Annotated[int | None, Option(help="with --json: so many tokens at each")] = None,
+    logprobs: Annotated[
+        int | None, Option(help="with --json or --batch: so many tokens at each")
+    ] = None,
     schema: Annotated[Path | None, Option(help="a JSON schema to follow")] = None,
     regex: Annotated[str | None, Option(help="an expression to match as a whole")] = None,
     grammar: Annotated[Path | None, Option(help="a grammar to follow, in Lark's notation")] = None,
@@ -72,19 +74,22 @@ def complete(
         options["temperature"] = 0.0
     if logprobs is not None:
         options["logprobs"] = logprobs
-    completer = generating.load(context)
     if batch is not None:
         lines = read_lines(batch, encoding)
-        generator = generating.start(context, completer)
+        generator = generating.start(context, lambda completer, generator: generator)
         completing.batch(generator, lines, options, output, ordered=not unordered)
         return
-    prompts = [prompt] if prompt is not None else list(read_lines("-", encoding))
+    prompts = [prompt] if prompt is not None else read_lines("-", encoding)
     asked = completing.Asked(prompts, options, samples, suffix, as_json)
     if beams > 1:
-        asked.search(completer, beams=beams, n_best=samples)
+        asked.search(generating.load(context), beams=beams, n_best=samples)
     elif penalty_alpha is not None:
+        completer = generating.load(context)
         asked.search(completer, penalty_alpha=penalty_alpha, candidates=candidates or 4)
     else:
-        asked.write(completer, generating.start(context, completer))
+        generator, requests = generating.start(
+            context, lambda completer, generator: (generator, asked.requests(completer))
+        )
+        asked.write(generator, requests)
     if asked.error is not None:
         raise typer.Exit(asked.error.exit_code)

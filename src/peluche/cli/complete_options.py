@@ -20,6 +20,7 @@ def check_options(context: typer.Context) -> None:
     _check_greedy(given)
     _check_search(given)
     _check_batch(given)
+    _check_logprobs(given)
 
 
 def _check_greedy(given: dict[str, Any]) -> None:
@@ -27,6 +28,11 @@ def _check_greedy(given: dict[str, Any]) -> None:
         raise ConfigError("--greedy has one completion", remedy="drop --greedy or --samples")
     if given["greedy"] and given["temperature"]:
         raise ConfigError("--greedy is temperature 0", remedy="drop --greedy or --temperature")
+
+
+def _check_logprobs(given: dict[str, Any]) -> None:
+    if given["logprobs"] is not None and not given["as_json"] and given["batch"] is None:
+        raise ConfigError("--logprobs is for --json and --batch", remedy="give --json")
 
 
 def _check_batch(given: dict[str, Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,21 +54,28 @@ def guide(schema: Path | None, regex: str | None, grammar: Path | None) -> dict[
 class Asked:
     """Prompts, and how what comes after them is printed.
 
+    Args:
+        lines: the prompts, which are not asked for before there is a model.
+
     Attributes:
         error: the last that a prompt met with; None if all went well.
     """
 
     def __init__(
         self,
-        prompts: list[str],
+        lines: Iterable[str],
         options: Mapping[str, Any],
         samples: int,
         suffix: str | None,
         as_json: bool,
     ) -> None:
-        self.prompts, self.options, self.samples = prompts, options, samples
+        self.lines, self.options, self.samples = lines, options, samples
         self.suffix, self.as_json = suffix, as_json
         self.error: PelucheError | None = None
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        return list(self.lines)
 
     def search(self, completer: Completer, **search: Any) -> None:
         """By a search that `Completer.complete` knows; the likeliest first."""
@@ -80,12 +89,13 @@ class Asked:
         for one in found:
             self._print(one.prompt, one.text, one.as_json())
 
-    def write(self, completer: Completer, generator: TextGenerator) -> None:
+    def write(self, generator: TextGenerator, requests: Sequence[TextRequest]) -> None:
         """Token by token: one prompt as it is written, several together, in their order."""
-        requests = self._requests(completer)
         if len(requests) == 1 and not self.as_json:
+            pieces = generator.stream(requests[0])
+            first = next(pieces)  # what is wrong with the request is said before anything is shown
             print(self.prompts[0], end="", flush=True)
-            for piece in generator.stream(requests[0]):
+            for piece in chain([first], pieces):
                 print(piece.text, end="", flush=True)
             print(self.suffix or "", flush=True)
             return
@@ -99,7 +109,8 @@ class Asked:
                     self._print_result(due, one)
                 due += 1
 
-    def _requests(self, completer: Completer) -> list[TextRequest]:
+    def requests(self, completer: Completer) -> list[TextRequest]:
+        """A request for each sample of each prompt."""
         from peluche.tasks.text_requests import TextRequest
 
         prompts: list[Any] = list(self.prompts)

@@ -31,7 +31,7 @@ def clean(
     ngram: Annotated[int, typer.Option(min=1, help="words in a row that give it away")] = 13,
     matches: Annotated[int, typer.Option(min=1, help="so many of them do")] = 1,
     exact: Annotated[bool, typer.Option(help="drop texts that were there before")] = True,
-    column: Annotated[str | None, typer.Option(help="of a table that holds the text")] = None,
+    column: Annotated[str | None, typer.Option(help="of a table: name, or place from 0")] = None,
     against_column: Annotated[str | None, typer.Option(help="of the evaluation sets")] = None,
     kind: Annotated[str | None, typer.Option(help="lines, document, tsv, csv or jsonl")] = None,
     encoding: Annotated[str | None, typer.Option(help="of the files, such as latin-1")] = None,

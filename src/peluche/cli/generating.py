@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from typer import Option
@@ -50,17 +51,30 @@ def load(context: typer.Context) -> Completer:
     return load_completer(context.params["model"], weights=context.params["weights"])
 
 
-def start(context: typer.Context, completer: Completer) -> TextGenerator:
-    """A generator, as a verb's parameters `precision`, `lookup` and `draft` say.
+T = TypeVar("T")
+
+
+def start(context: typer.Context, take: Callable[[Completer, TextGenerator], T]) -> T:
+    """Load a verb's model, and start a generator as `precision`, `lookup` and `draft` say.
+
+    Args:
+        take: what is wanted of the two. The model itself is let go: the generator has a copy of
+            its weights, if it is fast.
 
     Raises:
         ConfigError: the model cannot run so.
     """
-    from peluche.tasks.generate import GeneratorConfig
+    from peluche.nn.machine import trim_memory
+    from peluche.tasks.engines import GeneratorConfig
     from peluche.tasks.load import load_completer
 
+    completer = load(context)
     chosen = {name: context.params[name] for name in ("precision", "lookup")}
     draft = context.params["draft"]
-    return completer.start_generator(
+    generator = completer.start_generator(
         GeneratorConfig.parse(chosen), None if draft is None else load_completer(draft)
     )
+    taken = take(completer, generator)
+    del completer
+    trim_memory()
+    return taken

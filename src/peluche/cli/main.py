@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from peluche.errors import ConfigError, PelucheError
+from peluche import __version__
+from peluche.errors import ConfigError, DataError, PelucheError
 
 VERBS = [
     "quickstart",
@@ -40,12 +42,29 @@ VERBS = [
 
 app = typer.Typer(
     name="peluche",
-    help="Transformers and language models, small enough to read, fast enough to use.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"peluche {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Transformers and language models, small enough to read, fast enough to use."""
+
+
 for _verb in VERBS:
     importlib.import_module(f"peluche.cli.{_verb}").register(app)
 
@@ -67,6 +86,13 @@ def main() -> None:
             raise
         print(f"peluche: process {rank} ends, since another one has", file=sys.stderr)
         sys.exit(1)
+    except PermissionError as error:
+        if os.environ.get("PELUCHE_TRACEBACK"):
+            raise
+        remedy = "change its permissions, or name another file or folder"
+        refused = DataError("permission denied", where=error.filename, remedy=remedy)
+        print(f"peluche: {refused}", file=sys.stderr)
+        sys.exit(refused.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) went away; that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -44,12 +44,21 @@ def list_models(as_json: Json = False) -> None:
 
 
 @models.command("pull")
-def pull_model(name: Annotated[str, Argument(help="as in: peluche models list")]) -> None:
+def pull_model(
+    name: Annotated[str, Argument(help="as in: peluche models list; or hf:OWNER/NAME")],
+) -> None:
     """Fetch a model into the cache; prints where it is."""
+    from peluche.hub.hub_models import PREFIX, pull_from_hub
     from peluche.hub.model_catalogue import pull
     from peluche.hub.resolve import known_model
 
-    print(pull(known_model(name), lambda message: print(f"peluche: {message}", file=sys.stderr)))
+    def say(message: str) -> None:
+        print(f"peluche: {message}", file=sys.stderr)
+
+    if name.startswith(PREFIX):
+        print(pull_from_hub(name, say, newest=True))
+    else:
+        print(pull(known_model(name), say))
 
 
 @models.command("show")

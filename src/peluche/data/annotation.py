@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from peluche.data.batch import Batch
 from peluche.data.batching import BatchingConfig, BatchStream, Ragged, Window
 from peluche.data.sentences import CHAIN, Sentence
 from peluche.errors import DataError
@@ -23,7 +24,7 @@ NO_CONSTITUENT = 0
 
 
 @dataclass(frozen=True)
-class SentenceBatch:
+class SentenceBatch(Batch):
     """Sentences padded on the right, and what is known of their tokens.
 
     Attributes:
@@ -59,15 +60,6 @@ class SentenceBatch:
     def target_tokens(self) -> int:
         """Tokens read."""
         return int(self.valid.sum())
-
-    def to(self, device: torch.device) -> SentenceBatch:
-        """The same batch on a device."""
-        moved = {
-            name: tensor.to(device, non_blocking=True)
-            for name, tensor in vars(self).items()
-            if tensor is not None
-        }
-        return SentenceBatch(**moved)
 
 
 @dataclass(frozen=True)

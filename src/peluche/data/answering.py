@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from peluche.config import Config
+from peluche.data.batch import Batch
 from peluche.data.batching import BatchingConfig, BatchStream, Ragged, Window
 from peluche.data.questions import Answer, Question
 from peluche.errors import ConfigError
@@ -59,7 +60,7 @@ class Passage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AnswerBatch:
+class AnswerBatch(Batch):
     """Passages as token ids, padded on the right, and where their answers are.
 
     Attributes:
@@ -81,12 +82,6 @@ class AnswerBatch:
     def target_tokens(self) -> int:
         """Tokens read."""
         return int(self.valid.sum())
-
-    def to(self, device: torch.device) -> AnswerBatch:
-        """The same batch on a device."""
-        return AnswerBatch(
-            *(tensor.to(device, non_blocking=True) for tensor in vars(self).values())
-        )
 
 
 def cut_passages(

@@ -22,13 +22,14 @@ from pydantic import Field
 from torch import Tensor
 
 from peluche.config import Config
+from peluche.data.batch import Batch
 from peluche.data.sources import Pair
 from peluche.errors import DataError
 from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
 
 
 @dataclass(frozen=True)
-class TranslationBatch:
+class TranslationBatch(Batch):
     """Aligned sentences as token ids, padded on the right.
 
     Attributes:
@@ -52,14 +53,6 @@ class TranslationBatch:
     @property
     def target_tokens(self) -> int:
         return int(self.target_valid.sum())
-
-    def to(self, device: torch.device) -> TranslationBatch:
-        """The same batch on a device."""
-        if self.source.device == device:
-            return self
-        return TranslationBatch(
-            *(tensor.to(device, non_blocking=True) for tensor in vars(self).values())
-        )
 
 
 class BatchingConfig(Config):

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from peluche.data.batch import Batch
 from peluche.data.batching import BatchingConfig, BatchStream, Ragged, Window
 from peluche.data.labelled import LabelledText
 from peluche.text.labels import Labels
@@ -18,7 +19,7 @@ from peluche.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class ClassificationBatch:
+class ClassificationBatch(Batch):
     """Texts as token ids, padded on the right, and what they are called.
 
     Attributes:
@@ -38,15 +39,6 @@ class ClassificationBatch:
     def target_tokens(self) -> int:
         """Tokens read."""
         return int(self.valid.sum())
-
-    def to(self, device: torch.device) -> ClassificationBatch:
-        """The same batch on a device."""
-        return ClassificationBatch(
-            self.tokens.to(device, non_blocking=True),
-            self.valid.to(device, non_blocking=True),
-            None if self.segments is None else self.segments.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-        )
 
 
 class TextWindow(Window):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from peluche.data.batch import Batch
 from peluche.data.batching import BatchingConfig, BatchStream, PairWindow
 from peluche.data.classification import cut_texts, encode_texts
 from peluche.data.pairs import Pair
@@ -19,7 +20,7 @@ from peluche.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class ContrastiveBatch:
+class ContrastiveBatch(Batch):
     """Pairs of texts as token ids, padded on the right; row n of one belongs to row n of the other.
 
     Attributes:
@@ -49,12 +50,6 @@ class ContrastiveBatch:
             # Padding is number 0, and False where it is said what is none.
             joined.append(torch.cat([F.pad(one, (0, width - one.shape[1])) for one in column]))
         return cls(*joined)
-
-    def to(self, device: torch.device) -> ContrastiveBatch:
-        """The same batch on a device."""
-        return ContrastiveBatch(
-            *(tensor.to(device, non_blocking=True) for tensor in vars(self).values())
-        )
 
 
 class _Window(PairWindow):

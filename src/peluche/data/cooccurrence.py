@@ -18,6 +18,7 @@ from torch import Tensor
 
 from peluche import files
 from peluche.config import Config
+from peluche.data.batch import Batch
 from peluche.data.batching import Position
 from peluche.data.token_stream import BREAK, TokenStream
 from peluche.errors import DataError
@@ -42,7 +43,7 @@ class CooccurrenceConfig(Config):
 
 
 @dataclass(frozen=True)
-class CooccurrenceBatch:
+class CooccurrenceBatch(Batch):
     """Pairs of words and how often they occur near each other.
 
     Attributes:
@@ -58,10 +59,6 @@ class CooccurrenceBatch:
     def target_tokens(self) -> int:
         """Pairs."""
         return len(self.words)
-
-    def to(self, device: torch.device) -> CooccurrenceBatch:
-        """The same batch on a device."""
-        return CooccurrenceBatch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 def count_cooccurrences(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from peluche.config import Config
+from peluche.data.batch import Batch
 from peluche.data.packing import PackedRows, PackingConfig
 from peluche.data.tokens import Tokens
 from peluche.errors import ConfigError
@@ -48,7 +48,7 @@ class MaskingConfig(Config):
 
 
 @dataclass(frozen=True)
-class MaskedBatch:
+class MaskedBatch(Batch):
     """Rows of packed documents, some tokens hidden.
 
     Attributes:
@@ -73,22 +73,6 @@ class MaskedBatch:
     def target_tokens(self) -> int:
         """Tokens that are read, hidden ones included."""
         return int(self.present.sum())
-
-    @classmethod
-    def join(cls, batches: Sequence[MaskedBatch]) -> MaskedBatch:
-        """The rows of all."""
-        columns = zip(*(vars(batch).values() for batch in batches), strict=True)
-        parts = [None if column[0] is None else torch.cat(column) for column in columns]
-        return cls(*parts)  # type: ignore[arg-type]
-
-    def to(self, device: torch.device) -> MaskedBatch:
-        """The same batch on a device."""
-        moved = {
-            name: tensor.to(device, non_blocking=True)
-            for name, tensor in vars(self).items()
-            if tensor is not None
-        }
-        return replace(self, **moved)
 
 
 class MaskedStream(PackedRows[MaskedBatch]):

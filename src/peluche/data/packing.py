@@ -7,7 +7,7 @@ Each document is [BOS], its tokens, [EOS]; documents follow one another without 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from peluche.config import Config
+from peluche.data.batch import Batch
 from peluche.data.batching import Position
 from peluche.data.tokens import Tokens
 from peluche.text.tokenizer import Tokenizer
@@ -27,7 +28,7 @@ B = TypeVar("B")
 
 
 @dataclass(frozen=True)
-class LanguageBatch:
+class LanguageBatch(Batch):
     """Rows of packed documents.
 
     Attributes:
@@ -48,26 +49,6 @@ class LanguageBatch:
     def target_tokens(self) -> int:
         """Tokens that are to be said."""
         return int(self.valid.sum())
-
-    @classmethod
-    def join(cls, batches: Sequence[LanguageBatch]) -> LanguageBatch:
-        """The rows of all."""
-        columns = zip(*(vars(batch).values() for batch in batches), strict=True)
-        parts = [None if column[0] is None else torch.cat(column) for column in columns]
-        return cls(*parts)  # type: ignore[arg-type]
-
-    def to(self, device: torch.device) -> LanguageBatch:
-        """The same batch on a device."""
-        if self.tokens.device == device:
-            return self
-        return replace(
-            self,
-            **{
-                name: tensor.to(device, non_blocking=True)
-                for name, tensor in vars(self).items()
-                if tensor is not None
-            },
-        )
 
 
 class PackingConfig(Config):

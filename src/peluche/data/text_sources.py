@@ -91,7 +91,8 @@ def plain_texts(name: str, **options: Any) -> Texts:
         name: a file, a pattern, a folder (of code, or a data set that was saved), or a name on the
             Hugging Face hub after ``hf:``; the kind of a file follows from its end, and one
             without a known end is read by lines.
-        options: keys of the source's configuration; None for those not given.
+        options: keys of the source's configuration; None for those not given. Of a TSV or CSV
+            file, a `text` of digits is a column's place, counted from 0.
 
     Raises:
         ConfigError: an option does not belong to this kind of source.
@@ -103,5 +104,8 @@ def plain_texts(name: str, **options: Any) -> Texts:
         values = {"kind": "code", "path": name} | values
     else:
         values = text_file(name, {}) | values
+        column = values.get("text", "")
+        if values["kind"] in ("tsv", "csv") and column.isdigit():
+            values["text"] = int(column)
     source: Texts = parse_as(PlainTextSource, values, where=name)
     return source

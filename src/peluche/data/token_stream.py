@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Int32
 from torch import Tensor
 
 from peluche import files
+from peluche.data.batch import Batch
 from peluche.data.batching import Position
 from peluche.errors import DataError
 from peluche.text.vocabulary import Vocabulary
@@ -21,7 +22,7 @@ ITEM = np.dtype("<i4")
 
 
 @dataclass(frozen=True)
-class TokenChunk:
+class TokenChunk(Batch):
     """A piece of a corpus.
 
     Attributes:
@@ -36,10 +37,6 @@ class TokenChunk:
     def target_tokens(self) -> int:
         """Words."""
         return int((self.tokens != BREAK).sum())
-
-    def to(self, device: torch.device) -> TokenChunk:
-        """The same chunk on a device."""
-        return replace(self, tokens=self.tokens.to(device))
 
 
 def encode_corpus(path: Path, texts: Iterable[str], vocabulary: Vocabulary) -> None:

@@ -21,6 +21,7 @@ from peluche.generation.search import (
     greedy_search,
     hypotheses,
     never_said,
+    require_numbers,
 )
 
 
@@ -147,6 +148,7 @@ def _continue(
 ) -> Candidates:
     """The 2·beams best continuations of each sentence; a forced token is the only one."""
     log_probabilities = torch.log_softmax(logits, -1, out=logits)
+    require_numbers(log_probabilities[:, 0])
     only = None
     if forced is not None:
         token = forced.clamp(min=0).repeat_interleave(beams)

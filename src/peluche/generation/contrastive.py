@@ -13,7 +13,7 @@ from peluche.errors import ConfigError
 from peluche.generation.best import best_tokens
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import Decoder, LanguageDecoder
-from peluche.generation.search import Hypothesis, Request, hypotheses, never_said
+from peluche.generation.search import Hypothesis, Request, hypotheses, never_said, require_numbers
 
 
 def contrastive_search(
@@ -56,6 +56,7 @@ def contrastive_search(
     alive = torch.arange(count)
     for step in range(steps):
         log_probabilities = model.logits(last).float().cpu().log_softmax(-1)
+        require_numbers(log_probabilities[:, 0])
         tokens = torch.full_like(alive, eos)
         if step < steps - 1:
             allowed = log_probabilities.index_fill(1, never, -torch.inf)

@@ -17,6 +17,8 @@ from peluche.generation.best import best_tokens
 
 # Bits of a float32 that say where in its bin it is: 64 bins from each power of two to the next.
 BIN_BITS = 17
+# Columns that are sorted faster than they are put into bins.
+FEW = 1024
 
 Column = Float[Tensor, "rows 1"]
 
@@ -44,9 +46,8 @@ def keep_top_p(
 
     The token that crosses p stays, and so do its ties.
     """
-    # NumPy sorts values ten times as fast as torch sorts them with their places.
-    best = torch.from_numpy(np.sort(-logits.numpy(), -1)).neg_()
-    worst = _worst_within(best, best.softmax(-1), top_p)
+    unlikeliness = logits.amax(-1, keepdim=True) - logits
+    worst = _last_within(-logits, unlikeliness, logits.softmax(-1), top_p).neg_()
     return logits.masked_fill(logits < worst, -torch.inf)
 
 
@@ -68,39 +69,41 @@ def keep_typical(
     probabilities = (-surprisal).exp()
     entropy = (probabilities * surprisal).nansum(-1, keepdim=True)
     strangeness = (surprisal - entropy).abs_()
-    strangest = _last_within(strangeness, probabilities, typical_p)
+    strangest = _last_within(strangeness, strangeness, probabilities, typical_p)
     return logits.masked_fill(strangeness > strangest, -torch.inf)
-
-
-def _worst_within(scores: Tensor, probabilities: Tensor, mass: Column) -> Column:
-    """The last score of the first ones whose tokens hold a probability."""
-    before = probabilities.cumsum(-1) - probabilities
-    kept = ((before < mass).sum(-1, keepdim=True) - 1).clamp(min=0)
-    return scores.gather(-1, kept)
 
 
 def _last_within(
     scores: Float[Tensor, "rows vocabulary"],
+    distances: Float[Tensor, "rows vocabulary"],
     probabilities: Float[Tensor, "rows vocabulary"],
     mass: Column,
 ) -> Column:
-    """`_worst_within` of scores ≥ 0 in no order, without sorting all of them.
+    """The last score of the lowest ones whose tokens hold a probability, without sorting all.
 
-    Scores are put into bins, which hold probabilities that are added up; what is sorted is the one
-    bin in which the mass is reached.
+    Distances are put into bins, which hold probabilities that are added up; what is sorted is the
+    one bin in which the mass is reached.
+
+    Args:
+        distances: ≥ 0, in the order of the scores, of which several may have one distance.
     """
+    if scores.shape[-1] <= FEW:
+        order = torch.from_numpy(scores.numpy().argsort(-1))
+        held = probabilities.gather(-1, order).cumsum(-1, dtype=torch.float64)
+        last = (held < mass).sum(-1, keepdim=True).clamp(max=scores.shape[-1] - 1)
+        return scores.gather(-1, order.gather(-1, last))
     found = torch.empty_like(mass)
-    rows = zip(scores.numpy(), probabilities.numpy(), mass[:, 0].tolist(), strict=True)
-    for row, (score, probability, wanted) in enumerate(rows):
-        # The bits of numbers ≥ 0 are in the order of the numbers.
-        bins = score.view(np.uint32) >> BIN_BITS
-        held = np.bincount(bins, weights=probability).cumsum()
-        crossed = min(int(held.searchsorted(wanted)), len(held) - 1)
+    # The bits of numbers ≥ 0 are in the order of the numbers.
+    bits = distances.numpy().view(np.uint32) >> BIN_BITS
+    rows = zip(scores.numpy(), bits, probabilities.numpy(), mass[:, 0].tolist(), strict=True)
+    for row, (score, bins, probability, wanted) in enumerate(rows):
+        below = np.bincount(bins, weights=probability).cumsum()
+        crossed = min(int(below.searchsorted(wanted)), len(below) - 1)
         within = np.flatnonzero(bins == crossed)
         within = within[score[within].argsort(kind="stable")]
-        upto = (held[crossed - 1] if crossed else 0.0) + probability[within].cumsum(dtype=float)
-        last = min(int(upto.searchsorted(wanted)), len(within) - 1)
-        found[row, 0] = float(score[within[last]])
+        upto = (below[crossed - 1] if crossed else 0.0) + probability[within].cumsum(dtype=float)
+        place = min(int(upto.searchsorted(wanted)), len(within) - 1)
+        found[row, 0] = float(score[within[place]])
     return found
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from peluche.errors import NumericsError
 from peluche.generation.best import best_token
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import Decoder
@@ -89,6 +90,18 @@ class Batch(NamedTuple):
             torch.arange(width) < torch.tensor(lengths)[:, None],
             torch.tensor([request.limit for request in requests]),
             torch.tensor(forced),
+        )
+
+
+def require_numbers(row_values: Float[Tensor, "rows"]) -> None:
+    """Refuse logits by a value of each row, such as a log-probability, that shows what they are.
+
+    Raises:
+        NumericsError: one is NaN or +∞.
+    """
+    if not bool((row_values < torch.inf).all()):
+        raise NumericsError(
+            "the model's logits are not numbers", remedy="check the model's weights"
         )
 
 
@@ -181,7 +194,9 @@ def _follow(
     total, ended = totals.clone(), torch.zeros(count, copies, dtype=torch.bool)
     for step in range(steps):
         logits = decoding.step(tokens.flatten())
-        normaliser = logits.logsumexp(-1) if scores else torch.nan
+        normaliser = logits.logsumexp(-1) if scores else torch.tensor(torch.nan)
+        if scores:
+            require_numbers(normaliser)
         raw = None if free_steps[step] else logits.clone()
         rows = (alive[:, None] * copies + torch.arange(copies)).flatten()
         tokens = chooser.choose(logits.index_fill_(1, never, -torch.inf), rows).view(-1, copies)
@@ -190,7 +205,9 @@ def _follow(
             tokens = torch.where(forced == FREE, tokens, forced)
         tokens = tokens.masked_fill(ended, eos)
         chooser.advance(tokens.flatten(), rows)
-        taken = (logits if raw is None else raw).gather(1, tokens.view(-1, 1))[:, 0] - normaliser
+        taken = (logits if raw is None else raw).gather(1, tokens.view(-1, 1))[:, 0]
+        require_numbers(taken)
+        taken -= normaliser
         total += taken.view(-1, copies).masked_fill(ended, 0.0)
         written[alive, :, step] = tokens
         ended |= tokens == eos

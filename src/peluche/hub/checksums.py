@@ -53,6 +53,14 @@ class CheckedFiles:
         accepted = self._sums().get(name)
         return accepted is None or sha256(self.folder / name) in accepted
 
+    def made(self, name: str) -> bool:
+        """Whether a file was put here by `put` and is as it was."""
+        try:
+            recorded = name in self._sums()
+        except CheckpointError:
+            return False
+        return recorded and (self.folder / name).is_file() and self.is_intact(name)
+
     def _remove_leftovers(self, name: str) -> None:
         """Remove what a killed process left unfinished of a file and of the record."""
         for written in (name, CHECKSUMS):

@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from peluche.config import typed
 from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.tensors import read_tensors
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.models.encoder_decoder_layouts import HEAD_BIAS, LAYOUTS, POSITIONS, parameter_names
+from peluche.models.layouts import require_held
+from peluche.models.setting_types import CONFIG
 from peluche.nn.positions import Sinusoidal
 
 
@@ -24,7 +27,7 @@ def load_huggingface(folder: Path) -> tuple[EncoderDecoderConfig, dict[str, Tens
         CheckpointError: when a file is absent or damaged, or lacks parameters.
         ConfigError: when the folder holds another kind of model, or one that ours cannot equal.
     """
-    theirs = read_json(folder / "config.json")
+    theirs = read_config(folder)
     tensors = read_tensors(folder / "model.safetensors")
     try:
         config = _our_config(theirs, tensors, folder)
@@ -34,6 +37,8 @@ def load_huggingface(folder: Path) -> tuple[EncoderDecoderConfig, dict[str, Tens
             where=folder / "config.json",
             remedy="get or export the model again",
         ) from None
+    layers = {"layers": config.layers, "decoder_layers": config.decoder_layers or config.layers}
+    require_held(tensors, folder, **layers)
     state = {}
     for ours, name in parameter_names(config).items():
         if name not in tensors:
@@ -96,7 +101,7 @@ def _require_expressible(
 
 def _kind_of_positions(tensors: Mapping[str, Tensor], d_model: int) -> str:
     table = tensors.get(POSITIONS.format(stack="encoder"))
-    if table is None or d_model % 2:
+    if table is None or d_model % 2 or table.shape[1:] != (d_model,):
         return "sinusoidal"
     computed = Sinusoidal(d_model)(torch.arange(len(table)))
     return "sinusoidal" if torch.allclose(table.float(), computed, atol=1e-5) else "learned"
@@ -108,6 +113,16 @@ def _ties(theirs: Mapping[str, Any]) -> str:
     return "all" if theirs.get("share_encoder_decoder_embeddings", True) else "decoder"
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """A folder's config.json.
+
+    Raises:
+        CheckpointError: it is absent or damaged.
+        ConfigError: a value in it is of another type than it ought to be.
+    """
+    return typed(read_json(folder / "config.json"), CONFIG, folder / "config.json")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object out of a file of a model's folder.
 
@@ -116,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path.name} cannot be read ({error})",
             where=path,

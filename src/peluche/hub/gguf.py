@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.gguf_blocks import FORMATS, NAMES, Format
@@ -24,6 +26,8 @@ STRING, ARRAY = 8, 9
 # Numbers of the file's types of plain values.
 PLAIN = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q"}
 PLAIN |= {12: "<d"}
+# Numbers that are read at a time, so that what they are made of is small, and in the cache.
+PIECE = 1 << 18
 BOOL, INT32, UINT32, FLOAT32 = 7, 5, 4, 6
 
 
@@ -66,8 +70,8 @@ class GGUFFile:
         except (ValueError, struct.error, OverflowError, MemoryError) as error:
             raise _broken(path, str(error)) from None
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
-        """A tensor as float32.
+    def tensor(self, name: str) -> Tensor:
+        """A tensor as float32, in torch's memory.
 
         Raises:
             CheckpointError: there is none of this name, or the file became shorter.
@@ -75,13 +79,18 @@ class GGUFFile:
         if name not in self.tensors:
             raise _broken(self.path, f"it has no tensor '{name}'")
         info = self.tensors[name]
+        size, block = info.format.size, info.format.bytes
+        numbers = torch.empty(info.shape)
+        blocks = numbers.numpy().reshape(numbers.numel() // size, size)
         with self.path.open("rb") as stream:
             stream.seek(info.offset)
-            data = np.fromfile(stream, dtype=np.uint8, count=info.bytes)
-        if len(data) < info.bytes:
-            raise _broken(self.path, f"tensor '{name}' is cut off")
-        numbers = info.format.read(data.reshape(-1, info.format.bytes))
-        return numbers.reshape(info.shape)
+            for start in range(0, len(blocks), PIECE // size):
+                piece = blocks[start : start + PIECE // size]
+                data = np.fromfile(stream, dtype=np.uint8, count=len(piece) * block)
+                if len(data) < len(piece) * block:
+                    raise _broken(self.path, f"tensor '{name}' is cut off")
+                piece[:] = info.format.read(data.reshape(-1, block))
+        return numbers
 
 
 class _Head:

@@ -12,6 +12,8 @@ from typing import TextIO
 from peluche.errors import CheckpointError
 from peluche.hub.failure import explain_failure
 
+LOCK = ".lock"
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -20,7 +22,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         CheckpointError: when another process holds it, or the lock file cannot be written.
     """
-    file = folder / ".lock"
+    file = folder / LOCK
     with explain_failure("the lock file", folder, None, lambda: "nothing was changed"):
         stream = file.open("a+", encoding="utf-8")
     with stream:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from peluche.config import Config, typed
 from peluche.errors import CheckpointError, ConfigError
-from peluche.hub.from_huggingface import read_json
+from peluche.hub.from_huggingface import read_config, read_json
 from peluche.hub.gguf import MAGIC, GGUFFile
-from peluche.hub.tensors import read_tensors
+from peluche.hub.tensors import read_tensor, tensor_names
 from peluche.models.decoder_gguf import read_gguf_decoder
 from peluche.models.decoder_layouts import LAYOUTS, read_decoder
 from peluche.models.encoder_layouts import MODEL_TYPE as BERT
 from peluche.models.encoder_layouts import read_encoder
+from peluche.models.layouts import Entry, read_entries
 from peluche.models.state_space_layouts import MODEL_TYPE as MAMBA2
 from peluche.models.state_space_layouts import read_state_space
 from peluche.models.t5_layouts import MODEL_TYPE as T5
@@ -25,7 +27,7 @@ from peluche.text import chat, pretrained
 from peluche.text.chat import ChatSource
 from peluche.text.tokenizer import Tokenizer
 
-READERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], object], Any]] = {
+READERS: dict[str, Callable[[Mapping[str, Any], Collection[str], object], tuple[Any, Any]]] = {
     **{layout.model_type: read_decoder for layout in LAYOUTS},
     MAMBA2: read_state_space,
     BERT: read_encoder,
@@ -63,21 +65,45 @@ class ModelSource(Protocol):
         """Whether there is such a file."""
 
 
+class _OnDemand(Mapping[str, Tensor]):
+    """Tensors by name, each read when it is asked for: all together may be most of the memory."""
+
+    def __init__(self, names: Collection[str], read: Callable[[str], Tensor]) -> None:
+        self._names, self._read = names, read
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._read(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 class PretrainedModel:
-    """See `ModelSource`. There are no other weights than `model`, and no other parts."""
+    """See `ModelSource`. There are no other weights than `model`, and no other parts.
+
+    Args:
+        model: the config, and which of the model's parameters are which of `tensors`.
+    """
 
     def __init__(
         self,
         path: Path,
         task: str,
-        read: Callable[[], tuple[Any, Weights]],
+        model: tuple[Config, Sequence[Entry]],
+        tensors: Mapping[str, Tensor],
         tokenizer: Callable[[], Tokenizer],
         chat: Callable[[], ChatSource | None],
         settings: Mapping[str, Any] = {},
     ) -> None:
-        self.path, self._read, self._tokenizer, self._chat = path, read, tokenizer, chat
-        model, self._weights = read()
-        self._config = {"task": task, "model": model.model_dump(mode="json"), **settings}
+        config, self._entries = model
+        self.path, self._tensors, self._tokenizer, self._chat = path, tensors, tokenizer, chat
+        self._config = {"task": task, "model": config.model_dump(mode="json"), **settings}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -96,7 +122,7 @@ class PretrainedModel:
                 where=self.path,
                 remedy="leave --weights out",
             )
-        return dict(self._weights)
+        return read_entries(self._entries, self._tensors, self.path)
 
     def part(self, name: str) -> Path:
         raise CheckpointError(
@@ -115,14 +141,11 @@ def open_gguf(path: Path) -> PretrainedModel:
         ConfigError: it holds something that has no equal here.
     """
     file = GGUFFile(path)
-
-    def tensor(name: str) -> Tensor:
-        return torch.from_numpy(file.tensor(name))
-
     return PretrainedModel(
         path,
         "language_modelling",
-        lambda: read_gguf_decoder(file.metadata, tensor, set(file.tensors), path),
+        read_gguf_decoder(file.metadata, file.tensors, path),
+        _OnDemand(file.tensors, file.tensor),
         lambda: pretrained.from_gguf(file.metadata, path),
         lambda: chat.from_gguf(file.metadata),
     )
@@ -143,7 +166,7 @@ def open_folder(folder: Path) -> PretrainedModel:
         CheckpointError: a file is missing or damaged.
         ConfigError: it holds something that has no equal here.
     """
-    theirs = read_json(folder / "config.json")
+    theirs = read_config(folder)
     kind = theirs.get("model_type")
     if kind not in READERS:
         known = ", ".join(READERS)
@@ -153,23 +176,22 @@ def open_folder(folder: Path) -> PretrainedModel:
             remedy=f"give one of type {known}",
         )
 
-    def open_weights() -> tuple[Any, Weights]:
-        try:
-            config, state = READERS[str(kind)](theirs, _folder_tensors(folder), folder)
-        except KeyError as error:
-            raise CheckpointError(
-                f"config.json lacks {error}",
-                where=folder / "config.json",
-                remedy="get the model again",
-            ) from None
-        return config, {name: tensor.float() for name, tensor in state.items()}
-
+    tensors = _folder_tensors(folder)
+    try:
+        model = READERS[str(kind)](theirs, tensors, folder)
+    except KeyError as error:
+        raise CheckpointError(
+            f"config.json lacks {error}",
+            where=folder / "config.json",
+            remedy="get the model again",
+        ) from None
     task = TASKS.get(str(kind), "language_modelling")
     settings = {"embedding": _embedding_settings(folder)} if kind == BERT else {}
     return PretrainedModel(
         folder,
         task,
-        open_weights,
+        model,
+        tensors,
         lambda: pretrained.from_folder(folder),
         lambda: chat.from_folder(folder),
         settings,
@@ -194,7 +216,7 @@ def _embedding_settings(folder: Path) -> dict[str, Any]:
             )
         settings["pooling"] = known[chosen[0]]
     if (folder / "modules.json").is_file():
-        text = (folder / "modules.json").read_text(encoding="utf-8")
+        text = (folder / "modules.json").read_text(encoding="utf-8", errors="replace")
         settings["normalize"] = ".Normalize" in text
     if (folder / "sentence_bert_config.json").is_file():
         longest = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
@@ -208,18 +230,25 @@ def is_folder(path: Path) -> bool:
     return (path / "config.json").is_file()
 
 
-def _folder_tensors(folder: Path) -> Weights:
+def _folder_tensors(folder: Path) -> Mapping[str, Tensor]:
+    """As float32."""
+    places = {
+        name: (path, own)
+        for path in _weight_files(folder)
+        for name, own in tensor_names(path).items()
+    }
+    return _OnDemand(places, lambda name: read_tensor(*places[name], torch.float32))
+
+
+def _weight_files(folder: Path) -> list[Path]:
     if not (folder / INDEX).is_file():
-        return read_tensors(folder / "model.safetensors")
-    weight_map = read_json(folder / INDEX).get("weight_map")
-    files = set(weight_map.values()) if isinstance(weight_map, dict) else set()
-    if not files or any(Path(str(name)).name != name for name in files):
+        return [folder / "model.safetensors"]
+    index = typed(read_json(folder / INDEX), {"weight_map": dict[str, str]}, folder / INDEX)
+    files = set(index.get("weight_map", {}).values())
+    if not files or any(Path(name).name != name for name in files):
         raise CheckpointError(
             f"{INDEX} does not say where weights are",
             where=folder / INDEX,
             remedy="get the model again",
         )
-    tensors: Weights = {}
-    for name in sorted(files):
-        tensors |= read_tensors(folder / name)
-    return tensors
+    return [folder / name for name in sorted(files)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from peluche.errors import CheckpointError, ConfigError, nearest
+from peluche.hub.hub_models import PREFIX, pull_from_hub
 from peluche.hub.model_catalogue import pretrained_models, pull
 from peluche.hub.pretrained import ModelSource, is_folder, is_gguf, open_folder, open_gguf
 from peluche.hub.run import RunDirectory
@@ -44,8 +45,19 @@ def _open_folder(model: str) -> ModelSource | None:
 def _open_known(model: str) -> ModelSource | None:
     if model not in pretrained_models():
         return None
-    path = str(pull(model, lambda message: print(f"peluche: {message}", file=sys.stderr)))
+    path = str(pull(model, _say))
     return _open_gguf(path) or _open_folder(path)
+
+
+def _open_hub(model: str) -> ModelSource | None:
+    if not model.startswith(PREFIX):
+        return None
+    path = str(pull_from_hub(model, _say))
+    return _open_gguf(path) or _open_folder(path)
+
+
+def _say(message: str) -> None:
+    print(f"peluche: {message}", file=sys.stderr)
 
 
 OPENERS = [
@@ -53,6 +65,7 @@ OPENERS = [
     Opener("a GGUF file", _open_gguf),
     Opener("a Hugging Face folder", _open_folder),
     Opener("a name out of `peluche models list`", _open_known),
+    Opener("a model of the Hugging Face hub as hf:OWNER/NAME", _open_hub),
 ]
 
 
@@ -60,8 +73,9 @@ def open_source(model: str | Path) -> ModelSource:
     """Open the model that an argument names.
 
     Args:
-        model: a run directory or the name of one in ./runs, a GGUF file, a Hugging Face folder, or
-            a name of the catalogue of models, which is fetched if it is not here.
+        model: a run directory or the name of one in ./runs, a GGUF file, a Hugging Face folder, a
+            name of the catalogue of models, or ``hf:OWNER/NAME``; the last two are fetched if
+            they are not here.
 
     Raises:
         CheckpointError: when it is none of these, or is one that cannot be opened.
@@ -126,6 +140,8 @@ def _not_found(model: str, openers: list[Opener]) -> CheckpointError:
         names |= {name: name for name in pretrained_models()}
     close = nearest(path.name, names)
     remedies = [f"give {', or '.join(opener.takes for opener in openers)}"]
+    if len(openers) > 1 and model.count("/") == 1 and not path.parent.exists():
+        remedies.insert(0, f"if it is one of the Hugging Face hub, write hf:{model}")
     if runs:
         listing = ", ".join(str(run) for run in runs.values())
         remedies.append(f"found nearby: {listing}")

@@ -39,6 +39,7 @@ from peluche.hub.run_config import (
     unreadable_config,
 )
 from peluche.hub.tensors import bytes_needed, read_tensors, write_tensors
+from peluche.hub.untrained import LOG, STATE, clear, is_untrained, nothing_trained
 from peluche.processes import ALONE, Processes
 from peluche.text.chat import ChatSource, of_tokenizer
 from peluche.text.tokenizer import OWN, SpecialIds, Tokenizer
@@ -57,24 +58,27 @@ class RunDirectory:
         self.path, self.follows = path, follows
         self._config = config
         self._files = CheckedFiles(path)
-        self._states = StateFolder(path / "state")
-        self._log = EventLog(path / "log.jsonl")
+        self._states = StateFolder(path / STATE)
+        self._log = EventLog(path / LOG)
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any]) -> RunDirectory:
         """Make a run directory, with its parents, for a config of plain values (as in YAML).
 
+        A run in which nothing has been trained yet is replaced.
+
         Raises:
             CheckpointError: when the folder holds a run or other files, or cannot be made.
         """
-        if is_run(path):
+        used = path.is_dir() and not is_untrained(path)
+        if used and is_run(path):
             raise CheckpointError(
                 "this folder already holds a run",
                 where=path,
                 remedy=f"go on with it (peluche train --resume {path}), name another folder "
                 "(--run), or delete this one",
             )
-        if path.is_dir() and any(not _is_of_unfinished_creation(entry) for entry in path.iterdir()):
+        if used:
             raise CheckpointError(
                 "this folder is not empty and does not hold a run",
                 where=path,
@@ -83,6 +87,8 @@ class RunDirectory:
         text = yaml.safe_dump(
             {"format_version": FORMAT_VERSION, **config}, sort_keys=False, allow_unicode=True
         )
+        if is_run(path):
+            clear(path, text)
         run = cls(path, parse_config(text, path / CONFIG))
         with explain_failure("the run's config", path, len(text), lambda: "nothing was made"):
             path.mkdir(parents=True, exist_ok=True)
@@ -118,6 +124,11 @@ class RunDirectory:
     def config(self) -> dict[str, Any]:
         """The config as it was given, without the format version."""
         return copy.deepcopy(self._config)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether nothing has been trained here yet: there is no state, no step, no weights."""
+        return is_untrained(self.path)
 
     @property
     def report_path(self) -> Path:
@@ -242,6 +253,8 @@ class RunDirectory:
     def _check(self, name: str, remedy: Callable[[], str]) -> None:
         path = self.path / name
         if not path.is_file():
+            if self.untrained:
+                raise nothing_trained(self.path)
             raise CheckpointError(f"this run has no {name}", where=path, remedy=remedy())
         if not self._files.is_intact(name):
             raise CheckpointError(
@@ -263,12 +276,6 @@ class RunDirectory:
         if steps:
             remedies.append(f"resume the run: its state of step {steps[-1]} is intact")
         return "; or ".join(remedies) or "copy it again from where the run was trained"
-
-
-def _is_of_unfinished_creation(path: Path) -> bool:
-    """Whether a file may be there because `create` was killed half-way."""
-    name = path.name
-    return name in (CHECKSUMS, ".lock") or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def _write_plain(path: Path, text: str) -> None:

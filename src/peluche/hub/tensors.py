@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -91,25 +92,50 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: when the file is absent or is not a whole safetensors file.
     """
-    try:
-        with safe_open(path, framework="pt") as stream:
-            names, metadata = list(stream.keys()), stream.metadata() or {}
-        tensors = {name: _read_tensor(path, name) for name in names}
+    names = tensor_names(path)
+    tensors = {name: read_tensor(path, name) for name in dict.fromkeys(names.values())}
+    return {name: tensors[own] for name, own in names.items()}
+
+
+def tensor_names(path: Path) -> dict[str, str]:
+    """The names of a safetensors file's tensors; for each that by which the file has it, which is
+    another one for tied tensors.
+
+    Raises:
+        CheckpointError: when the file is absent or is not a whole safetensors file.
+    """
+    with _whole(path), safe_open(path, framework="pt") as stream:
+        names, metadata = list(stream.keys()), stream.metadata() or {}
+        own = dict(zip(names, names, strict=True))
         aliases = json.loads(metadata.get(ALIASES, "{}"))
-        return tensors | {alias: tensors[name] for alias, name in aliases.items()}
+        return own | {alias: own[name] for alias, name in aliases.items()}
+
+
+def read_tensor(path: Path, name: str, dtype: torch.dtype | None = None) -> Tensor:
+    """Read one tensor of those that a safetensors file has; see `read_tensors`.
+
+    Args:
+        dtype: what to make of it; its own unless given.
+
+    Raises:
+        CheckpointError: when the file is absent or is not a whole safetensors file.
+    """
+    # Opened for each, since what is mapped of a file counts as memory until it is closed.
+    with _whole(path), safe_open(path, framework="pt") as stream:
+        tensor: Tensor = stream.get_tensor(name)
+        return tensor.to(dtype or tensor.dtype, copy=True)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"{path.name} is not a whole safetensors file ({error})",
             where=path,
             remedy="copy it again from where it came from",
         ) from None
-
-
-def _read_tensor(path: Path, name: str) -> Tensor:
-    # Opened for each, since what is mapped of a file counts as memory until it is closed.
-    with safe_open(path, framework="pt") as stream:
-        tensor: Tensor = stream.get_tensor(name).clone()
-    return tensor
 
 
 def bytes_needed(tensors: Mapping[str, Tensor]) -> int:

@@ -10,6 +10,15 @@ from typing import NamedTuple
 ROOT = -1
 
 
+def blocks_behind(window: int | None, position: int, block_size: int) -> int:
+    """How many of a sequence's first blocks nobody at `position` or after it looks at.
+
+    Args:
+        window: how many positions are looked at, one's own included; None for all before.
+    """
+    return 0 if window is None else max(0, position + 1 - window) // block_size
+
+
 class Match(NamedTuple):
     """What of a sequence is in memory already.
 
@@ -30,8 +39,8 @@ class BlockPool:
 
     A cached block is found under its parent, the block before it, and its tokens, all of which are
     compared: a match is never by a hash alone. It keeps what it holds after nobody refers to it any
-    more, until its memory is needed; the least recently used go first. Whoever refers to a cached
-    block refers to its parents too, so that those always outlive it.
+    more, until its memory is needed; the least recently used go first, and of what follows a block
+    the last. A block whose parent is gone is not found any more, whoever refers to it.
 
     Args:
         blocks: how many there are.
@@ -84,12 +93,21 @@ class BlockPool:
         if self.empty:
             block = self.empty.pop()
         elif self.unused:
-            self.forget(next(iter(self.unused)))
+            self.forget(self._last_unused(next(iter(self.unused))))
             block = self.empty.pop()
         else:
             return None
         self.references[block] = 1
         return block
+
+    def _last_unused(self, block: int) -> int:
+        """Follow unused blocks: behind a window a parent may be older than what follows it."""
+        while True:
+            children = self.children.get(block, {}).values()
+            follower = next((child for child in children if child in self.unused), None)
+            if follower is None:
+                return block
+            block = follower
 
     def share(self, block: int) -> None:
         """One more reference to a block that holds something."""
@@ -97,20 +115,14 @@ class BlockPool:
             del self.unused[block]
         self.references[block] += 1
 
-    def release(self, blocks: Sequence[int], *, keep: bool = True) -> None:
-        """Give up a sequence's references, the last block's first.
-
-        Args:
-            keep: whether what cached blocks hold may be found again.
-        """
+    def release(self, blocks: Sequence[int]) -> None:
+        """Give up a sequence's references, the last block's first."""
         for block in reversed(blocks):
             self.references[block] -= 1
             if self.references[block]:
                 continue
             if block in self.places:
                 self.unused[block] = None
-                if not keep:
-                    self.forget(block)
             else:
                 self.empty.append(block)
 
@@ -118,12 +130,12 @@ class BlockPool:
         """Let a full block be found; the block to go on with in its place.
 
         That is another one if what it holds was cached before; its reference is then given up, and
-        the other one has one more.
+        the other one has one more. A block whose parent is not found will not be either.
 
         Args:
-            parent: the block before, itself registered; `ROOT` if there is none.
+            parent: the block before, which somebody refers to; `ROOT` if there is none.
         """
-        if not self.cache:
+        if not self.cache or (parent != ROOT and parent not in self.places):
             return block
         part, children = tuple(tokens), self.children.setdefault(parent, {})
         known = children.get(part)
@@ -140,8 +152,15 @@ class BlockPool:
         while self.unused:
             self.forget(next(iter(self.unused)))
 
+    def forget_unused(self, tokens: Sequence[int]) -> None:
+        """Give up what unused blocks hold of the beginning of `tokens`, and what follows it."""
+        for block in self.match(tokens).blocks:
+            if block in self.unused:
+                self.forget(block)
+                return
+
     def forget(self, block: int) -> None:
-        """Give up what an unused block holds, and what follows it."""
+        """Give up what an unused block holds; neither it nor what follows it is found any more."""
         going = [block]
         for one in going:  # which grows
             going += self.children.get(one, {}).values()
@@ -150,8 +169,9 @@ class BlockPool:
             del self.children[parent][tokens]
             if not self.children[parent]:
                 del self.children[parent]
-            del self.unused[one]
-            self.empty.append(one)
+            if one in self.unused:
+                del self.unused[one]
+                self.empty.append(one)
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

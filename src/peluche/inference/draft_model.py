@@ -46,7 +46,9 @@ class DraftModel:
     def draft(self, wishes: Sequence[Wish]) -> list[list[int]]:
         engine, places = self.engine, dict[int, int]()
         for place, wish in enumerate(wishes):
-            most = min(wish.most, engine.capacity - len(wish.tokens) + 1)
+            most = wish.most
+            if engine.capacity is not None:
+                most = min(most, engine.capacity - len(wish.tokens) + 1)
             if most > 0:
                 places[engine.add(_likeliest(wish.tokens, most))] = place
         guesses: list[list[int]] = [[] for _ in wishes]

@@ -75,7 +75,7 @@ class Counters:
         cached: tokens of prompts that were in memory already.
         drafted: tokens that were guessed and tried, of which `accepted` were right.
         preemptions: how often a request had to give up its memory.
-        blocks: in use now; `peak_blocks` the most that were.
+        blocks: in use after the last step; `peak_blocks` the most that a step had.
     """
 
     seconds: float = 0.0
@@ -116,17 +116,17 @@ class Engine:
         self.runner, self.sampler, self.drafter = runner, sampler, drafter
         self.drafts, self.lengths = config.drafts, DraftLengths(config.drafts)
         self.pool = BlockPool(runner.blocks, runner.block_size, cache=config.prefix_cache)
-        self.scheduler = Scheduler(self.pool, config.running, config.step_tokens)
+        self.scheduler = Scheduler(self.pool, config.running, config.step_tokens, runner.window)
         self.counters = Counters()
         self.left: dict[int, int] = {}  # how many tokens each request may still be given
         self.due: list[Event] = []  # what the next step says
         self.next_key = 0
 
     @property
-    def capacity(self) -> int:
-        """The most tokens that a sequence may have."""
-        room = self.runner.blocks * self.runner.block_size
-        return room if self.runner.longest is None else min(room, self.runner.longest)
+    def capacity(self) -> int | None:
+        """The most tokens that a sequence may have; None for any number."""
+        limits = (self.scheduler.longest, self.runner.longest)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def idle(self) -> bool:
@@ -142,7 +142,7 @@ class Engine:
         """
         tokens, capacity = request.tokens, self.capacity
         # The last token is written and not read.
-        if len(tokens) + request.max_tokens - 1 > capacity:
+        if capacity is not None and len(tokens) + request.max_tokens - 1 > capacity:
             raise DataError(
                 f"a prompt of {len(tokens)} tokens and {request.max_tokens} more do not fit into "
                 f"the {capacity} that a sequence may have",
@@ -180,6 +180,7 @@ class Engine:
             started = time.perf_counter()
             self._draft()
             step = self.scheduler.step()
+            self.counters.peak_blocks = max(self.counters.peak_blocks, self.pool.used)
             if step.work:
                 self.due += self._written(step.work, self._logits(step.copies, step.work))
             self._count(step.work, time.perf_counter() - started)
@@ -274,7 +275,7 @@ class Engine:
         return end
 
     def _count(self, work: list[Work], seconds: float) -> None:
-        counters, used = self.counters, self.pool.used
+        counters = self.counters
         counters.seconds += seconds
         counters.steps += bool(work)
         counters.read += sum(len(one.tokens) for one in work)
@@ -282,4 +283,4 @@ class Engine:
             self.scheduler.cached_tokens,
             self.scheduler.preemptions,
         )
-        counters.blocks, counters.peak_blocks = used, max(counters.peak_blocks, used)
+        counters.blocks = self.pool.used

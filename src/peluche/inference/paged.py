@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from peluche.inference.runner import Chunk, KeptAs
+from peluche.inference.blocks import blocks_behind
+from peluche.inference.runner import Chunk, KeptAs, widest_window
 from peluche.models.transformer import TransformerConfig
 from peluche.nn.masks import causal, prepare
 from peluche.nn.state import View
@@ -127,7 +128,7 @@ class PagedMemory:
         shape = (config.layers, blocks, block_size, heads)
         like = like.detach()
         self.block_size, self.device = block_size, like.device
-        self.windows = config.windows(config.layers)
+        self.windows, self.window = config.windows(config.layers), widest_window(config)
         self.keys: Pages = PAGES[kept_as]([*shape, width], like)
         # Latent attention has no values: there is nothing to scale.
         self.values: Pages = PAGES[kept_as if value_width else "plain"]([*shape, value_width], like)
@@ -135,6 +136,11 @@ class PagedMemory:
     def span(self, chunk: Chunk) -> tuple[int, int]:
         """Where a chunk's tokens stand: from, and before."""
         return chunk.start, chunk.start + len(chunk.tokens)
+
+    def seen(self, chunk: Chunk) -> slice:
+        """Which of a chunk's blocks it looks at, in any layer."""
+        first = blocks_behind(self.window, chunk.start, self.block_size)
+        return slice(first, -(-self.span(chunk)[1] // self.block_size))
 
     def slots(self, chunk: Chunk) -> Int[Tensor, "tokens"]:
         """Where keys and values of a chunk's tokens are written."""
@@ -191,10 +197,10 @@ class PagedState:
     def __init__(self, memory: PagedMemory, chunk: Chunk) -> None:
         self.memory = memory
         self.written = memory.slots(chunk)
-        self.length = memory.span(chunk)[1]
-        count = -(-self.length // memory.block_size)
-        self.blocks = find_blocks([chunk.blocks[:count]], memory.device)
-        positions, slots = torch.arange(*memory.span(chunk)), torch.arange(self.length)
+        self.length, seen = memory.span(chunk)[1], memory.seen(chunk)
+        self.first = seen.start * memory.block_size
+        self.blocks = find_blocks([chunk.blocks[seen]], memory.device)
+        positions, slots = torch.arange(*memory.span(chunk)), torch.arange(self.first, self.length)
         self.masks = {
             window: prepare(causal(window), 1, positions.to(memory.device), slots.to(memory.device))
             for window in set(memory.windows)
@@ -211,12 +217,12 @@ class PagedState:
         self.memory.write(layer, self.written, key[0].transpose(0, 1), value[0].transpose(0, 1))
 
     def slots(self, length: int) -> Tensor:
-        return torch.arange(length, device=self.memory.device)
+        return torch.arange(self.first, length, device=self.memory.device)
 
     def view(self, layer: int) -> View:
         key, value = self.memory.read(layer, self.blocks)
-        mask = self.masks[self.memory.windows[layer]]
-        return View(key[:, :, : self.length], value[:, :, : self.length], mask)
+        mask, count = self.masks[self.memory.windows[layer]], self.length - self.first
+        return View(key[:, :, :count], value[:, :, :count], mask)
 
     def select(self, rows: Int[Tensor, "kept"]) -> None:
         """Raises ValueError: sequences share blocks by their numbers."""

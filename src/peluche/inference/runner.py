@@ -11,6 +11,7 @@ from torch import Tensor
 from peluche.errors import ConfigError
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
+from peluche.models.transformer import TransformerConfig
 
 Weights = Literal["auto", "float32", "float16", "int8", "int4"]
 KeptAs = Literal["plain", "int8"]
@@ -22,7 +23,8 @@ class Chunk(NamedTuple):
     Attributes:
         tokens: at least one.
         start: the position of the first; all before it have been read.
-        blocks: where the sequence's keys and values are, in order; enough for the last token.
+        blocks: where the sequence's keys and values are, in order; enough for the last token. In
+            the place of those behind the runner's window (`blocks_behind`) may be any number.
         wanted: logits are given after each of the last so many tokens.
     """
 
@@ -40,12 +42,15 @@ class Runner(Protocol):
         blocks: how many there are.
         vocabulary: number of tokens, and width of logits.
         longest: the most tokens of a sequence; None for any number.
+        window: how many positions the layer that looks farthest looks at, a token's own included;
+            None if one sees everything.
     """
 
     block_size: int
     blocks: int
     vocabulary: int
     longest: int | None
+    window: int | None
 
     def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
         """Read the chunks, each of another sequence; float32 logits, in order, on the CPU.
@@ -59,6 +64,13 @@ class Runner(Protocol):
 
     def refresh(self, model: Decoder) -> None:
         """Copy the weights of the moment. What is in the blocks was read with others."""
+
+
+def widest_window(config: TransformerConfig) -> int | None:
+    """See `Runner.window`."""
+    windows = config.windows(config.layers)
+    sizes = [window for window in windows if window is not None]
+    return max(sizes) if len(sizes) == len(windows) else None
 
 
 # Parameters below which nothing is gained: such a model is in the processor's cache as it is.

@@ -5,7 +5,8 @@ sequence: one of those that are being written, more of those whose prompt is sti
 chunk at a time (Agrawal et al. 2023, "SARATHI"), within a budget. When blocks run out, the newest
 running sequence gives up its own and is read again later (Kwon et al. 2023, §4.5, recomputation).
 The oldest is never interrupted, and whoever waits is admitted in the order of arrival, so that
-everybody's turn comes.
+everybody's turn comes. Where a model looks no farther back than a window, a sequence gives up the
+blocks behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from peluche.inference.blocks import ROOT, BlockPool
+from peluche.inference.blocks import ROOT, BlockPool, blocks_behind
+
+# What stands in the place of a block that was given up behind the window.
+GONE = -1
 
 
 @dataclass(eq=False)
@@ -24,9 +28,9 @@ class Sequence:
     Attributes:
         key: older sequences have smaller ones.
         tokens: of the prompt, and those written since.
-        blocks: where its keys and values are.
+        blocks: where its keys and values are; the first `gone` of them were given up.
         computed: how many of `tokens` have been read.
-        registered: how many of `blocks` can be found by others.
+        registered: how many of `blocks` were full, so that others may find them.
         drafts: what may come after `tokens`, to be tried in the next step.
     """
 
@@ -35,12 +39,18 @@ class Sequence:
     blocks: list[int] = field(default_factory=list)
     computed: int = 0
     registered: int = 0
+    gone: int = 0
     drafts: list[int] = field(default_factory=list)
 
     @property
     def pending(self) -> int:
         """Tokens that have to be read before there is a next one."""
         return len(self.tokens) - self.computed
+
+    @property
+    def held(self) -> list[int]:
+        """The blocks that it refers to."""
+        return self.blocks[self.gone :]
 
 
 class Work(NamedTuple):
@@ -75,10 +85,27 @@ class Scheduler:
     Args:
         running: the most sequences in a step.
         step_tokens: the most tokens in a step; at least `running`.
+        window: how many positions back are looked at, one's own included; None for all.
+
+    Attributes:
+        longest: the most tokens of a sequence; None for any number.
     """
 
-    def __init__(self, pool: BlockPool, running: int, step_tokens: int) -> None:
+    def __init__(
+        self, pool: BlockPool, running: int, step_tokens: int, window: int | None = None
+    ) -> None:
         self.pool, self.most, self.step_tokens = pool, running, step_tokens
+        size, blocks = pool.block_size, len(pool.references)
+        self.longest: int | None = size * blocks
+        self.chunk, self.most_held, self.window = step_tokens, blocks, window
+        if window is not None:
+            # The last full block stays in any case: the next one is found under it.
+            self.window = max(window, size + 1)
+            # What a chunk looks at begins at worst with the last position of a block.
+            behind = size + self.window - 2
+            chunk = min(step_tokens, size * blocks - behind)
+            if chunk > 0:
+                self.longest, self.chunk, self.most_held = None, chunk, -(-(behind + chunk) // size)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []  # oldest first
         self.preemptions = self.cached_tokens = 0
@@ -90,7 +117,9 @@ class Scheduler:
     def remove(self, sequence: Sequence, *, keep: bool = True) -> None:
         """Forget a sequence; `keep` says whether what it read may serve others."""
         (self.running if sequence in self.running else self.waiting).remove(sequence)
-        self.pool.release(sequence.blocks, keep=keep)
+        self.pool.release(sequence.held)
+        if not keep:
+            self.pool.forget_unused(sequence.tokens)
 
     def step(self) -> Step:
         """Choose what to read, and make room for it."""
@@ -102,7 +131,7 @@ class Scheduler:
             if sequence not in self.running:  # it has been interrupted
                 short = True
                 continue
-            count = min(sequence.pending, budget)
+            count = min(sequence.pending, budget, self.chunk)
             if not count:
                 continue
             drafts = 0
@@ -133,6 +162,14 @@ class Scheduler:
             part = sequence.tokens[place * size : (place + 1) * size]
             sequence.blocks[place] = self.pool.register(sequence.blocks[place], parent, part)
             sequence.registered += 1
+        self._give_up_behind(sequence)
+
+    def _give_up_behind(self, sequence: Sequence) -> None:
+        """Give up the blocks that no token yet to be read looks at."""
+        gone = blocks_behind(self.window, sequence.computed, self.pool.block_size)
+        self.pool.release(sequence.blocks[sequence.gone : gone])
+        sequence.blocks[sequence.gone : gone] = [GONE] * (gone - sequence.gone)
+        sequence.gone = gone
 
     def _admit(self, work: list[Work], budget: int) -> list[tuple[int, int]]:
         """Begin with sequences that wait, as long as there is room for their prompts."""
@@ -145,24 +182,26 @@ class Scheduler:
                 break
             for block in match.blocks:
                 self.pool.share(block)
-            # A block is left for each that runs, lest it interrupts the newcomer at once.
-            room = len(match.blocks) + self.pool.free - len(self.running)
-            if len(sequence.tokens) > size * room:
-                self.pool.release(match.blocks)
-                break
-            self.waiting.pop(0)
-            self.running.append(sequence)
             sequence.blocks = list(match.blocks)
             sequence.registered = len(match.blocks)
             sequence.computed = size * len(match.blocks)
+            self._give_up_behind(sequence)
+            # A block is left for each that runs, lest it interrupts the newcomer at once.
+            room = len(sequence.held) + self.pool.free - len(self.running)
+            if min(-(-len(sequence.tokens) // size) - sequence.gone, self.most_held) > room:
+                self._give_up(sequence)
+                break
+            self.waiting.pop(0)
+            self.running.append(sequence)
             if match.partial is not None:
                 target = self._copy_of(match.partial)
                 if target is not None:
                     copies.append((match.partial, target))
                     sequence.blocks.append(target)
                     sequence.computed += match.tokens
+                    self._give_up_behind(sequence)
             self.cached_tokens += sequence.computed
-            count = min(sequence.pending, budget)
+            count = min(sequence.pending, budget, self.chunk)
             fits = self._make_room(sequence, count)
             assert fits, "there was room for the whole prompt"
             work.append(_work(sequence, count, 0))
@@ -186,7 +225,7 @@ class Scheduler:
             and any(
                 other.registered == count
                 and other.pending > 1
-                and other.blocks[:count] == blocks
+                and other.blocks[:count][-1:] == blocks[-1:]
                 and other.tokens[size * count : size * (count + 1)] == part
                 for other in self.running
             )
@@ -219,11 +258,15 @@ class Scheduler:
 
     def _interrupt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
-        self.pool.release(sequence.blocks)
-        sequence.blocks, sequence.computed, sequence.registered = [], 0, 0
-        sequence.drafts = []
+        self._give_up(sequence)
         self.waiting.insert(0, sequence)
         self.preemptions += 1
+
+    def _give_up(self, sequence: Sequence) -> None:
+        """Begin again, with nothing read."""
+        self.pool.release(sequence.held)
+        sequence.blocks, sequence.drafts = [], []
+        sequence.computed = sequence.registered = sequence.gone = 0
 
 
 def _work(sequence: Sequence, count: int, drafts: int) -> Work:

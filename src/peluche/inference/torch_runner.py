@@ -47,6 +47,7 @@ class TorchRunner:
         self.blocks, self.block_size = blocks, block_size
         self.vocabulary, self.longest = model.vocabulary, model.longest
         self.memory = PagedMemory(model.config, blocks, block_size, model.head.weight, kept_as)
+        self.window = self.memory.window
         self.refresh(model)
 
     @torch.inference_mode()
@@ -120,7 +121,7 @@ class PackedReader:
         # Those of one length side by side; `order` says where they stood.
         order = sorted(range(len(chunks)), key=lambda place: len(chunks[place].tokens))
         ordered = [chunks[place] for place in order]
-        groups = self._groups(ordered, memory.block_size)
+        groups = self._groups(ordered, memory)
         tokens = torch.tensor([list(chain.from_iterable(one.tokens for one in ordered))])
         positions = torch.cat([torch.arange(*memory.span(one)) for one in ordered]).to(device)
         slots = torch.cat([memory.slots(one) for one in ordered])
@@ -164,28 +165,30 @@ class PackedReader:
         mixed = attention(queries, key, value, mask, bias, layer.scale, layer.softcap)
         return mixed.reshape(shape).transpose(1, 2).flatten(2).flatten(0, 1)
 
-    def _groups(self, chunks: Sequence[Chunk], block_size: int) -> list[Group]:
+    def _groups(self, chunks: Sequence[Chunk], memory: PagedMemory) -> list[Group]:
         """The chunks by their lengths, which rise."""
         groups, row, device = [], 0, self.stack.embedding.device
         for length, same in groupby(chunks, key=lambda chunk: len(chunk.tokens)):
             members = list(same)
             # Shorter sequences are filled up with a block of their own: what is hidden there may
             # not be a number, and would be no other sequence's fault.
-            tables = [chunk.blocks[: -(-(chunk.start + length) // block_size)] for chunk in members]
+            seen = [memory.seen(chunk) for chunk in members]
+            tables = [chunk.blocks[one] for chunk, one in zip(members, seen, strict=True)]
             count = max(len(table) for table in tables)
             blocks = [[*table, *[table[0]] * (count - len(table))] for table in tables]
             starts = torch.tensor([[chunk.start] for chunk in members], device=device)
             positions = starts + torch.arange(length, device=device)
-            slots = torch.arange(count * block_size, device=device)
+            firsts = torch.tensor([[memory.block_size * one.start] for one in seen], device=device)
+            slots = firsts + torch.arange(count * memory.block_size, device=device)
             masks = {
                 window: PreparedMask(
-                    causal(window).visible(starts, positions[..., None], slots)[:, None]
+                    causal(window).visible(starts, positions[..., None], slots[:, None])[:, None]
                 )
                 for window in set(self.windows)
             }
             bias = None
             if self.stack.bias is not None:
-                bias = torch.cat([self.stack.bias(each, slots) for each in positions])
+                bias = torch.cat(list(map(self.stack.bias, positions, slots)))
             rows = slice(row, row + length * len(members))
             groups.append(Group(rows, len(members), find_blocks(blocks, device), masks, bias))
             row = rows.stop

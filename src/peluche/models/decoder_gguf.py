@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from peluche.config import typed
 from peluche.errors import CheckpointError, ConfigError
 from peluche.models import layouts
 from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_layouts import EMBEDDING, HEAD
-from peluche.models.layouts import SAME, Conversion, Entry
+from peluche.models.layouts import SAME, TIED, Conversion, Entry
+from peluche.models.setting_types import LENGTH, NUMBER, SIZE
 from peluche.models.transformer import PLAIN
 
 OURS = {
@@ -66,17 +68,16 @@ ARCHITECTURES = (
 
 
 def read_gguf_decoder(
-    metadata: Mapping[str, Any], tensor: Callable[[str], Tensor], names: set[str], where: object
-) -> tuple[DecoderConfig, dict[str, Tensor]]:
-    """Our config and state dict of a model in a GGUF file.
+    metadata: Mapping[str, Any], names: Collection[str], where: object
+) -> tuple[DecoderConfig, list[Entry]]:
+    """Our config of a model in a GGUF file, and which parameters are which.
 
     Args:
-        tensor: reads one by name.
         names: of all tensors.
 
     Raises:
         ConfigError: it is of another architecture, or ours cannot equal it.
-        CheckpointError: a setting or a tensor is missing.
+        CheckpointError: a setting is missing.
     """
     kind = metadata.get("general.architecture")
     found = next((one for one in ARCHITECTURES if one.architecture == kind), None)
@@ -91,26 +92,15 @@ def read_gguf_decoder(
     if extra:
         raise ConfigError(f"this model has no equal here: it has '{extra[0]}'", where=where)
     try:
-        values = _read_settings(metadata, str(kind))
+        values = _read_settings(typed(metadata, _kinds(str(kind)), where), str(kind))
     except KeyError as error:
         raise CheckpointError(
             f"its metadata lack {error}", where=where, remedy="get the file again"
         ) from None
     tied = "output.weight" not in names
     config = DecoderConfig.parse({**values, **found.own, "tie_embeddings": tied}, where=str(where))
-    entries = _entries(config, found)
-    missing = [name for entry in entries for name in entry.theirs if name not in names]
-    if missing:
-        raise CheckpointError(
-            f"the weights lack '{missing[0]}'", where=where, remedy="get the file again"
-        )
-    state: dict[str, Tensor] = {}
-    for entry in entries:
-        read = entry.conversion.read([tensor(name) for name in entry.theirs])
-        state |= dict(zip(entry.ours, read, strict=True))
-    if tied:
-        state[HEAD] = state[EMBEDDING]
-    return config, state
+    layouts.require_held(names, where, layers=config.layers)
+    return config, _entries(config, found)
 
 
 def write_gguf_decoder(
@@ -145,6 +135,22 @@ def write_gguf_decoder(
     return metadata, layouts.write_entries(_entries(config, found), state)
 
 
+def _kinds(kind: str) -> dict[str, Any]:
+    """Of what type the settings are; see `peluche.config.typed`."""
+    sizes = (
+        "block_count embedding_length feed_forward_length attention.head_count "
+        "attention.head_count_kv attention.key_length"
+    )
+    numbers = "attention.layer_norm_rms_epsilon rope.freq_base rope.scaling.factor"
+    kinds = {
+        **dict.fromkeys(sizes.split(), SIZE),
+        **dict.fromkeys(numbers.split(), NUMBER),
+        "context_length": LENGTH,
+        "rope.scaling.type": str,
+    }
+    return {f"{kind}.{key}": type_ for key, type_ in kinds.items()}
+
+
 def _read_settings(metadata: Mapping[str, Any], kind: str) -> dict[str, Any]:
     def setting(key: str) -> Any:
         return metadata[f"{kind}.{key}"]
@@ -176,11 +182,12 @@ def _read_settings(metadata: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _entries(config: DecoderConfig, found: Architecture) -> list[Entry]:
+    tied, embedding = config.tie_embeddings, ("token_embd.weight",)
     entries = [
-        Entry((EMBEDDING,), ("token_embd.weight",)),
+        Entry((EMBEDDING, HEAD), embedding, TIED) if tied else Entry((EMBEDDING,), embedding),
         Entry(("decoder.norm.weight",), ("output_norm.weight",)),
     ]
-    if not config.tie_embeddings:
+    if not tied:
         entries.append(Entry((HEAD,), ("output.weight",)))
     turned = _side_by_side(config.width_of_heads) if found.paired else SAME
     biased = ("self_attention.query", "self_attention.key", "self_attention.value")

@@ -6,7 +6,7 @@ a layout says in what it differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from peluche.models import gpt2_layouts as gpt2
 from peluche.models import layouts
 from peluche.models import llama_layouts as llama
 from peluche.models.decoder import DecoderConfig
-from peluche.models.layouts import Entry
+from peluche.models.layouts import TIED, Entry
 from peluche.models.transformer import PLAIN
 
 EMBEDDING, HEAD = "decoder.embedding.weight", "head.weight"
@@ -157,32 +157,27 @@ LAYOUTS = (
 
 
 def read_decoder(
-    theirs: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
-) -> tuple[DecoderConfig, dict[str, Tensor]]:
-    """Our config and state dict of a model of `transformers`.
+    theirs: Mapping[str, Any], names: Collection[str], where: object
+) -> tuple[DecoderConfig, list[Entry]]:
+    """Our config of a model of `transformers`, and which parameters are which.
 
     Args:
         theirs: its config.json.
-        tensors: its weights.
+        names: of its weights.
         where: it came from, for messages.
 
     Raises:
         ConfigError: it is of another type, or ours cannot equal it.
-        CheckpointError: a setting or a tensor is missing.
+        KeyError: a setting is missing.
     """
     layout = next(one for one in LAYOUTS if one.model_type == theirs.get("model_type"))
     # A head that is there and is no embedding was trained apart, whatever the config says.
     tied = bool(theirs.get("tie_word_embeddings", layout.model_type in ("gpt2", "gemma2")))
     values = {**layout.read(theirs), "tie_embeddings": tied}
     config = DecoderConfig.parse(values, where=str(where))
-    state = layouts.read_entries(_all_entries(layout, config), tensors, where)
-    if tied:
-        state[HEAD] = state[EMBEDDING]
-    if config.experts is not None:
-        for layer in range(config.layers):
-            name = f"decoder.blocks.{layer}.feed_forward.preference"
-            state[name] = tensors[layout.names[0]].new_zeros(config.experts.count)
-    return config, state
+    experts = config.experts.count if config.experts else 0
+    layouts.require_held(names, where, layers=config.layers, experts=experts)
+    return config, _all_entries(layout, config)
 
 
 def write_decoder(
@@ -206,7 +201,8 @@ def write_decoder(
 
 
 def _all_entries(layout: DecoderLayout, config: DecoderConfig) -> list[Entry]:
-    entries = [Entry((EMBEDDING,), (layout.names[0],)), *layout.entries(config)]
-    if not config.tie_embeddings:
-        entries.append(Entry((HEAD,), (layout.names[1],)))
-    return entries
+    embedding, head = layout.names
+    if config.tie_embeddings:
+        return [Entry((EMBEDDING, HEAD), (embedding,), TIED), *layout.entries(config)]
+    ends = Entry((EMBEDDING,), (embedding,)), Entry((HEAD,), (head,))
+    return [ends[0], *layout.entries(config), ends[1]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from peluche.errors import ConfigError
 from peluche.models import layouts
 from peluche.models.encoder import EncoderConfig
-from peluche.models.layouts import Entry
+from peluche.models.layouts import TIED, Entry
 from peluche.models.transformer import PLAIN
 
 MODEL_TYPE = "bert"
@@ -51,18 +51,19 @@ class _Bert:
 
 
 def read_encoder(
-    theirs: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
-) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    """Our config and state dict of a BERT of `transformers`, with whichever heads it has.
+    theirs: Mapping[str, Any], names: Collection[str], where: object
+) -> tuple[EncoderConfig, list[Entry]]:
+    """Our config of a BERT of `transformers`, with whichever heads it has, and which parameters
+    are which.
 
     Args:
         theirs: its config.json.
-        tensors: its weights.
+        names: of its weights.
         where: it came from, for messages.
 
     Raises:
         ConfigError: ours cannot equal it.
-        CheckpointError: a tensor is missing.
+        KeyError: a setting is missing.
     """
     kind = theirs.get("position_embedding_type", "absolute")
     if kind != "absolute" or theirs["hidden_act"] not in _ACTIVATIONS:
@@ -70,7 +71,7 @@ def read_encoder(
             f"this BERT has no equal here: positions {kind}, activation {theirs['hidden_act']}",
             where=where,
         )
-    prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ""
+    prefix = PREFIX if any(name.startswith(PREFIX) for name in names) else ""
     config = EncoderConfig.parse(
         {
             "d_model": theirs["hidden_size"],
@@ -83,15 +84,13 @@ def read_encoder(
             "segments": theirs["type_vocab_size"],
             "dropout": theirs.get("hidden_dropout_prob", 0.0),
             "attention_dropout": theirs.get("attention_probs_dropout_prob", 0.0),
-            "masked": "cls.predictions.transform.dense.weight" in tensors,
-            "next_sentence": "cls.seq_relationship.weight" in tensors,
+            "masked": "cls.predictions.transform.dense.weight" in names,
+            "next_sentence": "cls.seq_relationship.weight" in names,
         },
         where=str(where),
     )
-    state = layouts.read_entries(_entries(config, prefix), tensors, where)
-    if config.masked:
-        state[HEAD] = state[EMBEDDING]
-    return config, state
+    layouts.require_held(names, where, layers=config.layers)
+    return config, _entries(config, prefix)
 
 
 def write_encoder(
@@ -128,8 +127,9 @@ def write_encoder(
 
 def _entries(config: EncoderConfig, prefix: str) -> list[Entry]:
     embeddings = f"{prefix}embeddings"
+    words = (f"{embeddings}.word_embeddings.weight",)
+    tied = Entry((EMBEDDING, HEAD), words, TIED) if config.masked else Entry((EMBEDDING,), words)
     single = {
-        EMBEDDING: f"{embeddings}.word_embeddings.weight",
         "encoder.positions.weight": f"{embeddings}.position_embeddings.weight",
     }
     if config.segments:
@@ -147,7 +147,7 @@ def _entries(config: EncoderConfig, prefix: str) -> list[Entry]:
     if config.next_sentence:
         modules |= {"pooler": f"{prefix}pooler.dense", "relation": "cls.seq_relationship"}
     entries = [Entry((ours,), (theirs,)) for ours, theirs in single.items()]
-    return entries + [
+    return [tied, *entries] + [
         Entry((f"{ours}.{kind}",), (f"{theirs}.{kind}",))
         for ours, theirs in modules.items()
         for kind in ("weight", "bias")

@@ -6,7 +6,7 @@ becomes the other; the same table serves both directions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -84,7 +84,7 @@ class Conversion(NamedTuple):
 
 
 def _turned(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    return [tensor.t() if tensor.dim() == 2 else tensor for tensor in tensors]
+    return [tensor.t().contiguous() if tensor.dim() == 2 else tensor for tensor in tensors]
 
 
 def _cut(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -96,6 +96,8 @@ def _joined(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 SAME = Conversion(lambda tensors: tensors, lambda tensors: tensors)
+# Ours has two names for it.
+TIED = Conversion(lambda tensors: [tensors[0]] * 2, lambda tensors: [tensors[0]])
 # GPT-2 keeps matrices as (in, out), and query, key and value side by side.
 TRANSPOSED = Conversion(_turned, _turned)
 FUSED = Conversion(_cut, _joined)
@@ -119,23 +121,49 @@ class Entry(NamedTuple):
 
 
 def read_entries(
-    entries: Iterable[Entry], tensors: Mapping[str, Tensor], where: object
+    entries: Sequence[Entry], tensors: Mapping[str, Tensor], where: object
 ) -> dict[str, Tensor]:
-    """Our state dict from their tensors.
+    """Our state dict from their tensors, each of which is asked for once.
 
     Raises:
-        CheckpointError: a tensor is missing.
+        CheckpointError: a tensor is missing, or no parameter can be made of it.
     """
+    missing = [name for entry in entries for name in entry.theirs if name not in tensors]
+    if missing:
+        raise CheckpointError(
+            f"the weights lack '{missing[0]}'", where=where, remedy="get the model again"
+        )
     state: dict[str, Tensor] = {}
     for entry in entries:
-        missing = [name for name in entry.theirs if name not in tensors]
-        if missing:
+        try:
+            found = entry.conversion.read([tensors[name] for name in entry.theirs])
+        except (RuntimeError, ValueError, IndexError) as error:
             raise CheckpointError(
-                f"the weights lack '{missing[0]}'", where=where, remedy="get the model again"
-            )
-        found = entry.conversion.read([tensors[name] for name in entry.theirs])
+                f"'{entry.theirs[0]}' is of another shape than the config says ({error})",
+                where=where,
+                remedy="get the model again",
+            ) from None
         state |= dict(zip(entry.ours, found, strict=True))
     return state
+
+
+def require_held(tensors: Collection[str], where: object, **counts: int) -> None:
+    """Before parameters are listed: there is a tensor for each layer, or expert, at least.
+
+    Args:
+        tensors: by name, or their names.
+        counts: how many the config says there are, by what they are called.
+
+    Raises:
+        CheckpointError: there are fewer.
+    """
+    for name, count in counts.items():
+        if count > len(tensors):
+            raise CheckpointError(
+                f"its config says {name}={count:,}, but it has {len(tensors):,} tensors in all",
+                where=where,
+                remedy="get the model again",
+            )
 
 
 def write_entries(entries: Iterable[Entry], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,8 +9,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from peluche.models.decoder import DecoderConfig
-from peluche.models.layouts import FROM_ONE, SAME, STACKED, Entry, known, named, require
+from peluche.models.layouts import (
+    FROM_ONE,
+    SAME,
+    STACKED,
+    Conversion,
+    Entry,
+    known,
+    named,
+    require,
+)
 from peluche.models.rope_layouts import read_rope, write_rope
 
 Values = dict[str, Any]
@@ -102,8 +113,12 @@ def _feed_forward_entries(config: DecoderConfig, ours: str, theirs: str) -> list
     if config.experts is not None:
         module = f"{theirs}.block_sparse_moe"
         stacks = {"gate": "w1", "down": "w2", "up": "w3"}
-        numbers = range(config.experts.count)
-        return [Entry((f"{ours}.router.weight",), (f"{module}.gate.weight",))] + [
+        count = config.experts.count
+        numbers, absent = range(count), Conversion(lambda _: [torch.zeros(count)], lambda _: [])
+        return [
+            Entry((f"{ours}.router.weight",), (f"{module}.gate.weight",)),
+            Entry((f"{ours}.preference",), (), absent),
+        ] + [
             Entry(
                 (f"{ours}.{name}",),
                 tuple(f"{module}.experts.{number}.{short}.weight" for number in numbers),

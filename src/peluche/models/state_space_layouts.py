@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from peluche.errors import ConfigError
-from peluche.models.layouts import Conversion, Entry, read_entries, write_entries
+from peluche.models.layouts import TIED, Conversion, Entry, require_held, write_entries
 from peluche.models.state_space_lm import StateSpaceLMConfig
 
 MODEL_TYPE, ARCHITECTURE = "mamba2", "Mamba2ForCausalLM"
@@ -27,13 +27,13 @@ _KERNEL = Conversion(lambda tensors: [tensors[0][:, 0]], lambda tensors: [tensor
 
 
 def read_state_space(
-    theirs: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
-) -> tuple[StateSpaceLMConfig, dict[str, Tensor]]:
-    """Our config and state dict of a Mamba-2 of `transformers`.
+    theirs: Mapping[str, Any], names: Collection[str], where: object
+) -> tuple[StateSpaceLMConfig, list[Entry]]:
+    """Our config of a Mamba-2 of `transformers`, and which parameters are which.
 
     Raises:
         ConfigError: ours cannot equal it.
-        CheckpointError: a tensor is missing.
+        KeyError: a setting is missing.
     """
     limits = [_number(limit) for limit in theirs.get("time_step_limit", (0.0, math.inf))]
     fits = theirs.get("hidden_act", "silu") in ("silu", "swish") and not theirs.get(
@@ -60,8 +60,8 @@ def read_state_space(
         },
         where=str(where),
     )
-    state = read_entries(_entries(config), tensors, where)
-    return config, {**state, HEAD: state[EMBEDDING]} if tied else state
+    require_held(names, where, layers=config.layers)
+    return config, _entries(config)
 
 
 def write_state_space(
@@ -99,9 +99,9 @@ def write_state_space(
     return written, write_entries(_entries(config), state)
 
 
-def _number(value: Any) -> float:
-    """A number of config.json, where infinity is an object."""
-    return float(value["__float__"] if isinstance(value, dict) else value)
+def _number(value: Any) -> Any:
+    """A number of config.json, where infinity may be an object."""
+    return math.inf if value == {"__float__": "Infinity"} else value
 
 
 def _entries(config: StateSpaceLMConfig) -> list[Entry]:
@@ -112,11 +112,12 @@ def _entries(config: StateSpaceLMConfig) -> list[Entry]:
         lambda tensors: list(tensors[0].split(list(sizes.values()))),
         lambda tensors: [torch.cat(list(tensors))],
     )
+    tied, embedding = config.tie_embeddings, ("backbone.embeddings.weight",)
     entries = [
-        Entry((EMBEDDING,), ("backbone.embeddings.weight",)),
+        Entry((EMBEDDING, HEAD), embedding, TIED) if tied else Entry((EMBEDDING,), embedding),
         Entry(("norm.weight",), ("backbone.norm_f.weight",)),
     ]
-    if not config.tie_embeddings:
+    if not tied:
         entries.append(Entry((HEAD,), ("lm_head.weight",)))
     for layer in range(config.layers):
         ours, theirs = f"blocks.{layer}", f"backbone.layers.{layer}"

@@ -6,7 +6,7 @@ embeddings are scaled by √d_model where they are read, so that theirs divided 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -19,8 +19,7 @@ from peluche.models.transformer import PLAIN
 from peluche.nn.positions import RelativeBias
 
 MODEL_TYPE, ARCHITECTURE = "t5", "T5ForConditionalGeneration"
-SHARED, HEAD = "encoder.embedding.weight", "head.weight"
-ALIASES = ("decoder.embedding.weight", HEAD)
+EMBEDDINGS, HEAD = ("encoder.embedding.weight", "decoder.embedding.weight"), "head.weight"
 _ACTIVATIONS = {"relu": "relu", "gated-gelu": "geglu_tanh", "gated-silu": "swiglu"}
 _PROJECTIONS = {"query": "q", "key": "k", "value": "v", "out": "o"}
 
@@ -48,13 +47,13 @@ class _T5:
 
 
 def read_t5(
-    theirs: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
-) -> tuple[EncoderDecoderConfig, dict[str, Tensor]]:
-    """Our config and state dict of a T5 of `transformers`.
+    theirs: Mapping[str, Any], names: Collection[str], where: object
+) -> tuple[EncoderDecoderConfig, list[Entry]]:
+    """Our config of a T5 of `transformers`, and which parameters are which.
 
     Raises:
         ConfigError: ours cannot equal it.
-        CheckpointError: a tensor is missing.
+        KeyError: a setting is missing.
     """
     plain = RelativeBias(1, bidirectional=True)
     buckets = theirs.get("relative_attention_num_buckets", plain.buckets)
@@ -85,9 +84,9 @@ def read_t5(
         },
         where=str(where),
     )
-    state = layouts.read_entries(_entries(config), tensors, where)
-    shared = {name: state[SHARED] for name in ALIASES if tied or name != HEAD}
-    return config, {**state, **shared}
+    layers = {"layers": config.layers, "decoder_layers": config.decoder_layers or config.layers}
+    layouts.require_held(names, where, **layers)
+    return config, _entries(config)
 
 
 def write_t5(
@@ -120,13 +119,14 @@ def write_t5(
 
 
 def _entries(config: EncoderDecoderConfig) -> list[Entry]:
-    scale = config.d_model**0.5
+    scale, tied = config.d_model**0.5, config.tie_embeddings == "all"
+    shared = EMBEDDINGS if not tied else (*EMBEDDINGS, HEAD)
     scaled = Conversion(
-        lambda tensors: [tensor / scale for tensor in tensors],
-        lambda tensors: [tensor * scale for tensor in tensors],
+        lambda tensors: [tensors[0] / scale] * len(shared),
+        lambda tensors: [tensors[0] * scale],
     )
-    entries = [Entry((SHARED,), ("shared.weight",), scaled)]
-    if config.tie_embeddings != "all":
+    entries = [Entry(shared, ("shared.weight",), scaled)]
+    if not tied:
         entries.append(Entry((HEAD,), ("lm_head.weight",)))
     gated = config.activation != "relu"
     feed_forward = {"gate": "wi_0", "up": "wi_1"} if gated else {"up": "wi"}

@@ -15,6 +15,8 @@ from peluche.nn.state import KeyValueState
 from peluche.nn.trace import is_tracing, record
 from peluche.nn.watching import watch
 
+MOST_TRIED = 1 << 20
+
 
 def attention(
     query: Float[Tensor, "batch heads query width"],
@@ -128,8 +130,10 @@ def check_heads(
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:
-    divisors = (n for n in range(1, number + 1) if number % n == 0)
-    return min(divisors, key=lambda n: abs(n - wanted))
+    # Each divisor up to the root has one beyond it; of absurd numbers not all are tried.
+    tried = range(1, min(math.isqrt(number), MOST_TRIED) + 1)
+    divisors = (d for n in tried if number % n == 0 for d in (n, number // n))
+    return min(divisors, key=lambda n: (abs(n - wanted), n))
 
 
 class MultiHeadAttention(nn.Module):

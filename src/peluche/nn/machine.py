@@ -88,6 +88,14 @@ def _product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> flo
     return 2 * size**3 / sorted(times)[len(times) // 2]
 
 
+def main_memory() -> int | None:
+    """Bytes of this machine's main memory; None where that is not told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
 def peak_memory(device: torch.device | None = None) -> int:
     """Bytes that this process had at most: of a GPU if `device` is one, else of main memory."""
     if device is not None and device.type == "cuda":

@@ -13,7 +13,7 @@ import torch
 from peluche.errors import ConfigError
 from peluche.models.costs import token_flops
 from peluche.models.decoder import DecoderConfig
-from peluche.nn.machine import product_rate, tune_allocator
+from peluche.nn.machine import main_memory, product_rate, tune_allocator
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.language import LanguageRecipe
 from peluche.recipes.measuring import corpus_name, read_corpus, step_seconds
@@ -29,6 +29,9 @@ CHOSEN = (
 )  # fmt: skip
 MEASUREMENTS = 4
 EVALUATING = 0.1  # at most this share of the time
+FEW_STEPS = 20
+# Of a parameter while it is trained: itself, its gradient, and two means, in float32.
+TRAINED_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Planner:
             scored: whether the model is to be scored after training, which takes time too.
         """
         fixed = None if layers is None else Shape(layers, layers * self.dial.width_per_layer)
+        if fixed is not None:
+            self._check_memory(self.counts(fixed)[0])
         if budget.flops is not None:
             shape = fixed or self._best(budget.flops)
             tokens = budget.flops / self.counts(shape)[1]
@@ -106,16 +111,31 @@ class Planner:
             assert fixed is not None
             shape = fixed
             tokens = self.dial.tokens_per_parameter * self.counts(shape)[0]
-        sized = turned(self.recipe, shape, tokens, self.counts(shape)[1])
+        most = self.dial.most_epochs * self.corpus.training
+        sized = turned(self.recipe, shape, min(tokens, most), self.counts(shape)[1])
         step, evaluation = step_seconds(sized, self.corpus, self.device)
         steps, evaluations = sized.training.steps or 1, 5
         if budget.seconds is not None:
             left = budget.seconds - (time.monotonic() - started) - self.corpus.seconds
             evaluations = max(1, min(10, int(EVALUATING * budget.seconds / evaluation)))
             steps = max(1, int((left - (evaluations + scored) * evaluation) / step))
-        most = self.dial.most_epochs * self.corpus.training
         steps = min(steps, max(1, int(most / step_tokens(sized))))
         return self._planned(sized, budget, steps, evaluations, step)
+
+    def _check_memory(self, parameters: int) -> None:
+        """See that weights, gradients and what the optimizer keeps of both fit.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        needed, there = parameters * TRAINED_BYTES, main_memory()
+        if self.device.type == "cpu" and there is not None and needed > there:
+            raise ConfigError(
+                f"this asks for a model of {parameters:,} parameters or more, which takes "
+                f"{needed / 1e9:,.0f} GB to train; this machine has {there / 1e9:,.0f}",
+                where="--budget or --depth",
+                remedy="give a smaller one",
+            )
 
     def _planned(
         self, sized: LanguageRecipe, budget: Budget, steps: int, evaluations: int, step: float
@@ -136,6 +156,8 @@ class Planner:
             predicted=law.loss(parameters, tokens, self.corpus.training) if law and fits else None,
         )
         self.say(described(plan, sized))
+        if budget.seconds is not None and steps < FEW_STEPS:
+            self.say(f"  {steps} steps teach it next to nothing: give it more time")
         every = -(-steps // evaluations)
         return changed(
             sized,
@@ -153,6 +175,7 @@ class Planner:
         before: tuple[float, Shape] | None = None
         for shape in sizes(self.dial):
             parameters, each = self.counts(shape)
+            self._check_memory(parameters)
             tokens = effective_tokens(flops / each, self.corpus.training)
             over = math.log(tokens / parameters / self.dial.tokens_per_parameter)
             if over <= 0:

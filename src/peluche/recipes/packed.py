@@ -17,13 +17,12 @@ from peluche.data.token_store import Packed, pack
 from peluche.data.tokenization import PlainTokenization, Tokenization
 from peluche.data.tokens import Tokens
 from peluche.hub.run import RunDirectory
+from peluche.hub.untrained import TOKENS
 from peluche.models.generative import GenerativeModel
 from peluche.objectives.base import Objective
 from peluche.recipes.base import Assembly, Recipe, Say, phase
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 from peluche.training.loop import Evaluator
-
-TOKENS = "tokens"
 
 
 class LanguageData(Config):

@@ -14,11 +14,11 @@ from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.resolve import open_source
 from peluche.hub.run import RunDirectory
 from peluche.models.encoder import EncoderConfig
-from peluche.models.pretrained_encoder import PretrainedEncoder, PretrainedEncoderConfig
+from peluche.models.pretrained_encoder import HEADS, PretrainedEncoder, PretrainedEncoderConfig
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.shipped import shipped
 from peluche.tasks.load import load_vectors
-from peluche.tasks.weights import embedding_rows
+from peluche.tasks.weights import check_weights, embedding_rows
 from peluche.text.pipelines import MARK, SPECIAL
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig
 
@@ -62,8 +62,11 @@ def open_encoder(model: str) -> TrainedEncoder:
         if name.startswith(prefix)
     }
     tokenizer = source.tokenizer()
-    embedding_rows(source, weights[EMBEDDING], tokenizer)
+    rows = embedding_rows(source, weights[EMBEDDING], tokenizer)
     config = EncoderConfig.parse(values, where=str(source.path))
+    headless = config.model_copy(update={"masked": False, "next_sentence": False})
+    own = {name: tensor for name, tensor in weights.items() if not name.startswith(HEADS)}
+    check_weights(lambda: headless.build(rows), own, source)
     return TrainedEncoder(config, weights, tokenizer)
 
 

@@ -10,6 +10,7 @@ from peluche.hub.run import RunDirectory
 from peluche.models.pretrained_translation import PretrainedTranslationConfig
 from peluche.models.registry import KINDS, parse_model
 from peluche.recipes.base import Say
+from peluche.tasks.weights import check_weights, embedding_rows
 
 HEAD = "head.weight"
 
@@ -32,10 +33,10 @@ def described(config: PretrainedTranslationConfig) -> PretrainedTranslationConfi
             remedy="give a run of translation or span_corruption, or a T5 of transformers",
         )
     found = parse_model(values, where=str(source.path))
-    known = {
-        "architecture": getattr(found, "resolved", found),
-        "vocabulary": len(source.load_weights()[HEAD]),
-    }
+    weights = source.load_weights()
+    rows = embedding_rows(source, weights[HEAD], source.tokenizer())
+    check_weights(lambda: found.build(rows), weights, source)
+    known = {"architecture": getattr(found, "resolved", found), "vocabulary": rows}
     return config.model_copy(update=known)
 
 

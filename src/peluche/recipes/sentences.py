@@ -18,11 +18,10 @@ from peluche.data.treebanks import SentenceSource
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
 from peluche.metrics.entities import may_follow
-from peluche.models.dependency_parser import DependencyParser, DependencyParserConfig
+from peluche.models.dependency_parser import DependencyParserConfig
 from peluche.models.pretrained_encoder import PretrainedEncoderConfig
-from peluche.models.span_parser import SpanParser, SpanParserConfig
-from peluche.models.tagger import Tagger, TaggerConfig
-from peluche.models.word_reader import WordReaderConfig
+from peluche.models.span_parser import SpanParserConfig
+from peluche.models.tagger import TaggerConfig
 from peluche.objectives.base import Objective
 from peluche.objectives.parsing import ConstituencyConfig, DependencyConfig
 from peluche.objectives.tagging import TaggingConfig
@@ -37,8 +36,6 @@ from peluche.text.labels import Labels
 from peluche.text.lexicon import Lexicon, LexiconConfig
 from peluche.text.subwords import Subwords
 from peluche.training.evaluators import TaskEvaluator
-
-SentenceModel = Tagger | DependencyParser | SpanParser
 
 
 class SentenceData(Config):
@@ -55,7 +52,7 @@ class SentenceRecipe(EncoderRecipe):
     data: SentenceData
     lexicon: LexiconConfig = LexiconConfig()
     batching: BatchingConfig = BatchingConfig(tokens=1024)
-    model: WordReaderConfig
+    model: TaggerConfig | DependencyParserConfig | SpanParserConfig
     objective: Any
     # What the validation measures beside the losses.
     figures: ClassVar[tuple[str, ...]]
@@ -66,10 +63,6 @@ class SentenceRecipe(EncoderRecipe):
     @abstractmethod
     def coding(self, lexicon: Lexicon, sentences: Sequence[Sentence]) -> Coding:
         """The names that occur in training."""
-
-    @abstractmethod
-    def model_of(self, coding: Coding) -> SentenceModel:
-        """A fresh model."""
 
     @abstractmethod
     def task_of(self, model: Any, coding: Coding) -> SentenceTask[Any, Any]:
@@ -85,7 +78,7 @@ class SentenceRecipe(EncoderRecipe):
                 save_coding(run, replace(self.coding(lexicon, train), subwords=self._subwords()))
             coding = load_coding(run)
         torch.manual_seed(self.training.seed)
-        model = self.model_of(coding)
+        model = self.model.build(coding)
         words = coding.lexicon.by_number()
         start_encoder(run, model.reader.encoder, self.model.encoder, words, say)
         model = model.to(device)
@@ -139,9 +132,6 @@ class TaggingRecipe(SentenceRecipe):
                     )
         return Coding(lexicon, tags=tags)
 
-    def model_of(self, coding: Coding) -> SentenceModel:
-        return self.model.build(coding)
-
     def task_of(self, model: Any, coding: Coding) -> SentenceTagger:
         return SentenceTagger(model, coding)
 
@@ -166,9 +156,6 @@ class DependencyRecipe(SentenceRecipe):
             tags=labels_in(sentences, "tags"),
             relations=labels_in(sentences, "relations"),
         )
-
-    def model_of(self, coding: Coding) -> SentenceModel:
-        return self.model.build(coding)
 
     def task_of(self, model: Any, coding: Coding) -> DependencyAnnotator:
         return DependencyAnnotator(model, coding)
@@ -200,9 +187,6 @@ class ConstituencyRecipe(SentenceRecipe):
         return Coding(
             lexicon, tags=labels_in(sentences, "tags"), constituents=Labels.of({"", *names})
         )
-
-    def model_of(self, coding: Coding) -> SentenceModel:
-        return self.model.build(coding)
 
     def task_of(self, model: Any, coding: Coding) -> ConstituencyAnnotator:
         return ConstituencyAnnotator(model, coding)

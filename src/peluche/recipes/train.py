@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from peluche.hub.run import RunDirectory
+from peluche.hub.untrained import nothing_trained
 from peluche.metrics import Score
 from peluche.nn.machine import describe_machine, give_back_memory, tune_allocator
 from peluche.processes import Processes, in_turn, joined
@@ -32,7 +33,7 @@ def train_recipe(
     """Run a recipe in a new run directory; returns it and why training stopped.
 
     Raises:
-        CheckpointError: `path` holds something already.
+        CheckpointError: `path` holds something already, other than a run without training.
         ConfigError: a model to start from is none that the recipe can start from.
         DataError: the corpus cannot be read.
     """
@@ -53,9 +54,11 @@ def resume_run(
     """Go on with a run that was stopped, from its last intact state, to the same weights.
 
     Raises:
-        CheckpointError: `path` is not a run.
+        CheckpointError: `path` is not a run, or nothing has been trained in it yet.
     """
     run = RunDirectory.open(path, follows=not joined().first)
+    if run.untrained:
+        raise nothing_trained(path)
     recipe = parse_recipe(run.config, where=str(path / "config.yaml"))
     processes = _processes_for(recipe)
     return run, _train(recipe, run, hooks, say, processes, resume=True)
@@ -83,8 +86,15 @@ def _train(
 ) -> str:
     if not processes.first:
         hooks, say = (), silent
-    with run.lock() if processes.first else nullcontext():
-        reason = _train_locked(recipe, run, hooks, say, processes, resume=resume)
+    try:
+        with run.lock() if processes.first else nullcontext():
+            reason = _train_locked(recipe, run, hooks, say, processes, resume=resume)
+    except KeyboardInterrupt:
+        if run.untrained:
+            say("stopped before the first step: nothing was trained; the same command begins anew")
+        else:
+            say(f"stopped; go on from the last state with:\n  peluche train --resume {run.path}")
+        raise
     give_back_memory()
     return reason
 

@@ -50,16 +50,7 @@ def _draw_arcs(tree: DependencyTree) -> Figure:
             [(start, 0.0), (start, height), (start + bend, height)],
             [(x - bend, height), (x, height), (x, 0.0)],
         )
-        axes.text(
-            (start + x) / 2,
-            height,
-            relation,
-            ha="center",
-            va="center",
-            color=MARK,
-            fontsize=8,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )
+        _label(axes, (start + x) / 2, height, relation, MARK, size=8)
     axes.set_ylim(-1.0, top + 0.4)
     return figure
 
@@ -139,7 +130,7 @@ def _canvas(width: float, height: float) -> tuple[Axes, Figure]:
     return axes, figure
 
 
-def _label(axes: Axes, x: float, y: float, text: str, color: str) -> None:
+def _label(axes: Axes, x: float, y: float, text: str, color: str, size: int = 9) -> None:
     axes.text(
         x,
         y,
@@ -147,7 +138,7 @@ def _label(axes: Axes, x: float, y: float, text: str, color: str) -> None:
         ha="center",
         va="center",
         color=color,
-        fontsize=9,
+        fontsize=size,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         zorder=2,
     )

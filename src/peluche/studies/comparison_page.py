@@ -14,7 +14,7 @@ from peluche.hub.run import RunDirectory
 from peluche.recipes.recipe import parse_recipe
 from peluche.reporting.article import Picture, Section, Table, write_article
 from peluche.reporting.descriptions import describe_source, duration
-from peluche.studies.compare import Interval, Trial, VariantResult
+from peluche.studies.compare import Diverged, Interval, Trial, VariantResult
 from peluche.studies.comparison import ComparisonConfig
 from peluche.studies.costs import Memory, Writing
 from peluche.studies.drawing import colour, draw_line, tidy
@@ -49,7 +49,8 @@ def write_comparison(
             ],
         ),
     ]
-    if all(trial.evaluations for result in results for trial in result.trials):
+    learnt = [trial.evaluations for result in results for trial in result.scored]
+    if learnt and all(learnt):
         caption = f"Validation {config.metric}, mean of seeds; the shade spans them."
         picture = Picture("learning", caption, _draw_learning(config.metric, results))
         sections.append(Section("How they learnt", pictures=[picture]))
@@ -68,11 +69,13 @@ def write_comparison(
                     ),
                 ],
                 _rates(swept),
-                [Picture("rates", f"{config.metric} by rate.", _draw_rates(config.metric, swept))],
+                [Picture("rates", f"{config.metric} by rate.", _draw_rates(config.metric, swept))]
+                if any(result.trials for result in swept)
+                else [],
             )
         )
     sections.append(Section("Every run", [], _runs(config.metric, results)))
-    values = RunDirectory.open(results[0].trials[0].path).config
+    values = RunDirectory.open(results[0].sweep[0].path).config
     tested = parse_recipe(values).tested()
     assert tested is not None, "comparisons are of scores"
     lead = (
@@ -92,7 +95,7 @@ def comparison_table(config: ComparisonConfig, results: Sequence[VariantResult])
         over_text = result.over_text.ci if result.over_text else None
         row = [
             result.variant.title,
-            f"{result.score:.4f}",
+            _score(result.score),
             _interval(result.interval),
             "" if difference is None else f"{difference:+.4f}",
             _interval(over_seeds, "+"),
@@ -130,7 +133,13 @@ def _explained(config: ComparisonConfig, results: Sequence[VariantResult]) -> li
     return text
 
 
+def _score(score: float | None) -> str:
+    return "diverged" if score is None else f"{score:.4f}"
+
+
 def _cell(column: str, result: VariantResult) -> str:
+    if not result.scored:
+        return ""
     costs = result.costs
     if column == "flops":
         return "" if costs.flops is None else f"{costs.flops:,.0f}"
@@ -140,8 +149,8 @@ def _cell(column: str, result: VariantResult) -> str:
     if column == "writing" and costs.writing is not None:
         return f"{costs.writing.tokens_per_second:,.0f} ({costs.writing.ratio:.2f}×)"
     if column == "reading":
-        return f"{median(one.tokens_per_second for one in result.trials):,.0f}"
-    return f"{result.trials[0].parameters:,}"
+        return f"{median(one.tokens_per_second for one in result.scored):,.0f}"
+    return f"{result.scored[0].parameters:,}"
 
 
 def _interval(bounds: Interval | None, sign: str = "") -> str:
@@ -152,33 +161,39 @@ def _rates(results: Sequence[VariantResult]) -> Table:
     tried = sorted({trial.rate for result in results for trial in result.sweep})
     rows = []
     for result in results:
-        scores = {trial.rate: f"{trial.score:.4f}" for trial in result.sweep}
+        scores = {trial.rate: _score(trial.score) for trial in result.sweep}
         rows.append([result.variant.title, *(scores.get(rate, "") for rate in tried)])
     return Table(["rate", *(f"{rate:g}" for rate in tried)], rows)
 
 
 def _runs(metric: str, results: Sequence[VariantResult]) -> Table:
     rows = [
-        [
-            trial.path.name,
-            f"{trial.score:.4f}",
-            duration(trial.train_seconds),
-            f"{trial.tokens_per_second:,.0f}",
-            f"{trial.peak_bytes / 2**20:,.0f} MiB",
-            trial.machine,
-        ]
+        [trial.path.name, _score(trial.score), *_measured(trial)]
         for result in results
-        for trial in result.trials
+        for trial in result.runs
     ]
     head = ["run", metric, "training", HEADS["reading"], "peak memory", "machine"]
     return Table(head, rows)
+
+
+def _measured(trial: Trial | Diverged) -> list[str]:
+    if isinstance(trial, Diverged):
+        return ["", "", "", ""]
+    return [
+        duration(trial.train_seconds),
+        f"{trial.tokens_per_second:,.0f}",
+        f"{trial.peak_bytes / 2**20:,.0f} MiB",
+        trial.machine,
+    ]
 
 
 def _draw_scores(metric: str, results: Sequence[VariantResult]) -> Figure:
     figure = Figure((7, 0.6 + 0.55 * len(results)), layout="constrained")
     axes: Axes = figure.subplots()
     for place, result in enumerate(results):
-        scores = [trial.score for trial in result.trials]
+        if result.score is None:
+            continue
+        scores = [trial.score for trial in result.scored]
         low, high = result.interval or (result.score, result.score)
         axes.plot([low, high], [place, place], color=colour(place), linewidth=2)
         axes.plot(scores, [place] * len(scores), "o", color=colour(place), alpha=0.6)
@@ -195,8 +210,10 @@ def _draw_learning(metric: str, results: Sequence[VariantResult]) -> Figure:
     figure = Figure((7, 3.6), layout="constrained")
     axes: Axes = figure.subplots()
     for number, result in enumerate(results):
+        if not result.scored:
+            continue
         # A seed may have been stopped before the others.
-        columns = list(zip(*(trial.evaluations for trial in result.trials), strict=False))
+        columns = list(zip(*(trial.evaluations for trial in result.scored), strict=False))
         points = [(seeds[0][0], fmean(score for _, score in seeds)) for seeds in columns]
         bounds = [(min(s for _, s in seeds), max(s for _, s in seeds)) for seeds in columns]
         draw_line(axes, number, result.variant.title, points, bounds)
@@ -211,8 +228,9 @@ def _draw_rates(metric: str, results: Sequence[VariantResult]) -> Figure:
     figure = Figure((7, 3.6), layout="constrained")
     axes: Axes = figure.subplots()
     for number, result in enumerate(results):
-        points = sorted((trial.rate, trial.score) for trial in result.sweep)
-        draw_line(axes, number, result.variant.title, points)
+        points = sorted((one.rate, one.score) for one in result.sweep if isinstance(one, Trial))
+        if points:
+            draw_line(axes, number, result.variant.title, points)
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel(metric)
@@ -222,7 +240,7 @@ def _draw_rates(metric: str, results: Sequence[VariantResult]) -> Figure:
 
 
 def _numbers(config: ComparisonConfig, results: Sequence[VariantResult]) -> dict[str, Any]:
-    def trial(one: Trial) -> dict[str, Any]:
+    def trial(one: Trial | Diverged) -> dict[str, Any]:
         values = {name: value for name, value in vars(one).items() if name != "measurement"}
         return values | {"path": str(one.path), "score": one.score}
 

@@ -131,6 +131,7 @@ def run_history(
     Raises:
         ConfigError: the folder holds a study with other settings, or its runs have no BLEU.
         Stopped, CheckpointError: see `one_by_one`.
+        NumericsError: a trial diverged; all others have been run.
     """
     trials = [(rung, seed) for seed in range(seeds) for rung in rungs]
     recipes = [recipe_of(rung, changes, seed) for rung, seed in trials]
@@ -147,6 +148,7 @@ def measure(folder: Path, rungs: Sequence[Rung], seeds: int) -> list[RungResult]
 
     Raises:
         ConfigError: a trial is not finished.
+        NumericsError: a trial diverged.
     """
     found: list[RungResult] = []
     below: tuple[str, Array] | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from peluche import files
-from peluche.errors import ConfigError
+from peluche.errors import ConfigError, NumericsError
 from peluche.hub.run import RunDirectory
 from peluche.recipes.base import Recipe, Say
 from peluche.recipes.recipe import changed
@@ -84,10 +84,17 @@ def read_finished(path: Path) -> tuple[Finished, RunSummary]:
 
     Raises:
         ConfigError: it is not finished.
+        NumericsError: it diverged.
     """
     done = result(path)
     if done is None:
         raise ConfigError("this trial is not finished", where=path, remedy="run the study again")
+    if "diverged" in done:
+        raise NumericsError(
+            f"this trial diverged: {done['diverged']}",
+            where=path,
+            remedy="lower optimizer.lr or lengthen schedule.warmup, in another folder (--output)",
+        )
     summary = summarise(RunDirectory.open(path))
     assert summary.test is not None, "finished trials are scored"
     assert summary.parameters is not None, "runs log the size of their model"

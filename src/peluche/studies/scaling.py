@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,9 +71,7 @@ def run_scaling(folder: Path, recipe: str, changes: Sequence[str], say: Say) -> 
 def _trained(recipe: LanguageRecipe, path: Path, say: Say) -> dict[str, Any]:
     """What a run came to, which is trained unless it is finished already."""
     check_settings(path, recipe)
-    if is_run(path) and not RunDirectory.open(path).states():
-        shutil.rmtree(path)  # killed before anything was trained
-    if not is_run(path):
+    if not is_run(path) or RunDirectory.open(path).untrained:
         say(f"run {path.name}")
         reason = train_recipe(recipe, path, say=say)[1]
     elif not _ended(path):

@@ -6,7 +6,6 @@ state, and a finished one is left as it is.
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peluche.errors import CheckpointError, ConfigError, PelucheError
+from peluche.errors import CheckpointError, ConfigError, NumericsError, PelucheError
 from peluche.hub.run import RunDirectory
 from peluche.hub.run_config import is_run
 from peluche.nn.machine import peak_memory
@@ -55,21 +54,26 @@ def check_settings(path: Path, recipe: Recipe) -> None:
 def run_trial(recipe: Recipe, path: Path, say: Say) -> str | None:
     """Train, score and measure; returns why it stopped early, None if it did not.
 
+    A run that diverges has come to its end too, and its log says so.
+
     Raises:
         ConfigError: `path` holds a run of another recipe.
     """
     check_settings(path, recipe)
     if result(path) is not None:
         return None
-    if is_run(path) and not RunDirectory.open(path).states():
-        shutil.rmtree(path)  # killed before anything was trained
-    if is_run(path):
-        run, reason = resume_run(path, hooks=[Progress()], say=say)
-    else:
-        run, reason = train_recipe(recipe, path, hooks=[Progress()], say=say)
-    if reason.startswith("stopped by"):
-        return reason
-    _, examples = evaluate_run(run, load_task(str(path)), say)
+    try:
+        if is_run(path) and not RunDirectory.open(path).untrained:
+            run, reason = resume_run(path, hooks=[Progress()], say=say)
+        else:
+            run, reason = train_recipe(recipe, path, hooks=[Progress()], say=say)
+        if reason.startswith("stopped by"):
+            return reason
+        _, examples = evaluate_run(run, load_task(str(path)), say)
+    except NumericsError as error:
+        say(f"{path.name} diverged: {error.what}")
+        RunDirectory.open(path).log({"event": DONE, "diverged": error.what})
+        return None
     save_examples(run, examples)
     run.log({"event": DONE, "peak_bytes": peak_memory()})
     return None

@@ -23,6 +23,7 @@ from peluche.errors import DataError
 from peluche.metrics.answers import measure_answers
 from peluche.models.answerer import Answerer, SpanScores
 from peluche.tasks.evaluation import Evaluable, Evaluation
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
 
@@ -74,6 +75,8 @@ class QuestionAnswerer(Evaluable):
         Of several windows of a text the one with the highest score counts; that there is no answer
         has to be likely in all of them (its lowest score counts).
         """
+        check_listed(questions)
+        check_listed(contexts)
         passages = cut_passages(questions, contexts, self.tokenizer, self.max_length, self.config)
         window = PassageWindow(passages, [(NO_ANSWER, NO_ANSWER)] * len(passages))
         device = self.model.head.weight.device
@@ -125,6 +128,7 @@ class QuestionAnswerer(Evaluable):
         Raises:
             DataError: a line is something else.
         """
+        check_listed(lines)
         waiting = enumerate(lines, 1)
         while some := list(islice(waiting, block)):
             asked = [_asked(line, number) for number, line in some]

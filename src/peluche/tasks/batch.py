@@ -46,7 +46,7 @@ def run_batch(
         ordered: as the lines are, and not as they are done.
 
     Raises:
-        DataError: what is `done` is not of these lines.
+        DataError: what is `done` is not of these lines, or the first line is no object at all.
     """
     passed = set(done)
     found = _records(generator, lines, defaults, done, passed)
@@ -76,6 +76,12 @@ def _records(
     def requests() -> Iterator[tuple[int, TextRequest]]:
         index = -1
         for index, line in enumerate(lines):
+            if index == 0 and not done and line.strip() and not line.lstrip().startswith("{"):
+                raise DataError(
+                    "the batch file is not one JSON object a line",
+                    where=f"line 1: '{line[:40]}'",
+                    remedy='write {"prompt": "…"} on each line',
+                )
             if index in done:
                 if not _is_of(done[index], line):
                     raise _changed(index)

@@ -20,6 +20,7 @@ from peluche.metrics.calibration import measure_probabilities
 from peluche.metrics.classification import measure_classification, split_averages
 from peluche.models.classifier import Classifier
 from peluche.tasks.evaluation import Evaluable, Evaluation
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.text.labels import Labels
 from peluche.text.tokenizer import Tokenizer
@@ -91,6 +92,8 @@ class TextClassifier(Evaluable):
         self, texts: Sequence[str], seconds: Sequence[str] | None = None
     ) -> Float[Tensor, "parts texts labels"]:
         """Scores by each of the model's parts, as they are, on the CPU."""
+        check_listed(texts)
+        check_listed(seconds)
         others: Sequence[str | None] = [None] * len(texts) if seconds is None else seconds
         begins = self.model.encoder.begins
         ids, firsts, _ = encode_texts(texts, others, self.tokenizer, self.max_length, begins=begins)
@@ -146,6 +149,7 @@ class TextClassifier(Evaluable):
 
     def stream(self, lines: Iterable[str], block: int = 1024) -> Iterator[Classification]:
         """`classify` over any number of lines; a tab parts the texts of a pair."""
+        check_listed(lines)
         remaining = iter(lines)
         size = min(32, block)
         while some := list(islice(remaining, size)):

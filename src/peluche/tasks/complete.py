@@ -27,8 +27,10 @@ from peluche.metrics.perplexity import BitsPerByte, NegativeLogLikelihood, Perpl
 from peluche.metrics.scoring import Measurement
 from peluche.models.language_model import LanguageModel
 from peluche.tasks.chat import ChatSession
+from peluche.tasks.engines import GeneratorConfig
 from peluche.tasks.evaluation import Evaluation
-from peluche.tasks.generate import GeneratorConfig, TextGenerator
+from peluche.tasks.generate import TextGenerator
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.tasks.text_requests import (
     Generated,
@@ -37,7 +39,7 @@ from peluche.tasks.text_requests import (
     no_room,
     nothing_to_begin_with,
 )
-from peluche.tasks.texts import TextTask
+from peluche.tasks.texts import TextTask, between_marks
 from peluche.text.chat import ChatFormat, ChatSource
 from peluche.text.tokenizer import OWN, Tokenizer
 
@@ -175,6 +177,7 @@ class Completer(TextTask):
             ConfigError: for settings that exclude each other, or a model that was not.
             DataError: a prompt leaves no room for what is to be written.
         """
+        check_listed(prompts)
         config = _decoding(sampling, beams, n_best)
         if penalty_alpha is not None:
             config = _contrastive(config, penalty_alpha, candidates)
@@ -214,6 +217,7 @@ class Completer(TextTask):
         Raises:
             ConfigError: it was not.
         """
+        check_listed(prompts)
         before, after, middle = infilling_ids(self.tokenizer)
         *begins, end = self.tokenizer.encode_batch([*prompts, suffix])
         start = [self.tokenizer.bos_id] * (self.tokenizer.bos_id >= 0)
@@ -245,10 +249,7 @@ class Completer(TextTask):
                 remedy="peluche perplexity MODEL FILE reads a text in windows",
             )
         started = time.perf_counter()
-        encoded = self.tokenizer.encode_batch(
-            [example.text for example in examples], bos=True, eos=True
-        )
-        tokens = np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+        tokens = between_marks(self.tokenizer, examples)
         sizes = np.array([len(example.text.encode()) for example in examples], dtype=np.float64)
         nll = self._likelihoods(tokens)
         said = np.flatnonzero(tokens[1:] != Tokenizer.bos_id)

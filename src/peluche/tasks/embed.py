@@ -26,6 +26,7 @@ from peluche.metrics.scoring import Measurement
 from peluche.models.pretrained_encoder import PretrainedEncoder
 from peluche.models.text_embedder import TextEmbedder
 from peluche.tasks.evaluation import Evaluable, Evaluation
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
 
@@ -70,6 +71,7 @@ class Embedder(Evaluable):
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
         """A vector for each text, in order."""
+        check_listed(texts)
         ids, _, _ = encode_texts(
             texts,
             [None] * len(texts),

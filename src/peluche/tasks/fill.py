@@ -20,8 +20,9 @@ from peluche.metrics.perplexity import Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.encoder import Encoder
 from peluche.tasks.evaluation import Evaluation
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
-from peluche.tasks.texts import TextTask
+from peluche.tasks.texts import TextTask, between_marks, row_likelihoods
 from peluche.text.pieces import Piece
 from peluche.text.tokenizer import MASK, Tokenizer
 
@@ -90,6 +91,7 @@ class Filler(FillingTask):
         Raises:
             DataError: a text has no [MASK], or is too long.
         """
+        check_listed(texts)
         found = []
         with evaluating(self.model):
             for text in texts:
@@ -147,10 +149,7 @@ class Filler(FillingTask):
         started = time.perf_counter()
         if self.tokenizer.mask_id < 0:
             raise ConfigError("the tokenizer has no token [MASK]", remedy="give another model")
-        encoded = self.tokenizer.encode_batch(
-            [example.text for example in examples], bos=True, eos=True
-        )
-        tokens = np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+        tokens = between_marks(self.tokenizer, examples)
         stream = MaskedStream(tokens, self.packing, 0, self.masking, self.tokenizer)
         return Evaluation(
             [Measurement(Perplexity(), self._likelihoods(stream))],
@@ -168,8 +167,5 @@ class Filler(FillingTask):
                 hidden = self.model.hidden(
                     batch.tokens, valid=batch.present, document_ids=batch.document_ids
                 )
-                for row, places in enumerate(batch.hidden):
-                    labels = batch.labels[row][places]
-                    nll = self.model.token_loss(hidden[row][places], labels).nll
-                    rows.append((float(nll), float(len(labels))))
+                rows += row_likelihoods(self.model, hidden, batch.labels, batch.hidden)
         return np.array(rows)

@@ -23,7 +23,9 @@ from peluche.metrics.scoring import Measurement
 from peluche.models.translation import TranslationModel
 from peluche.tasks.evaluation import Evaluation
 from peluche.tasks.fill import Candidate, FillingTask
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
+from peluche.tasks.texts import between_marks, row_likelihoods
 from peluche.text.tokenizer import Tokenizer
 
 # A span of training has three tokens on average.
@@ -56,6 +58,7 @@ class SpanFiller(FillingTask):
             DataError: a text has no [MASK].
             ConfigError: it has more of them than the tokenizer has sentinels.
         """
+        check_listed(texts)
         config = DecodingConfig(beams=count, n_best=count, length_penalty=0.0)
         with evaluating(self.model):
             return [self._fill(text, config) for text in texts]
@@ -84,10 +87,7 @@ class SpanFiller(FillingTask):
     def measure(self, examples: Sequence[PlainText]) -> Evaluation:
         """Perplexity of spans cut out as in training; the interval is over pieces of texts."""
         started = time.perf_counter()
-        encoded = self.tokenizer.encode_batch(
-            [example.text for example in examples], bos=True, eos=True
-        )
-        tokens = np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+        tokens = between_marks(self.tokenizer, examples)
         stream = SpanStream(tokens, self.packing, 0, self.corruption, self.tokenizer)
         return Evaluation(
             [Measurement(Perplexity(), self._likelihoods(stream))],
@@ -105,10 +105,8 @@ class SpanFiller(FillingTask):
                 batch = batch.to(device)
                 memory = self.model.encode(batch.source, batch.source_valid)
                 hidden = self.model.hidden(batch.target_in, condition=memory)
-                for row, valid in enumerate(batch.target_valid):
-                    labels = batch.target_out[row][valid]
-                    nll = self.model.token_loss(hidden[row][valid], labels).nll
-                    rows.append((float(nll), float(len(labels))))
+                labels = batch.target_out
+                rows += row_likelihoods(self.model, hidden, labels, batch.target_valid)
         return np.array(rows)
 
 

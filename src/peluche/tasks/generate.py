@@ -6,22 +6,16 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import Field
-
-from peluche.config import Config
 from peluche.errors import ConfigError, PelucheError
 from peluche.generation.guides import GuideFactory
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Chosen, Sampler
-from peluche.inference.draft_model import DraftModel
-from peluche.inference.engine import Engine, EngineConfig, Finished, Token
-from peluche.inference.runner import KeptAs, Runner, Weights, fastest_runner
-from peluche.inference.speculation import Drafter, PromptLookup
-from peluche.inference.state_engine import StateEngine
+from peluche.inference.engine import Finished, Token
 from peluche.interrupts import uninterrupted
-from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 from peluche.nn.machine import trim_memory
+from peluche.tasks.engines import GeneratorConfig, refresh_engine, start_engine
+from peluche.tasks.listed import check_listed
 from peluche.tasks.text_requests import (
     FinishReason,
     Generated,
@@ -34,20 +28,7 @@ from peluche.tasks.text_requests import (
 from peluche.text.streaming import TextStream
 from peluche.text.tokenizer import Tokenizer
 
-# Bytes of a number in the memory of keys and values.
-BYTES = {"plain": 4, "int8": 1}
 NO_KEY = -1
-
-
-class GeneratorConfig(Config):
-    """How a model runs."""
-
-    engine: EngineConfig = EngineConfig()
-    memory: float = Field(5e8, gt=0, description="the most bytes for keys and values")
-    block_size: int = Field(16, gt=0, description="tokens of a block of that memory")
-    precision: Weights = Field("auto", description="how the weights are stored")
-    kept_as: KeptAs = Field("plain", description="how keys and values are stored")
-    lookup: bool = Field(False, description="guess that what was said before is said again")
 
 
 class Writing:
@@ -132,13 +113,7 @@ class TextGenerator:
                 "these are not the models that this generator was made for",
                 remedy="make another generator, or give models (and a draft) of the same config",
             )
-        engine = self.engine
-        if isinstance(engine, StateEngine):
-            engine.refresh(model.eval())
-        elif isinstance(model, Decoder):
-            if isinstance(engine.drafter, DraftModel) and isinstance(draft, Decoder):
-                engine.drafter.refresh(draft.eval())
-            engine.refresh(model.eval())
+        refresh_engine(self.engine, model, draft)
 
     def generate(self, prompts: Sequence[str | TextRequest], **options: Any) -> list[Generated]:
         """What comes after each prompt, in their order.
@@ -150,6 +125,7 @@ class TextGenerator:
             ConfigError: an option that is not known, or out of range. A request that fails for
                 itself has its error in its result.
         """
+        check_listed(prompts)
         requests = [self._request(prompt, options, number) for number, prompt in enumerate(prompts)]
         found = dict(self.finished(enumerate(requests)))
         return [found[number] for number in range(len(requests))]
@@ -274,7 +250,7 @@ class TextGenerator:
             return self._last(tokens, context - request.max_tokens)
         whose = f"the model's {context}"
         remedy = (
-            "ask for fewer tokens, or let its beginning be left out: on_overflow truncate or slide"
+            "ask for fewer tokens, or let its beginning be left out: --overflow truncate or slide"
         )
         if self._scarce:
             whose = f"the {context} that the memory for keys and values holds"
@@ -342,46 +318,6 @@ class TextGenerator:
     def _said(self, token: int, logprob: float) -> Said:
         text = self.tokenizer.readable(token) if token < len(self.tokenizer) else ""
         return Said(token, text, logprob)
-
-
-def start_engine(
-    model: LanguageModel,
-    sampler: Sampler,
-    context: int | None,
-    config: GeneratorConfig,
-    draft: LanguageModel | None,
-) -> Engine | StateEngine:
-    """What runs a model: the engine of decoders, if it is one.
-
-    Raises:
-        ConfigError: it cannot run as `config` says, or not with this draft.
-    """
-    if config.lookup and draft is not None:
-        raise ConfigError("lookup and a draft model exclude each other", remedy="drop one of them")
-    others = [one for one in (model, draft) if one is not None and not isinstance(one, Decoder)]
-    if others and (config.lookup or draft is not None):
-        raise ConfigError(
-            f"guesses are for decoders, and by decoders, not '{others[0].config.kind}'",
-            remedy="leave lookup and the draft model out",
-        )
-    if not isinstance(model, Decoder):
-        return StateEngine(model, sampler)
-    drafter: Drafter | None = PromptLookup() if config.lookup else None
-    if draft is not None:
-        smaller, running = _runner(draft.eval(), context, config), config.engine.running
-        drafter = DraftModel(smaller, sampler.special, sampler.vocabulary, running)
-    return Engine(_runner(model, context, config), sampler, config.engine, drafter)
-
-
-def _runner(model: LanguageModel, context: int | None, config: GeneratorConfig) -> Runner:
-    """With as much memory as is of use and allowed."""
-    heads, *widths = model.config.remembered
-    size = model.config.layers * heads * sum(widths) * BYTES[config.kept_as]
-    tokens = int(config.memory // size)
-    if context is not None:
-        tokens = min(tokens, (context + config.block_size) * config.engine.running)
-    blocks = max(1, tokens // config.block_size)
-    return fastest_runner(model, blocks, config.block_size, config.precision, config.kept_as)
 
 
 def _freed(context: int) -> int:

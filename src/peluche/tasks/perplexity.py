@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from peluche.errors import ConfigError, DataError
+from peluche.errors import ConfigError, DataError, NumericsError
 from peluche.metrics import perplexity
 from peluche.metrics.perplexity import BitsPerByte
 from peluche.models.language_model import LanguageModel
@@ -31,8 +31,9 @@ class TextLikelihood(NamedTuple):
     bits_per_byte: float
 
     def as_json(self) -> dict[str, Any]:
-        """By name."""
-        return self._asdict()
+        """By name; a perplexity that is too large for a number is None."""
+        finite = math.isfinite(self.perplexity)
+        return {**self._asdict(), "perplexity": self.perplexity if finite else None}
 
 
 @torch.inference_mode()
@@ -46,6 +47,7 @@ def window_likelihood(
     Raises:
         ConfigError: the model cannot read so many tokens at once.
         DataError: the text has fewer than two tokens.
+        NumericsError: the model's logits are not finite.
     """
     if context < 2 or (model.longest is not None and context > model.longest):
         most = "" if model.longest is None else f", the model reads {model.longest} at most"
@@ -63,6 +65,11 @@ def window_likelihood(
             hidden = model.hidden(window[:, :-1])[0]
             total += float(model.token_loss(hidden, window[0, 1:]).nll)
             count += window.shape[1] - 1
+    if not math.isfinite(total):
+        raise NumericsError(
+            f"the text's likelihood is not a number: its sum over {count:,} tokens is {total}",
+            remedy="check the model's weights",
+        )
     return TextLikelihood(
         total / count,
         count,
@@ -73,8 +80,6 @@ def window_likelihood(
 
 def describe(found: TextLikelihood) -> str:
     """A line for people."""
-    if not math.isfinite(found.nll):
-        return f"nll {found.nll} over {found.tokens:,} tokens: the model's weights are damaged"
     return (
         f"perplexity {found.perplexity:.3f}, nll {found.nll:.5f} nats, "
         f"{found.bits_per_byte:.4f} bits per byte, {found.tokens:,} tokens"

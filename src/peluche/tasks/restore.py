@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from peluche.config import Config
 from peluche.data.answering import AnsweringConfig
+from peluche.data.batching import BatchingConfig
 from peluche.data.masking import MaskingConfig
 from peluche.data.packing import PackingConfig
 from peluche.data.span_corruption import SpanCorruptionConfig
@@ -91,11 +92,10 @@ def restore_classifier(run: ModelSource, weights: str, options: Options) -> Text
     tokenizer, labels = run.tokenizer(), Labels.load(run.part("labels.json"))
     config = model_config(run, ClassifierConfig)
     model = filled(lambda: config.build(len(tokenizer), len(labels)), run, weights)
-    batching = run.config.get("batching") or {}
     settings: dict[str, Any] = {
         "pairs": run.config["data"]["train"].get("second") is not None,
         "scales": _scales(run, model.part_count),
-        "max_length": min(batching.get("max_length", 512), batching.get("tokens", 512)),
+        "max_length": _longest(run, 512),
         **options,
     }
     return TextClassifier(model, tokenizer, labels, **settings)
@@ -104,10 +104,9 @@ def restore_classifier(run: ModelSource, weights: str, options: Options) -> Text
 def restore_answerer(run: ModelSource, weights: str, options: Options) -> QuestionAnswerer:
     tokenizer, config = run.tokenizer(), model_config(run, AnswererConfig)
     model = filled(lambda: config.build(len(tokenizer)), run, weights)
-    batching = run.config.get("batching") or {}
     answering = _section(run, "answering", AnsweringConfig)
-    length = min(batching.get("max_length", 384), batching.get("tokens", 384))
-    return QuestionAnswerer(model, tokenizer, answering, **{"max_length": length, **options})
+    settings = {"max_length": _longest(run, 384), **options}
+    return QuestionAnswerer(model, tokenizer, answering, **settings)
 
 
 def _scales(run: ModelSource, parts: int) -> list[float]:
@@ -170,8 +169,6 @@ def restore_span_filler(run: ModelSource, weights: str, options: Options) -> Spa
 
 def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedder:
     tokenizer, values, state = run.tokenizer(), model_values(run), run.load_weights(weights)
-    batching = run.config.get("batching") or {}
-    limits = [batching[key] for key in ("max_length", "tokens") if key in batching]
     settings = {**(run.config.get("embedding") or {}), **options}
     if values.get("kind") == "encoder":
         # Another library's: the encoder, and settings of what is done with its vectors.
@@ -185,10 +182,11 @@ def restore_embedder(run: ModelSource, weights: str, options: Options) -> Embedd
         }
     chosen = {key: settings.pop(key) for key in ("pooling", "normalize") if key in settings}
     config = TextEmbedderConfig.parse({**values, **chosen}, where=str(run.path))
+    found = EmbeddingConfig.parse(settings, where=str(run.path))
+    limits = [found.max_length, _longest(run, found.max_length)]
     if isinstance(config.encoder, PretrainedEncoderConfig) and config.encoder.longest is not None:
         limits.append(config.encoder.longest)
-    found = EmbeddingConfig.parse(settings, where=str(run.path))
-    found = found.model_copy(update={"max_length": min([found.max_length, *limits])})
+    found = found.model_copy(update={"max_length": min(limits)})
     model = filled(lambda: config.build(len(tokenizer)), run, weights, state)
     reads = model.encoder.model if isinstance(model.encoder, PretrainedEncoder) else None
     packed = PackedEncoder(reads) if reads is not None and packs(reads) else None
@@ -216,6 +214,13 @@ def _sentence_task(
     coding = load_coding(run)
     model = filled(lambda: model_config(run, config).build(coding), run, weights)
     return task(model, coding, **options)
+
+
+def _longest(run: ModelSource, usual: int) -> int:
+    """The most tokens of a text in the run's batches; `usual` where it says nothing of them."""
+    if not run.config.get("batching"):
+        return usual
+    return _section(run, "batching", BatchingConfig).longest
 
 
 C = TypeVar("C", bound=Config)

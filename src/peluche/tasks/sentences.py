@@ -16,6 +16,7 @@ from peluche.data.treebanks import SentenceSource, sentences_from
 from peluche.errors import DataError
 from peluche.metrics import Measurement
 from peluche.tasks.evaluation import Evaluable, Evaluation
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.text.words import split_words
 
@@ -45,7 +46,9 @@ class SentenceTask(Evaluable, Generic[M, A]):
         Raises:
             DataError: a sentence has no tokens, or too many.
         """
+        check_listed(sentences)
         for number, tokens in enumerate(sentences, 1):
+            check_listed(tokens)
             if not tokens:
                 raise DataError("the sentence is empty", where=f"sentence {number}")
             if self.longest is not None and len(tokens) > self.longest:
@@ -104,6 +107,7 @@ class SentenceTask(Evaluable, Generic[M, A]):
         Args:
             split: part punctuation and clitics from words; otherwise tokens stand apart already.
         """
+        check_listed(lines)
         sentences = (
             tokens for line in lines if (tokens := split_words(line) if split else line.split())
         )

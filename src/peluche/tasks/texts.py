@@ -5,12 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
 from peluche.config import parse_as
 from peluche.data.text_parts import Texts
 from peluche.data.text_sources import PlainTextSource
-from peluche.data.texts import text_file
+from peluche.data.texts import PlainText, text_file
 from peluche.errors import ConfigError, DataError
 from peluche.tasks.evaluation import Evaluable
+from peluche.text.tokenizer import Tokenizer
+
+
+def between_marks(tokenizer: Tokenizer, texts: Sequence[PlainText]) -> NDArray[np.uint32]:
+    """Texts as numbers one after the other, each between [BOS] and [EOS]."""
+    encoded = tokenizer.encode_batch([one.text for one in texts], bos=True, eos=True)
+    return np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+
+
+def row_likelihoods(
+    model: Any, hidden: Tensor, labels: Tensor, counted: Tensor
+) -> list[tuple[float, float]]:
+    """Of each row: the negative log-likelihood of labels that count, and how many they are.
+
+    Args:
+        hidden: (B, T, D), of a model with `token_loss`.
+        labels: (B, T).
+        counted: (B, T).
+    """
+    found = []
+    for states, said, kept in zip(hidden, labels, counted, strict=True):
+        nll = model.token_loss(states[kept], said[kept]).nll
+        found.append((float(nll), float(kept.sum())))
+    return found
 
 
 class TextTask(Evaluable):

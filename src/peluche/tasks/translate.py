@@ -21,6 +21,7 @@ from peluche.metrics import measure
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.translation import TranslationModel
 from peluche.tasks.evaluation import Evaluable, Evaluation
+from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
 
@@ -172,6 +173,7 @@ class Translator(Evaluable):
         Raises:
             DataError: for a prefix that is too long, or not one prefix per sentence.
         """
+        check_listed(sentences)
         config = config or self.decoding
         prefixes = self._prefixes(prefix, len(sentences))
         sources = self.tokenizer.encode_batch(sentences)
@@ -230,6 +232,7 @@ class Translator(Evaluable):
 
         The first blocks are small, so that something is seen soon.
         """
+        check_listed(lines)
         remaining = iter(lines)
         first, size = 1, min(32, block)
         while some := list(islice(remaining, size)):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, FailFast, Field
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Rust
 
+from peluche.config import typed
 from peluche.errors import CheckpointError, ConfigError
 from peluche.text.tokenizer import SpecialIds, Tokenizer
 
-NONE = -1
+# The second is what a file says that has no signed numbers.
+NONE, UNSIGNED_NONE = -1, (1 << 32) - 1
+SETTINGS = "tokenizer_config.json"
 # What llama.cpp calls them (`tokenizer.ggml.token_type`).
 CONTROL, USER_DEFINED = 3, 4
 
@@ -29,6 +33,47 @@ CUTS = {
     "qwen2": _CLITICS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _REST,
 }
 
+ID = Annotated[int, Field(ge=NONE, lt=1 << 32)]
+
+
+def _first(value: Any) -> Any:
+    """One of several ids."""
+    return (value or [NONE])[0] if isinstance(value, list) else value
+
+
+def _content(value: Any) -> Any:
+    """How a token is spelt that has settings of its own."""
+    return value.get("content") if isinstance(value, dict) else value
+
+
+# Of what type values are; see `typed`.
+GGUF: dict[str, Any] = {
+    **{
+        f"tokenizer.ggml.{name}": kind
+        for name, kind in {
+            "model": str,
+            "pre": str,
+            "tokens": Annotated[list[str], FailFast()],
+            "merges": Annotated[list[str], FailFast()],
+            "token_type": Annotated[list[int], FailFast()],
+            "add_bos_token": bool,
+            **dict.fromkeys(
+                ("bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id"), ID
+            ),
+        }.items()
+    },
+    "tokenizer.chat_template": str,
+}
+_NAMES = ("bos", "eos", "pad", "unk", "cls", "sep")
+TOKENS = {f"{name}_token": Annotated[str, BeforeValidator(_content)] for name in _NAMES}
+IDS: dict[str, Any] = {
+    **{
+        f"{name}_token_id": Annotated[ID, BeforeValidator(_first)]
+        for name in (*_NAMES, "decoder_start")
+    },
+    "is_encoder_decoder": bool,
+}
+
 
 def from_gguf(metadata: Mapping[str, Any], where: object) -> Tokenizer:
     """The tokenizer in a GGUF file's metadata.
@@ -37,6 +82,7 @@ def from_gguf(metadata: Mapping[str, Any], where: object) -> Tokenizer:
         ConfigError: it is of a kind that is not known.
         CheckpointError: something of it is missing.
     """
+    metadata = typed(metadata, GGUF, where)
     kind, cut = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
     if kind != "gpt2" or cut not in CUTS:
         raise ConfigError(
@@ -69,14 +115,12 @@ def from_gguf(metadata: Mapping[str, Any], where: object) -> Tokenizer:
             rust.add_tokens([AddedToken(token, normalized=False)])
 
     def number(name: str) -> int:
-        return int(metadata.get(f"tokenizer.ggml.{name}_token_id", NONE))
+        found: int = metadata.get(f"tokenizer.ggml.{name}_token_id", NONE)
+        return NONE if found == UNSIGNED_NONE else found
 
     begin = number("bos") if metadata.get("tokenizer.ggml.add_bos_token", False) else NONE
     end = number("eos")
-    padding = number("padding")
-    return Tokenizer(
-        rust, SpecialIds(end if padding == NONE else padding, number("unknown"), begin, end)
-    )
+    return _with_special(rust, number("padding"), number("unknown"), begin, end, where)
 
 
 def _cutter(cut: str | None) -> pre_tokenizers.PreTokenizer:
@@ -157,20 +201,15 @@ def from_folder(folder: Path) -> Tokenizer:
     # What is cut or padded is decided where texts are read, not here.
     rust.no_truncation()
     rust.no_padding()
-    settings = read_settings(folder / "tokenizer_config.json")
-    model = {
-        **read_settings(folder / "config.json"),
-        **read_settings(folder / "generation_config.json"),
-    }
+    settings = typed(read_settings(folder / SETTINGS), TOKENS, folder / SETTINGS)
+    model: dict[str, Any] = {}
+    for file in ("config.json", "generation_config.json"):
+        model |= typed(read_settings(folder / file), IDS, folder / file)
 
     def number(name: str) -> int:
         token = settings.get(f"{name}_token")
-        token = token["content"] if isinstance(token, dict) else token
         found = None if token is None else rust.token_to_id(token)
-        if found is None:
-            found = model.get(f"{name}_token_id")
-            found = found[0] if isinstance(found, list) else found
-        return NONE if found is None else int(found)
+        return int(model.get(f"{name}_token_id", NONE)) if found is None else found
 
     begin, end, padding = number("bos"), number("eos"), number("pad")
     if begin == NONE and end == NONE:  # BERT's
@@ -178,16 +217,34 @@ def from_folder(folder: Path) -> Tokenizer:
     if begin not in rust.encode("", add_special_tokens=True).ids:
         begin = NONE
     if model.get("is_encoder_decoder"):  # what its decoder reads first
-        begin = int(model["decoder_start_token_id"])
-    return Tokenizer(
-        rust, SpecialIds(end if padding == NONE else padding, number("unk"), begin, end)
-    )
+        begin = number("decoder_start")
+    return _with_special(rust, padding, number("unk"), begin, end, folder)
+
+
+def _with_special(
+    rust: Rust, padding: int, unknown: int, begin: int, end: int, where: object
+) -> Tokenizer:
+    """A tokenizer with these special ids, NONE for those that it has not.
+
+    Raises:
+        CheckpointError: there is no token of such an id.
+    """
+    ids = {"padding": padding, "unknown": unknown, "bos": begin, "eos": end}
+    for name, number in ids.items():
+        if number != NONE and (number < 0 or rust.id_to_token(number) is None):
+            raise CheckpointError(
+                f"its {name} token is {number}, which its vocabulary of "
+                f"{rust.get_vocab_size():,} tokens does not have",
+                where=where,
+                remedy="get the model again",
+            )
+    return Tokenizer(rust, SpecialIds(end if padding == NONE else padding, unknown, begin, end))
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """A JSON object out of a file that a folder may lack; empty if it does."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -78,7 +78,17 @@ def native_library() -> ctypes.CDLL | None:
     """The operator for this machine, compiled if need be; None, said once, where there is none."""
     if os.environ.get("PELUCHE_NATIVE") == "0":
         return None
-    return _library(chosen_level())
+    level = chosen_level()
+    # It computes the same, for who asks for it; PyTorch reads prompts several times faster.
+    if level == "plain" and not os.environ.get("PELUCHE_CPU"):
+        _say_slow()
+        return None
+    return _library(level)
+
+
+@functools.cache
+def _say_slow() -> None:
+    _say("this processor has no AVX2, which its operator needs; PyTorch does its work, slower")
 
 
 @functools.cache
@@ -87,10 +97,10 @@ def _library(level: str) -> ctypes.CDLL | None:
         path = _built(level)
         library = ctypes.CDLL(str(path))
     except _Lost as lost:
-        _say(f"{lost}; generating with torch instead, several times slower")
+        _say(f"{lost}; PyTorch does its work instead, several times slower")
         return None
     except OSError as error:
-        _say(f"the compiled operator cannot be loaded ({error}); generating with torch instead")
+        _say(f"the compiled operator cannot be loaded ({error}); PyTorch does its work instead")
         return None
     if _has_one_thread(path):
         _say(
@@ -119,7 +129,9 @@ def _built(level: str) -> Path:
         return kept
     if not compiler:
         raise _Lost("there is no C++ compiler (c++, g++, clang++ or $CXX)")
-    folder = _writable(folder) or _own_temporary_folder()
+    if not _writable(folder):
+        cache, folder = folder, _own_temporary_folder()
+        _say(f"{cache} cannot be written: its operator is kept in {folder}, until that is cleared")
     with (folder / ".lock").open("w") as lock:
         # Processes that start together build once.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -135,13 +147,13 @@ def _has_one_thread(library: Path) -> bool:
     return library.stem.endswith(ONE_THREAD)
 
 
-def _writable(folder: Path) -> Path | None:
+def _writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w"):
-            return folder
+            return True
     except OSError:
-        return None
+        return False
 
 
 def _own_temporary_folder() -> Path:

@@ -139,7 +139,7 @@ struct Step {
     const Batch &b;
     Team team;
     double *seconds, last = 0;
-    int64_t padded, group, segments, piece_count = 0, features, qkv_width;
+    int64_t padded, group, segments = 0, widest = 0, piece_count = 0, features, qkv_width;
     float *hidden, *change, *qkv, *mixed, *inner, *largest_scores, *totals, *parts, *scores;
     Rows x, attended, activated, final_rows;
     Piece *pieces;
@@ -152,12 +152,14 @@ struct Step {
         group = m.heads / m.kv_heads;
         features = m.layers[0].out.inputs;
         qkv_width = m.layers[0].qkv.outputs;
-        int64_t longest = 0, most_pieces = 0;
-        for (int64_t r = 0; r < b.rows; r++)
-            if (b.positions[r] >= longest) longest = b.positions[r] + 1;
-        segments = whole(longest, SEGMENT);
-        for (int64_t c = 0; c < b.chunks; c++)
-            most_pieces += whole(b.first_row[c + 1] - b.first_row[c], TILE) * segments;
+        int64_t most_pieces = 0;
+        for (int64_t layer = 0; layer < m.layer_count; layer++)
+            if (m.layers[layer].window > widest) widest = m.layers[layer].window;
+        for (int64_t c = 0; c < b.chunks; c++) {
+            const int64_t own = end_of(b.first_row[c + 1] - 1) - first_of(c);
+            if (own > segments) segments = own;
+            most_pieces += whole(b.first_row[c + 1] - b.first_row[c], TILE) * own;
+        }
         hidden = arena.take<float>(b.rows * m.hidden);
         change = arena.take<float>(b.rows * m.hidden);
         qkv = arena.take<float>(b.rows * qkv_width + LANES);
@@ -179,10 +181,20 @@ struct Step {
         for (int32_t c = 0; c < b.chunks; c++)
             for (int64_t r = b.first_row[c]; r < b.first_row[c + 1]; r += TILE) {
                 int64_t end = r + TILE < b.first_row[c + 1] ? r + TILE : b.first_row[c + 1];
-                int64_t seen = whole(b.positions[end - 1] + 1, SEGMENT);
-                for (int32_t s = 0; s < seen; s++)
+                for (int32_t s = first_of(c); s < end_of(end - 1); s++)
                     pieces[piece_count++] = {c, (int32_t)r, (int32_t)end, s};
             }
+    }
+
+    // The first segment that any layer looks at from a chunk; nothing is kept of those before.
+    int64_t first_of(int64_t chunk) { return seen_by(b.first_row[chunk], widest).from / SEGMENT; }
+
+    // The segment after a row's own.
+    int64_t end_of(int64_t row) { return whole(b.positions[row] + 1, SEGMENT); }
+
+    // Where is what a head of a row finds in a segment.
+    int64_t place_of(int64_t segment, int64_t row, int64_t head) {
+        return ((segment - first_of(b.sequence[row])) * b.rows + row) * m.heads + head;
     }
 
     // Of `size` numbers, whole lanes, all but `width` are zeros that were added.
@@ -273,7 +285,7 @@ struct Step {
             for (int64_t g = 0; g < group; g++, count++) {
                 const Seen all = seen_by(row, window);
                 int64_t head = kv_head * group + g;
-                int64_t place = (piece.segment * b.rows + row) * m.heads + head;
+                int64_t place = place_of(piece.segment, row, head);
                 queries[count] = qkv + row * qkv_width + head * m.head_width;
                 seen[count] = {inside(all.from), inside(all.until)};
                 found[count] = {largest_scores + place, totals + place, parts + place * padded};
@@ -287,7 +299,7 @@ struct Step {
         const Seen seen = seen_by(row, window);
         const int64_t first = seen.from / SEGMENT, own = whole(seen.until, SEGMENT) - first;
         for (int64_t h = 0; h < m.heads; h++) {
-            const int64_t place = (first * b.rows + row) * m.heads + h;
+            const int64_t place = place_of(first, row, h);
             float out[padded];
             put_together(largest_scores + place, totals + place, parts + place * padded, own,
                          b.rows * m.heads, padded, out);

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from peluche.inference.blocks import blocks_behind
 from peluche.inference.native.build import native_library
 from peluche.inference.native.weights import (
     LANES,
@@ -25,7 +26,7 @@ from peluche.inference.native.weights import (
     padded,
 )
 from peluche.inference.packed import can_pack
-from peluche.inference.runner import Chunk
+from peluche.inference.runner import Chunk, widest_window
 from peluche.inference.torch_runner import KNOWN
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
@@ -224,6 +225,7 @@ class NativeRunner:
         self.blocks, self.block_size = blocks, block_size
         self.vocabulary, self.longest = model.vocabulary, model.longest
         config = model.config
+        self.window = widest_window(config)
         kv_heads, width = config.kv_heads or config.heads, config.width_of_heads
         # Runs of 16 slots of a head: keys, then values, which are padded (see attention.h).
         vectors = LANES * (width + padded(width, LANES))
@@ -305,7 +307,7 @@ class NativeRunner:
             "sequence": np.repeat(np.arange(len(chunks), dtype=np.int32), lengths),
             "first_row": np.array(rows, dtype=np.int64),
             "first_block": np.cumsum([0, *(len(c.blocks) for c in chunks)], dtype=np.int64),
-            "tables": _ints(chain.from_iterable(chunk.blocks for chunk in chunks)),
+            "tables": _ints(chain.from_iterable(self._table(chunk) for chunk in chunks)),
             "wanted_rows": _ints(wanted),
         }
         self._check(chunks, ends, arrays)
@@ -326,6 +328,11 @@ class NativeRunner:
             if needed <= len(self._scratch):
                 return logits
             self._scratch = torch.empty(needed, dtype=torch.uint8)
+
+    def _table(self, chunk: Chunk) -> list[int]:
+        """A chunk's blocks; the operator does not look at those behind the window."""
+        behind = blocks_behind(self.window, chunk.start, self.block_size)
+        return [*[0] * behind, *chunk.blocks[behind:]]
 
     def _check(
         self, chunks: Sequence[Chunk], ends: Sequence[int], arrays: dict[str, NDArray[Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,6 +20,8 @@ BLOCK_BYTES = {"float32": 128, "float16": 64, "int8": 34, "int4": 20, "auto": 34
 # Weights that were once rounded to four bits come back from it as they were, but for what the
 # scales are rounded by; others lose fifty times as much.
 SAME = 1e-3
+# Outputs that are packed at a time: what that needs is many times their size.
+SLICE = 1024
 
 
 class Matrix(ctypes.Structure):
@@ -70,24 +72,25 @@ def pack(weight: Float[Tensor, "outputs inputs"], format: Format | Literal["auto
         format: "auto" is four bits where that changes nothing, since the weights come from a file
             with as many, and else eight.
     """
-    weight = whole_blocks(weight)
-    outputs, inputs = weight.shape
-    if format == "float32":
-        data = _panels(weight, 1).view(torch.uint8)
-    elif format == "float16":
-        data = _panels(weight.half(), 1).view(torch.uint8)
-    elif format == "int8":
-        data = _int8(weight)
-    else:
-        levels, scale, least = _four_bits(weight)
-        if format == "auto":
-            back = torch.addcmul(least, levels, scale)
-            error = torch.linalg.vector_norm(back.view_as(weight) - weight)
-            if error > SAME * torch.linalg.vector_norm(weight):
-                return pack(weight, "int8")
-        format = "int4"
-        data = _int4(levels, scale, least, outputs)
-    return Packed(data.reshape(-1), format, outputs, inputs)
+    if format == "auto":
+        format = "int4" if _fits_four_bits(weight) else "int8"
+    outputs, inputs = map(padded, weight.shape)
+    data = torch.empty(packed_bytes(outputs, inputs, format), dtype=torch.uint8)
+    places = data.split(packed_bytes(SLICE, inputs, format))
+    for place, each in zip(places, weight.split(SLICE), strict=True):
+        place.copy_(PACKERS[format](whole_blocks(each)).view(torch.uint8).flatten())
+    return Packed(data, format, outputs, inputs)
+
+
+def _fits_four_bits(weight: Tensor) -> bool:
+    """Whether that changes next to nothing."""
+    error = size = 0.0
+    for each in map(whole_blocks, weight.split(SLICE)):
+        levels, scale, least = _four_bits(each)
+        back = torch.addcmul(least, levels, scale)
+        error += float(torch.linalg.vector_norm(back.view_as(each) - each)) ** 2
+        size += float(torch.linalg.vector_norm(each)) ** 2
+    return not error > SAME**2 * size
 
 
 def _panels(values: Tensor, size: int) -> Tensor:
@@ -128,6 +131,14 @@ def _int4(levels: Tensor, scale: Tensor, least: Tensor, outputs: int) -> Tensor:
     halves = grouped.view(outputs // LANES, -1, 2, BLOCK // GROUP // 2 * LANES * GROUP)
     body = halves[:, :, 0] | (halves[:, :, 1] << 4)
     return torch.cat([body, _half_bytes(scale, outputs), _half_bytes(least, outputs)], 2)
+
+
+PACKERS: dict[Format, Callable[[Tensor], Tensor]] = {
+    "float32": lambda weight: _panels(weight, 1),
+    "float16": lambda weight: _panels(weight.half(), 1),
+    "int8": _int8,
+    "int4": lambda weight: _int4(*_four_bits(weight), len(weight)),
+}
 
 
 class Store:
