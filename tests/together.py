@@ -21,13 +21,13 @@ class Job(NamedTuple):
 
     Attributes:
         stop_at: the step to stop after.
-        failing: (process, micro-batch of that process from 1, how), see `FAILURES`.
+        failing: (process or None for all, its micro-batch from 1, how), see `FAILURES`.
     """
 
     folder: str
     recipe: dict[str, Any]
     stop_at: int | None = None
-    failing: tuple[int, int, str] | None = None
+    failing: tuple[int | None, int, str] | None = None
 
 
 def start(folder: Path, count: int, *teams: list[Job]) -> subprocess.Popen[str]:
@@ -123,7 +123,7 @@ def _work(rank: int, jobs: list[list[Any]]) -> None:
 
     for folder, values, stop_at, failing in jobs:
         path = Path(folder)
-        if failing is not None and failing[0] == rank:
+        if failing is not None and failing[0] in (rank, None):
             _fail_in(*failing[1:])
         hooks = [Stop(path.name, stop_at)]
         if path.exists():

@@ -170,11 +170,7 @@ class Copied(Replica):
     def __init__(self, model: nn.Module, objective: AnyObjective) -> None:
         super().__init__(model, objective)
         # Buffers follow from what all do alike; broadcasting them would only cost time.
-        # To look for unused parameters at each step costs time, and few models have any.
-        skips = any(getattr(module, "skips_parameters", False) for module in model.modules())
-        self.engine = nn.parallel.DistributedDataParallel(
-            self.worth, forward_sync_buffers=False, find_unused_parameters=skips
-        )
+        self.engine = nn.parallel.DistributedDataParallel(self.worth, forward_sync_buffers=False)
         self.worth = self.engine
         self.scale = float(torch.distributed.get_world_size())
 
