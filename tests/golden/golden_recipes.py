@@ -15,7 +15,6 @@ from peluche.data.brackets import tree_of
 from peluche.data.sentences import Sentence, write_conllu
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import train_recipe
-from peluche.training.events import Hook
 
 CURVES = Path(__file__).with_name("curves.json")
 STEPS = 20
@@ -222,9 +221,9 @@ def recipe_values(name: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def losses(name: str, texts: Path, run: Path, *hooks: Hook) -> list[float]:
+def losses(name: str, texts: Path, run: Path) -> list[float]:
     """The training loss of each step of a family's recipe."""
-    directory, _ = train_recipe(parse_recipe(recipe_values(name, texts)), run, hooks=hooks)
+    directory, _ = train_recipe(parse_recipe(recipe_values(name, texts)), run)
     return [event["loss"] for event in directory.events() if event["event"] == "step"]
 
 

@@ -142,6 +142,7 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         for name, (values, further) in cases.items()
     ]
     said = run(tmp_path, 2, jobs)
+    # What torch says where unused parameters are looked for and there are none.
     assert "find_unused_parameters" not in said
     for name, (values, _) in cases.items():
         train_recipe(parse_recipe(values), tmp_path / f"one-{name}")

@@ -72,9 +72,6 @@ class TextEncoder(nn.Module):
         hidden = self.embedding(tokens)
         if segments is not None:
             hidden = hidden + self.segments(segments)
-        elif self.training:
-            # Processes that add up gradients wait for one of every parameter, if it is zero.
-            hidden = hidden + 0 * self.segments.weight.sum()
         if self.training and self.token_dropout:
             # Gal & Ghahramani (2016) drop words; the others are not scaled up.
             kept = torch.rand(tokens.shape, device=tokens.device) >= self.token_dropout
