@@ -9,9 +9,11 @@ from peluche.errors import ConfigError
 from peluche.hub.run import RunDirectory
 from peluche.models.decoder import DecoderConfig
 from peluche.nn.parallel import check_divides
+from peluche.objectives.causal import CausalConfig
 from peluche.processes import Processes, SeveralProcesses
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
+from peluche.training.replica import ReplicatedConfig, ShardedConfig
 from peluche.training.states import seed_process
 from together import Job, changed, difference, losses, run
 
@@ -44,6 +46,52 @@ def embedding_values(folder: Path) -> dict:
 
 SIZES = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32}
 EXPERTS = {"count": 4, "active": 2, "d_ff": 16}
+DIVIDED = {"parallel": {"kind": "sharded"}}
+TEAM = {"parallel": {"kind": "sharded", "tensor": 2}}
+
+
+def short_cases(decoder_values: dict, mixture: dict) -> dict[str, tuple[dict, dict]]:
+    """Recipes and how they are divided, of three steps each."""
+    # Two gradients are added up to the last bit, which Muon's bfloat16 would make large.
+    short = {"steps": 3, "accumulate": 2}
+    muon = changed(decoder_values, optimizer={"kind": "muon"}, training=short)
+    clipped = changed(muon, objective={"qk_clip": 0.5})
+    stacks = changed(mixture, optimizer={"kind": "muon"}, training=short)
+    mup = changed(
+        decoder_values,
+        model={"mup": {"d_model": 8, "head_width": 4}, "bias": False},
+        training=short,
+    )
+    masked = {
+        **changed(decoder_values, tokenizer={"special": ["[MASK]"]}, training=short),
+        "task": "masked_language_modelling",
+        "model": {**SIZES, "max_length": 16, "dropout": 0.0},
+    }
+    latent_sizes = {**SIZES, "bias": False, "latent": {"kv_rank": 8, "rope_width": 4}}
+    latent = changed(decoder_values, training=short) | {
+        "model": {"kind": "decoder", "dropout": 0.0, **latent_sizes}
+    }
+    state_space = changed(decoder_values, training=short) | {
+        "model": {
+            "kind": "state_space_lm",
+            "d_model": 16,
+            "layers": 1,
+            "mixer": {"heads": 2, "width": 8, "state": 4, "chunk": 8},
+            "dropout": 0.0,
+        }
+    }
+    return {
+        "muon": (muon, {}),
+        "muon-clip": (clipped, {}),
+        "mup": (mup, {}),
+        "masked": (masked, {}),
+        "divided-muon": (muon, DIVIDED),
+        "divided-stacks": (stacks, DIVIDED),
+        "team-muon": (muon, TEAM),
+        "team-latent": (latent, TEAM),
+        "team-state-space": (state_space, TEAM),
+        "team-mixture": (mixture, TEAM),
+    }
 
 
 @pytest.mark.slow
@@ -76,51 +124,11 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         "optimizer": {"lr": 3e-3, "eps": 1e-6},
         "training": {"steps": 4, "accumulate": 2, "log_every": 1, "threads": 1},
     }
-    divided = {"parallel": {"kind": "sharded"}}
-    team = {"parallel": {"kind": "sharded", "tensor": 2}}
     embedding = embedding_values(tmp_path)
     # Each process of a team has norms and biases of scores for its own heads.
     near = changed(averaged, model={"positions": "alibi", "qk_norm": True, "norm": "rmsnorm"})
     relative = changed(translation, model={"positions": "relative"})
-    # Two gradients are added up to the last bit, which Muon's bfloat16 would make large.
-    short = {"steps": 3, "accumulate": 2}
-    muon = changed(decoder_values, optimizer={"kind": "muon"}, training=short)
-    clipped = changed(muon, objective={"qk_clip": 0.5})
-    stacks = changed(mixture, optimizer={"kind": "muon"}, training=short)
-    mup = changed(
-        decoder_values,
-        model={"mup": {"d_model": 8, "head_width": 4}, "bias": False},
-        training=short,
-    )
-    masked = {
-        **changed(decoder_values, tokenizer={"special": ["[MASK]"]}, training=short),
-        "task": "masked_language_modelling",
-        "model": {**SIZES, "max_length": 16, "dropout": 0.0},
-    }
-    latent_sizes = {**SIZES, "bias": False, "latent": {"kv_rank": 8, "rope_width": 4}}
-    latent = changed(decoder_values, training=short) | {
-        "model": {"kind": "decoder", "dropout": 0.0, **latent_sizes}
-    }
-    state_space = changed(decoder_values, training=short) | {
-        "model": {
-            "kind": "state_space_lm",
-            "d_model": 16,
-            "layers": 1,
-            "mixer": {"heads": 2, "width": 8, "state": 4, "chunk": 8},
-            "dropout": 0.0,
-        }
-    }
-    cases = {
-        "muon": (muon, {}),
-        "muon-clip": (clipped, {}),
-        "mup": (mup, {}),
-        "masked": (masked, {}),
-        "divided-muon": (muon, divided),
-        "divided-stacks": (stacks, divided),
-        "team-muon": (muon, team),
-        "team-latent": (latent, team),
-        "team-state-space": (state_space, team),
-        "team-mixture": (mixture, team),
+    cases = short_cases(decoder_values, mixture) | {
         "average": (averaged, {}),
         "decoder": (decoder_values, {}),
         "mixture": (mixture, {}),
@@ -128,14 +136,14 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         "translation": (translation, {}),
         "classification": (labelled, {}),
         "embedding": (embedding, {}),
-        "divided": (averaged, divided),
-        "divided-embedding": (embedding, divided),
-        "divided-translation": (translation, divided),
-        "divided-mixture": (mixture, divided),
-        "team": (averaged, team),
-        "team-norms": (near, team),
-        "team-relative": (relative, team),
-        "again": (translation, {**divided, "checkpointing": True}),
+        "divided": (averaged, DIVIDED),
+        "divided-embedding": (embedding, DIVIDED),
+        "divided-translation": (translation, DIVIDED),
+        "divided-mixture": (mixture, DIVIDED),
+        "team": (averaged, TEAM),
+        "team-norms": (near, TEAM),
+        "team-relative": (relative, TEAM),
+        "again": (translation, {**DIVIDED, "checkpointing": True}),
     }
     jobs = [
         Job(f"two-{name}", changed(values, training=further))
@@ -200,3 +208,13 @@ def test_teams_have_to_divide_the_processes():
     with pytest.raises(ConfigError, match="start a multiple of 2"):
         SeveralProcesses(0, 3).in_teams(2)
     assert Processes().in_teams(2).count == 1
+
+
+def test_what_several_processes_cannot_do_is_refused():
+    pair = SeveralProcesses(0, 2)
+    model = DecoderConfig(d_model=8, layers=1, heads=2, d_ff=8).build(5)
+    clipped = CausalConfig(qk_clip=1.0).build()
+    with pytest.raises(ConfigError, match="changes whole matrices") as refused:
+        ShardedConfig().build(model, clipped, pair)
+    assert "set it to replicated" in str(refused.value)
+    assert ReplicatedConfig().build(model, clipped, Processes()).objective is clipped
