@@ -111,7 +111,7 @@ def write_gguf_decoder(
     Raises:
         ConfigError: no architecture expresses the model.
     """
-    found = layouts.find_layout(config, ARCHITECTURES, hidden=PLAIN)
+    found = layouts.find_layout(config, ARCHITECTURES, PLAIN, kind="architecture of llama.cpp")
     if config.rope.scaling is not None:
         raise ConfigError(
             "model.rope.scaling is not written to GGUF", remedy="export to huggingface instead"
