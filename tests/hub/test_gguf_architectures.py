@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from gguf_models import CASES, write
 from llama_cpp_judge import LlamaCpp
 
+from gguf_models import CASES, write
 from peluche.tasks.load import load_completer
 from peluche.text.pretrained import to_gguf
 from peluche.text.tokenizer import TokenizerConfig
