@@ -13,7 +13,7 @@ from peluche.hub.run import RunDirectory
 from peluche.hub.untrained import nothing_trained
 from peluche.metrics import Score
 from peluche.nn.machine import describe_machine, give_back_memory, tune_allocator
-from peluche.processes import Processes, in_turn, joined
+from peluche.processes import Processes, in_turn, joined, needing_others
 from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.resuming import recipe_to_resume
@@ -24,6 +24,7 @@ from peluche.training.loop import Trainer
 from peluche.training.states import seed_process
 
 
+@needing_others()
 def train_recipe(
     recipe: Recipe,
     path: Path,
@@ -37,6 +38,7 @@ def train_recipe(
         CheckpointError: `path` holds something already, other than a run without training.
         ConfigError: a model to start from is none that the recipe can start from.
         DataError: the corpus cannot be read.
+        PeerError: another process of the same run has ended.
     """
     # One recipe for all: what follows from measurements may differ.
     recipe = joined().agree(recipe.completed())
@@ -49,6 +51,7 @@ def train_recipe(
     return run, _train(recipe, run, hooks, say, processes, resume=False)
 
 
+@needing_others()
 def resume_run(
     path: Path,
     *,
@@ -64,6 +67,7 @@ def resume_run(
     Raises:
         CheckpointError: `path` is not a run, or nothing has been trained in it yet.
         ConfigError: a change of another setting.
+        PeerError: another process of the same run has ended.
     """
     run = RunDirectory.open(path, follows=not joined().first)
     if run.untrained:
