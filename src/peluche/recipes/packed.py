@@ -69,7 +69,7 @@ class PackedRecipe(Recipe):
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Self:
-        values: Any = self.model  # families without learnt positions have no max_length
+        values = self.architecture  # families without learnt positions have no max_length
         learnt = getattr(values, "positions", None) == "learned"
         if learnt and self.batching.length > values.max_length:
             raise ValueError(
@@ -81,8 +81,7 @@ class PackedRecipe(Recipe):
     def assemble(self, run: RunDirectory, device: torch.device, say: Say) -> Assembly:
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "tokenizer.json").exists():
-                texts = sample(self.data.train, self.data.vocabulary_from)
-                run.save_tokenizer(self.learnt_tokenizer().build(texts))
+                run.save_tokenizer(self._first_tokenizer())
             tokenizer = run.tokenizer()
         with phase(run, "encode the corpus", say):
             folder, encoding = self.data.tokens or run.path / TOKENS, self._encoding(tokenizer)
@@ -99,6 +98,15 @@ class PackedRecipe(Recipe):
         stream = self._stream(train.tokens, tokenizer)
         return Assembly(model, objective, stream, evaluator, facts)
 
+    @property
+    def architecture(self) -> Any:
+        """What the model is like; None before a model is opened that it starts from."""
+        return self.model
+
+    def _first_tokenizer(self) -> Tokenizer:
+        """That of a new run."""
+        return self.learnt_tokenizer().build(sample(self.data.train, self.data.vocabulary_from))
+
     def learnt_tokenizer(self) -> TokenizerConfig:
         """What is learnt from the training texts."""
         return self.tokenizer
@@ -109,13 +117,13 @@ class PackedRecipe(Recipe):
         return model
 
     def _objective(self) -> Objective:
-        experts = getattr(self.model, "experts", None)
+        experts = getattr(self.architecture, "experts", None)
         objective: Objective = self.objective.build(experts)  # type: ignore[attr-defined]
         return objective
 
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> Any:
         """Batches for ever, and the whole once."""
-        return PackedStream(tokens, self.batching, self.training.seed)
+        return PackedStream(tokens, self.batching, self.training.seed, tokenizer.special)
 
     def _encoding(self, tokenizer: Tokenizer) -> Tokenization:
         """What makes ids of texts."""

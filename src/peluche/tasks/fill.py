@@ -149,7 +149,7 @@ class Filler(FillingTask):
         started = time.perf_counter()
         if self.tokenizer.mask_id < 0:
             raise ConfigError("the tokenizer has no token [MASK]", remedy="give another model")
-        tokens = between_marks(self.tokenizer, examples)
+        tokens, _ = between_marks(self.tokenizer, examples)
         stream = MaskedStream(tokens, self.packing, 0, self.masking, self.tokenizer)
         return Evaluation(
             [Measurement(Perplexity(), self._likelihoods(stream))],

@@ -87,7 +87,7 @@ class SpanFiller(FillingTask):
     def measure(self, examples: Sequence[PlainText]) -> Evaluation:
         """Perplexity of spans cut out as in training; the interval is over pieces of texts."""
         started = time.perf_counter()
-        tokens = between_marks(self.tokenizer, examples)
+        tokens, _ = between_marks(self.tokenizer, examples)
         stream = SpanStream(tokens, self.packing, 0, self.corruption, self.tokenizer)
         return Evaluation(
             [Measurement(Perplexity(), self._likelihoods(stream))],
