@@ -256,9 +256,9 @@ def test_a_model_without_marks_is_refused(home, tmp_path):
 def test_learned_positions_end(home, tmp_path):
     short = {**RUNS["decoder"], "positions": "learned", "max_length": 16}
     train_recipe(recipe(home, short), tmp_path / "short")
-    with pytest.raises(ConfigError, match="longer than model.max_length 16"):
-        long = {"batching": {"length": 20, "tokens": 100}}
-        train_recipe(start(tmp_path, "short", **data(home), **long), tmp_path / "run")
+    long = start(tmp_path, "short", **data(home), batching={"length": 20, "tokens": 100})
+    with pytest.raises(ConfigError, match=r"longer than model\.max_length 16"):
+        train_recipe(long, tmp_path / "run")
 
 
 def test_texts_without_a_beginning_are_scored_from_their_second_token(home):
