@@ -67,6 +67,27 @@ class FillingTask(TextTask):
         # The space before a word belongs to its first token, so to what is hidden.
         return [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
 
+    @abstractmethod
+    def marks(self, count: int) -> list[tuple[str, int]]:
+        """What the model reads at each of so many [MASK]s: how it is called, and its id.
+
+        Raises:
+            ConfigError: the tokenizer has not so many.
+        """
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The tokens of a text with their places in it, what stands for [MASK] among them."""
+        found, start = [], 0
+        places = [match.span() for match in re.finditer(re.escape(MASK), text)]
+        for part, mark in zip([*places, None], [*self.marks(len(places)), None], strict=True):
+            read = text[start:] if part is None else text[start : part[0]].rstrip(" ")
+            for piece in self.tokenizer.pieces(read):
+                found.append(piece._replace(start=start + piece.start, end=start + piece.end))
+            if part is not None and mark is not None:
+                found.append(Piece(*mark, *part, False))
+                start = part[1]
+        return found
+
 
 class Filler(FillingTask):
     """Says what stands at [MASK], by an encoder and its tokenizer.
@@ -118,19 +139,8 @@ class Filler(FillingTask):
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def pieces(self, text: str) -> list[Piece]:
-        """The tokens of a text with their places in it, [MASK] among them."""
-        found, start = [], 0
-        for place in [*(match.span() for match in re.finditer(re.escape(MASK), text)), None]:
-            part = text[start : None if place is None else place[0]]
-            # The space before a word belongs to its first token, so to what is hidden.
-            read = part if place is None else part.rstrip(" ")
-            for piece in self.tokenizer.pieces(read):
-                found.append(piece._replace(start=start + piece.start, end=start + piece.end))
-            if place is not None:
-                found.append(Piece(MASK, self.tokenizer.mask_id, *place, False))
-                start = place[1]
-        return found
+    def marks(self, count: int) -> list[tuple[str, int]]:
+        return [(MASK, self.tokenizer.mask_id)] * count
 
     def _encode(self, text: str) -> list[int]:
         self.parts(text)  # refuses a text without any
