@@ -1,23 +1,28 @@
-"""Many requests through one engine against one after the other; copying with prompt lookup.
+"""Many requests through one engine against one after the other; requests with guesses and without.
 
     python benchmarks/serve_requests.py
-    python benchmarks/serve_requests.py --task copying
+    python benchmarks/serve_requests.py --task guesses
+    python benchmarks/serve_requests.py --task guesses --weights float32
 
 `requests`: prompts of 16 to 112 tokens arrive at random, 32 to 224 are to be written after each;
-how many tokens a second are written for all of them. `copying`: three requests whose answers repeat
-their prompts (quote, edit, tool arguments), one at a time. Contestants take turns in processes of
-their own; medians of rounds.
+how many tokens a second are written for all of them. `guesses`: requests one at a time, three
+whose answers repeat their prompts (quote, edit, tool arguments) and three whose do not; nothing is
+guessed, what was said is looked up, or, where weights are float32, the model itself guesses with
+weights of 4 or 8 bits. Contestants take turns in processes of their own; medians of rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from side_by_side import compete, table
+
+Guesses = Literal["none", "lookup", "draft"]
 
 ARTICLE = (
     "The harbour of Saint-Malo was built on a rock that the tide cuts off from the land twice a "
@@ -36,37 +41,48 @@ COPYING = {
     "Call: the same message, to paul@example.org.",
 }
 
+OTHERS = {
+    "summary": f"Say in two sentences what this text tells.\n\n{ARTICLE}",
+    "code": "Write a Python function that counts how often each word occurs in a file.",
+    "story": "Tell a story about a bear who learns to read.",
+}
+
 
 def chat(question: str) -> str:
     """ChatML, which SmolLM2 was tuned with."""
     return f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def engine_of(options: Mapping[str, Any], running: int, lookup: bool) -> tuple[Any, Any]:
+def engine_of(options: Mapping[str, Any], running: int, guesses: Guesses) -> tuple[Any, Any]:
     """An engine for the model, and its tokenizer."""
     import torch
 
     import peluche
     from peluche.generation.sampler import Sampler
+    from peluche.inference.draft_model import DraftModel
     from peluche.inference.engine import Engine, EngineConfig
     from peluche.inference.runner import fastest_runner
-    from peluche.inference.speculation import PromptLookup
+    from peluche.inference.speculation import Drafter, PromptLookup
 
     torch.set_num_threads(options["threads"])
     task = peluche.load(options["model"])
     model = task.model.eval()
     runner = fastest_runner(model, options["blocks"], weights=options["weights"])
     sampler = Sampler(task.tokenizer.special, model.vocabulary)
+    drafter: Drafter | None = PromptLookup() if guesses == "lookup" else None
+    if guesses == "draft":
+        smaller = fastest_runner(model, options["blocks"], weights="auto")
+        drafter = DraftModel(smaller, task.tokenizer.special, model.vocabulary, running)
     # Nothing is left in memory of a round before.
     config = EngineConfig(running=running, prefix_cache=False)
-    return Engine(runner, sampler, config, PromptLookup() if lookup else None), task.tokenizer
+    return Engine(runner, sampler, config, drafter), task.tokenizer
 
 
 def request_round(options: Mapping[str, Any], running: int) -> Callable[[], Mapping[str, float]]:
     from peluche.data.builtin.corpus import generate
     from peluche.generation.requests import GenerationRequest
 
-    engine, tokenizer = engine_of(options, running, lookup=False)
+    engine, tokenizer = engine_of(options, running, "none")
     text = " ".join(english for english, _ in generate("train", 2000, seed=0))
     tokens = tokenizer.encode_batch([text])[0]
     chance = random.Random(0)
@@ -107,46 +123,75 @@ def together(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
     return request_round(options, 32)
 
 
-def copying_round(options: Mapping[str, Any], lookup: bool) -> Callable[[], Mapping[str, float]]:
+def guesses_round(
+    options: Mapping[str, Any], guesses: Guesses
+) -> Callable[[], Mapping[str, float]]:
     from peluche.generation.requests import GenerationRequest
     from peluche.generation.sampling import SamplingParameters
 
-    engine, tokenizer = engine_of(options, 1, lookup)
-    prompts = tokenizer.encode_batch([chat(question) for question in COPYING.values()])
+    engine, tokenizer = engine_of(options, 1, guesses)
+    questions = COPYING | OTHERS
+    prompts = tokenizer.encode_batch([chat(question) for question in questions.values()])
     greedy = SamplingParameters(temperature=0)
 
     def run() -> Mapping[str, float]:
         figures = {"seconds": 0.0}
-        for name, prompt in zip(COPYING, prompts, strict=True):
-            before = engine.counters.written
+        for name, prompt in zip(questions, prompts, strict=True):
+            done = engine.counters
+            before = done.written
             engine.add(GenerationRequest(tokens=prompt, max_tokens=96, sampling=greedy))
-            while engine.counters.written == before:
+            while done.written == before:
                 engine.step()
-            written, started = engine.counters.written, time.perf_counter()
+            written, drafted, accepted = done.written, done.drafted, done.accepted
+            started = time.perf_counter()
             while not engine.idle:
                 engine.step()
             seconds = time.perf_counter() - started
-            figures[name] = (engine.counters.written - written) / seconds
+            figures[name] = (done.written - written) / seconds
+            figures[f"{name}, right"] = (done.accepted - accepted) / max(1, done.drafted - drafted)
             figures["seconds"] += seconds
-        done = engine.counters
-        figures["right"] = done.accepted / done.drafted if done.drafted else 0.0
-        figures["tokens"] = done.written
         return figures
 
     return run
 
 
-def plainly(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
-    return copying_round(options, lookup=False)
+def guess(options: Mapping[str, Any]) -> None:
+    """Requests one at a time, with guesses and without."""
+    kinds: list[Guesses] = ["none", "lookup"]
+    if options["weights"] == "float32":
+        kinds.append("draft")
+    contestants = {kind: functools.partial(guesses_round, guesses=kind) for kind in kinds}
+    found = compete(contestants, options, options["rounds"])
+    rows = [["tokens/s", "none"]]
+    for kind in kinds[1:]:
+        rows[0] += [kind, "ratio", "of the guesses right"]
+    for name in COPYING | OTHERS:
+        base = found["none"].median(name)
+        row = [name, f"{base:.1f}"]
+        for kind in kinds[1:]:
+            rate, right = found[kind].median(name), found[kind].median(f"{name}, right")
+            row += [f"{rate:.1f}", f"{rate / base:.2f}", f"{right:.0%}"]
+        rows.append(row)
+    print(table(rows))
 
 
-def with_lookup(options: Mapping[str, Any]) -> Callable[[], Mapping[str, float]]:
-    return copying_round(options, lookup=True)
+def serve(options: Mapping[str, Any]) -> None:
+    """Requests that arrive at random."""
+    found = compete({"one by one": one_by_one, "together": together}, options, options["rounds"])
+    rows = [["", "tokens/s", "ratio", "s to the first token"]]
+    base = found["one by one"].median("rate")
+    for name, rounds in found.items():
+        rate = rounds.median("rate")
+        rows.append([name, f"{rate:.1f}", f"{rate / base:.2f}", f"{rounds.median('wait'):.2f}"])
+    print(table(rows))
+
+
+TASKS: dict[str, Callable[[Mapping[str, Any]], None]] = {"requests": serve, "guesses": guess}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", choices=["requests", "copying"], default="requests")
+    parser.add_argument("--task", choices=list(TASKS), default="requests")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--weights", default="auto")
     parser.add_argument("--requests", type=int, default=32)
@@ -155,25 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     options = vars(parser.parse_args(arguments))
-    rows: list[list[str]]
-    if options["task"] == "requests":
-        found = compete(
-            {"one by one": one_by_one, "together": together}, options, options["rounds"]
-        )
-        rows = [["", "tokens/s", "ratio", "s to the first token"]]
-        base = found["one by one"].median("rate")
-        for name, rounds in found.items():
-            rate = rounds.median("rate")
-            rows.append([name, f"{rate:.1f}", f"{rate / base:.2f}", f"{rounds.median('wait'):.2f}"])
-    else:
-        found = compete({"plain": plainly, "lookup": with_lookup}, options, options["rounds"])
-        rows = [["tokens/s", "plain", "lookup", "ratio"]]
-        for name in COPYING:
-            plain, lookup = found["plain"].median(name), found["lookup"].median(name)
-            rows.append([name, f"{plain:.1f}", f"{lookup:.1f}", f"{lookup / plain:.2f}"])
-    print(table(rows))
-    if options["task"] == "copying":
-        print(f"\nguesses that were right: {found['lookup'].median('right'):.0%}")
+    TASKS[options["task"]](options)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from peluche.errors import ConfigError, DataError, did_you_mean, nearest
 
@@ -38,6 +38,13 @@ class Config(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise config_error(cls, error, where) from None
+
+
+def kind_unless_given(kind: str) -> BeforeValidator:
+    """Of a union discriminated by `kind`: which one is meant where none is named."""
+    return BeforeValidator(
+        lambda values: {"kind": kind, **values} if isinstance(values, Mapping) else values
+    )
 
 
 def parse_as(kind: Any, values: Any, *, where: str | None = None) -> Any:

@@ -21,11 +21,17 @@ from peluche.data.catalogue import Entry, catalogue, find_entry
 from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.labelled import LabelledText, TextSource
 from peluche.data.locate import cache_folder, data_folders, describe, get_file, locate, provide
+from peluche.data.questions import QuestionSource
 from peluche.data.sources import CatalogueSource, Source
 from peluche.data.treebanks import CatalogueSentences, SentenceSource
 from peluche.errors import ConfigError, DataError, DownloadError
 
-KINDS = {"pairs": Source, "texts": TextSource, "sentences": SentenceSource}
+KINDS = {
+    "pairs": Source,
+    "texts": TextSource,
+    "sentences": SentenceSource,
+    "questions": QuestionSource,
+}
 ENGLISH = gzip.compress(b"a bear\na cat\n", mtime=0)
 FRENCH = gzip.compress(b"un ours\nun chat\n", mtime=0)
 TOKENISED = b"a bear .\na cat .\n"

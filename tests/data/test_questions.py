@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from peluche.data.answering import AnsweringConfig, PassageWindow, cut_passages, span_of
+from peluche.data.corpora import describe_corpus, shown
 from peluche.data.questions import Answer, SquadQuestions, questions_from
 from peluche.errors import ConfigError, DataError
 from peluche.text.tokenizer import TokenizerConfig
@@ -29,6 +30,39 @@ def test_a_file_is_read(tmp_path):
     assert CONTEXT[36 : 36 + 11] == second.answers[0].text
     assert len(list(questions_from([str(path)], {}, limit=1).read())) == 1
     assert questions_from([], {"path": str(path)}).path == path
+
+
+def test_slices_share_no_text(tmp_path):
+    paragraphs = [
+        {
+            "context": f"Bear {number} sleeps.",
+            "qas": [
+                {
+                    "id": f"{number}-{asked}",
+                    "question": f"{asked}?",
+                    "answers": [{"text": "Bear", "answer_start": 0}],
+                }
+                for asked in ("Who", "What", "Which")
+            ],
+        }
+        for number in range(40)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    halves = [
+        list(SquadQuestions(path=tmp_path / "a.json", slice=part).read())
+        for part in ((0, 0.5), (0.5, 1))
+    ]
+    assert sum(map(len, halves)) == 120
+    first, second = ({one.context for one in half} for half in halves)
+    assert first and second and not first & second
+
+
+def test_a_corpus_of_questions_is_described(tmp_path):
+    path = write(tmp_path / "a.json", ("When?", "1902", 24), ("What?", "a good book", 36))
+    questions = list(SquadQuestions(path=path).read())
+    assert shown(questions[0]) == [CONTEXT, "When?"]
+    found, _ = describe_corpus(questions)
+    assert (found["pairs"], found["repeated_sources"], found["repeated_targets"]) == (2, 1, 0)
 
 
 def test_questions_without_answer(tmp_path):

@@ -15,7 +15,7 @@ from peluche.data.pairs import Pair, aligned_pairs, table_pairs
 from peluche.data.selection import E, position
 from peluche.errors import ConfigError, did_you_mean
 
-Gives = Literal["pairs", "texts", "sentences", "lines"]
+Gives = Literal["pairs", "texts", "sentences", "questions", "lines"]
 
 # Keeps the splits of an entry independent of the `slice` that a source may take of one.
 SALT = "catalogue"
@@ -114,12 +114,12 @@ class FileVariant(Config):
     """One file a split, read by a source of another room.
 
     Attributes:
-        gives: labelled texts, annotated sentences, or lines of another form.
+        gives: labelled texts, annotated sentences, questions about texts, or lines of another form.
         source: the source's configuration without its `path`.
     """
 
     kind: Literal["file"]
-    gives: Literal["texts", "sentences", "lines"]
+    gives: Literal["texts", "sentences", "questions", "lines"]
     source: Mapping[str, Any] = Field(default_factory=dict)
     splits: dict[str, FileSplit]
 

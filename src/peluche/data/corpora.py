@@ -14,6 +14,7 @@ from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.labelled import LabelledText, TextSource
 from peluche.data.locate import provide
 from peluche.data.pairs import Pair
+from peluche.data.questions import Question, QuestionSource
 from peluche.data.readers import display_name, read_lines
 from peluche.data.selection import SkipReport
 from peluche.data.sentences import Sentence
@@ -27,7 +28,7 @@ from peluche.data.statistics import (
 from peluche.data.treebanks import SentenceSource, kind_of_file
 from peluche.errors import ConfigError
 
-UNIONS = {"texts": TextSource, "sentences": SentenceSource}
+UNIONS = {"texts": TextSource, "sentences": SentenceSource, "questions": QuestionSource}
 
 
 class Line(NamedTuple):
@@ -122,7 +123,9 @@ def describe_corpus(examples: Iterable[Any]) -> tuple[dict[str, Any], list[tuple
     examples = iter(examples)
     first = next(examples)
     examples = chain([first], examples)
-    if isinstance(first, Pair):
+    if isinstance(first, Question):
+        examples = (Pair(one.context, one.question, one.where) for one in examples)
+    if isinstance(first, (Pair, Question)):
         found = statistics(examples)
         return found, statistics_table(found)
     found = example_statistics(examples)

@@ -10,8 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import Field
+
+from peluche.config import kind_unless_given, parse_as
+from peluche.data.from_catalogue import FromCatalogue
 from peluche.data.locate import found
 from peluche.data.readers import display_name, read_text
 from peluche.data.selection import Selection, SkipReport
@@ -41,11 +45,28 @@ class Question(NamedTuple):
 
     @property
     def texts(self) -> tuple[str, str]:
-        """The question and the text."""
-        return self.question, self.context
+        """The text and the question; the text first, so that slices share none."""
+        return self.context, self.question
 
 
-class SquadQuestions(Selection):
+class _QuestionSource(Selection):
+    """What sources of questions share."""
+
+    def examples(self) -> Iterator[Question]:
+        """All questions, before any selection."""
+        raise NotImplementedError
+
+    def read(self, skipped: SkipReport | None = None) -> Iterator[Question]:
+        """The questions.
+
+        Raises:
+            DataError: the file is not in the format, or an answer does not stand where it says;
+                with the place.
+        """
+        return self.select(self.examples(), skipped)
+
+
+class SquadQuestions(_QuestionSource):
     """A file in the format of SQuAD 1.1 or 2.0; plain or gzip.
 
     Attributes:
@@ -56,16 +77,7 @@ class SquadQuestions(Selection):
     path: Path
     encoding: Encoding = "utf-8"
 
-    def read(self, skipped: SkipReport | None = None) -> Iterator[Question]:
-        """The questions.
-
-        Raises:
-            DataError: the file is not in the format, or an answer does not stand where it says;
-                with the place.
-        """
-        return self.select(self._questions(), skipped)
-
-    def _questions(self) -> Iterator[Question]:
+    def examples(self) -> Iterator[Question]:
         path = found(self.path)
         name = display_name(path)
         try:
@@ -103,7 +115,21 @@ def _question(entry: Mapping[str, Any], context: str, name: str) -> Question:
     return Question(entry["question"], context, tuple(answers), where, str(entry["id"]))
 
 
-def questions_from(names: Sequence[str], like: Mapping[str, Any], **options: Any) -> SquadQuestions:
+class CatalogueQuestions(FromCatalogue, _QuestionSource):
+    """Questions of the catalogue."""
+
+    gives = "questions"
+
+    def examples(self) -> Iterator[Question]:
+        return self.of_file(SquadQuestions)
+
+
+QuestionSource = Annotated[
+    SquadQuestions | CatalogueQuestions, Field(discriminator="kind"), kind_unless_given("squad")
+]
+
+
+def questions_from(names: Sequence[str], like: Mapping[str, Any], **options: Any) -> QuestionSource:
     """The source of questions that a command line means.
 
     Args:
@@ -119,4 +145,6 @@ def questions_from(names: Sequence[str], like: Mapping[str, Any], **options: Any
     if len(names) > 1:
         raise DataError(f"{len(names)} names given", remedy="give one file")
     values = {"path": names[0]} if names else dict(like)
-    return SquadQuestions.parse({**values, **given}, where=" ".join(names) or "the run's data")
+    where = " ".join(names) or "the run's data"
+    source: QuestionSource = parse_as(QuestionSource, {**values, **given}, where=where)
+    return source

@@ -7,9 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from peluche.config import Config, parse_as
+from peluche.config import Config, kind_unless_given, parse_as
 from peluche.data.code_files import CodeFolder
 from peluche.data.huggingface_texts import HuggingFaceTexts
 from peluche.data.locate import found
@@ -18,15 +18,10 @@ from peluche.data.selection import SkipReport
 from peluche.data.text_parts import PlainText, Texts
 from peluche.data.texts import TextFile, text_file
 
-
-def _with_kind(values: Any) -> Any:
-    return {"kind": "lines", **values} if isinstance(values, dict) else values
-
-
 PlainTextSource = Annotated[
     TextFile | ParquetTexts | CodeFolder | HuggingFaceTexts,
     Field(discriminator="kind"),
-    BeforeValidator(_with_kind),
+    kind_unless_given("lines"),
 ]
 
 
@@ -51,7 +46,7 @@ class Mixture(Config):
 CorpusSource = Annotated[
     TextFile | ParquetTexts | CodeFolder | HuggingFaceTexts | Mixture,
     Field(discriminator="kind"),
-    BeforeValidator(_with_kind),
+    kind_unless_given("lines"),
 ]
 
 

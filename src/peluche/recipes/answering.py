@@ -9,7 +9,7 @@ import torch
 from peluche.config import Config
 from peluche.data.answering import AnsweringConfig, QuestionStream
 from peluche.data.batching import BatchingConfig
-from peluche.data.questions import Question, SquadQuestions
+from peluche.data.questions import Question, QuestionSource
 from peluche.errors import DataError
 from peluche.hub.run import RunDirectory
 from peluche.models.answerer import AnswererConfig
@@ -25,9 +25,9 @@ from peluche.training.evaluators import TaskEvaluator
 class AnsweringData(Config):
     """Questions about texts; `test` is scored once, at the end."""
 
-    train: SquadQuestions
-    validation: SquadQuestions
-    test: SquadQuestions | None = None
+    train: QuestionSource
+    validation: QuestionSource
+    test: QuestionSource | None = None
 
 
 class AnsweringRecipe(EncoderRecipe):

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from peluche.config import kind_unless_given
 from peluche.data.infilling import INFILLING, Infilling
 from peluche.data.packing import LanguageBatch, PackedRows, PackedStream, PrefixStream
 from peluche.data.token_store import Packed
@@ -37,15 +38,10 @@ from peluche.training.efficiency import Efficiency, Forecast
 from peluche.training.evaluators import mean_losses
 from peluche.training.events import EvaluateEvent, Hook
 
-
-def _with_kind(values: Any) -> Any:
-    return {"kind": "causal", **values} if isinstance(values, dict) else values
-
-
 LanguageObjective = Annotated[
     CausalConfig | PrefixConfig | InfillingObjectiveConfig,
     Field(discriminator="kind"),
-    BeforeValidator(_with_kind),
+    kind_unless_given("causal"),
 ]
 
 

@@ -18,7 +18,7 @@ from peluche.data.answering import (
     PassageWindow,
     cut_passages,
 )
-from peluche.data.questions import Question, SquadQuestions, questions_from
+from peluche.data.questions import Question, QuestionSource, questions_from
 from peluche.errors import DataError
 from peluche.metrics.answers import measure_answers
 from peluche.models.answerer import Answerer, SpanScores
@@ -105,7 +105,7 @@ class QuestionAnswerer(Evaluable):
             return Answered("", 0, 0, margin)
         return best._replace(score=margin)
 
-    def source(self, names: Sequence[str], **options: Any) -> SquadQuestions:
+    def source(self, names: Sequence[str], **options: Any) -> QuestionSource:
         """See `Evaluable.source` and `questions_from`."""
         return questions_from(names, self.like(names) if not names else {}, **options)
 
