@@ -54,7 +54,9 @@ def test_slices_share_no_text(tmp_path):
     ]
     assert sum(map(len, halves)) == 120
     first, second = ({one.context for one in half} for half in halves)
-    assert first and second and not first & second
+    assert first
+    assert second
+    assert not first & second
 
 
 def test_a_corpus_of_questions_is_described(tmp_path):
