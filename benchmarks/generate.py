@@ -305,11 +305,11 @@ def perplexity(options: Mapping[str, Any]) -> None:
     tokens = task.tokenizer.encode(text)
     rows = [["weights", "keys and values", "nll", "perplexity against the model", "weights, MB"]]
     rows.append(["float32, torch", "float32", f"{exact:.5f}", "", ""])
-    for weights, memory in (
+    for weights, kv_cache in (
         *((weights, "float32") for weights in ("float32", "float16", "auto", "int8", "int4")),
-        ("auto", "float16"),
+        *((weights, kv) for weights in ("float32", "auto") for kv in ("float16", "int8")),
     ):
-        runner = NativeRunner(model, WINDOW // 16, 16, weights, memory)  # type: ignore[arg-type]
+        runner = NativeRunner(model, WINDOW // 16, 16, weights, kv_cache)  # type: ignore[arg-type]
         total, count = 0.0, 0
         for start in range(0, len(tokens) - 1, WINDOW):
             window = tokens[start : start + WINDOW]
@@ -319,23 +319,24 @@ def perplexity(options: Mapping[str, Any]) -> None:
             count += read
         change = math.expm1(total / count - exact)
         size = runner.packed_bytes / 1e6
-        rows.append([weights, memory, f"{total / count:.5f}", f"{change:+.3%}", f"{size:.0f}"])
+        rows.append([weights, kv_cache, f"{total / count:.5f}", f"{change:+.3%}", f"{size:.0f}"])
     print(table(rows))
 
 
 def context(options: Mapping[str, Any]) -> None:
     """A token's time, and that of a chunk of 256, after so many tokens were read."""
     from peluche.inference.native.runner import NativeRunner
+    from peluche.inference.native.structures import KV_CACHES
     from peluche.inference.runner import Chunk
 
     model = opened(options).model.eval()
     series: dict[str, list[float]] = {}
     blocks, chunk = range(CONTEXTS[-1] // 16 + 17), list(range(1000, 1256))
-    for memory in ("float32", "float16"):
-        runner = NativeRunner(model, len(blocks), 16, memory=memory)  # type: ignore[arg-type]
+    for kv_cache in KV_CACHES:
+        runner = NativeRunner(model, len(blocks), 16, kv_cache=kv_cache)
         runner.memory.zero_()
         for what, tokens in (("a token", [1000]), ("a chunk of 256", chunk)):
-            series[f"{what}, {memory}"] = [
+            series[f"{what}, {kv_cache}"] = [
                 timed(
                     functools.partial(runner.run, [Chunk(tokens, past, blocks, 1)]),
                     options["rounds"] * (4 if len(tokens) == 1 else 1),
@@ -393,7 +394,8 @@ def steps() -> dict[str, list[Any]]:
 
 def profile(options: Mapping[str, Any]) -> None:
     """Means over steps: parts of the operator, and the rest of `NativeRunner.run`."""
-    from peluche.inference.native.runner import PHASES, NativeRunner
+    from peluche.inference.native.runner import NativeRunner
+    from peluche.inference.native.structures import PHASES
 
     runner = NativeRunner(opened(options).model.eval(), 512, 16)
     runner.memory.zero_()
@@ -426,7 +428,8 @@ def products(options: Mapping[str, Any]) -> None:
     """The operator's products of a prompt in float32, and PyTorch's of the same, in turn."""
     import torch
 
-    from peluche.inference.native.runner import PHASES, NativeRunner
+    from peluche.inference.native.runner import NativeRunner
+    from peluche.inference.native.structures import PHASES
     from peluche.inference.runner import Chunk
     from peluche.nn.machine import product_rate
 

@@ -76,6 +76,12 @@ class ResourceError(PelucheError):
     exit_code = 8
 
 
+class PeerError(PelucheError):
+    """Another process of the same run that has ended, or that cannot be reached."""
+
+    exit_code = 9
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The entry of `known` that is most like `word`, or None if nothing is alike."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from peluche.errors import ConfigError
+from peluche.errors import ConfigError, PeerError
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
 
 T = TypeVar("T")
 # Reading and encoding a large corpus is done by the first process while the others wait.
 PATIENCE = timedelta(hours=12)
+# All are started at about the same time, on machines that may be busy.
+JOINING = timedelta(minutes=10)
+# What gloo and NCCL say when the other end of a connection is gone.
+GONE = (
+    "Connection closed",
+    "Connection reset",
+    "Broken pipe",
+    "Timed out waiting",
+    "ncclRemoteError",
+)
 
 
 class Processes:
@@ -145,9 +159,36 @@ def in_turn(processes: Processes, work: Callable[[], T]) -> T:
     return found
 
 
+@contextmanager
+def needing_others() -> Iterator[None]:
+    """Around work that cannot go on when another process has ended.
+
+    Raises:
+        PeerError: one has.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        from torch import distributed
+
+        gone = isinstance(error, distributed.DistError) or any(s in str(error) for s in GONE)
+        if joined().count == 1 or not gone:
+            raise
+        raise PeerError(
+            "another process of this run has ended, or cannot be reached",
+            where=f"process {joined().rank} of {joined().count}, numbered from 0",
+            remedy="see what the other one said; the last state that was saved is intact, go on "
+            "from it with as many processes as you like: peluche train --resume RUN",
+        ) from error
+
+
 @cache
 def joined() -> Processes:
-    """The processes that this one belongs to, once it has joined them."""
+    """The processes that this one belongs to, once it has joined them.
+
+    Raises:
+        PeerError: they did not all come.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
         return ALONE
@@ -157,9 +198,35 @@ def joined() -> Processes:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    rank, store = int(os.environ["RANK"]), _meet(count)
+    distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=count, timeout=PATIENCE
+    )
     atexit.register(distributed.destroy_process_group)
-    return SeveralProcesses(distributed.get_rank(), count)
+    return SeveralProcesses(rank, count)
+
+
+def _meet(count: int) -> Store:
+    """What all processes can read and write, once all have come.
+
+    Raises:
+        PeerError: some have not.
+    """
+    from torch import distributed
+
+    try:
+        store, rank, _ = next(distributed.rendezvous("env://", timeout=JOINING))
+        store.set(f"here/{rank}", "")
+        store.wait([f"here/{other}" for other in range(count)], JOINING)
+    except distributed.DistError:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise PeerError(
+            f"the {count} processes of this run did not meet within {JOINING}",
+            where=f"process {os.environ['RANK']}, numbered from 0, at {place}",
+            remedy="see that all are started and reach that address; torchrun takes it from "
+            "--master-addr and --master-port, or --rdzv-endpoint",
+        ) from None
+    return store
 
 
 def _device() -> str:

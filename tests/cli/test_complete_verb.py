@@ -140,6 +140,49 @@ def test_guesses_change_nothing(run):
             assert one == {key: value for key, value in other.items() if key != "score"}
 
 
+def test_a_model_guesses_for_itself_in_fewer_bits(run, monkeypatch):
+    from peluche.tasks import engines, load
+
+    opened, made = [], []
+    load_completer, fastest = load.load_completer, engines.fastest_runner
+
+    def open_(name, **options):
+        opened.append(name)
+        return load_completer(name, **options)
+
+    def remember(model, *arguments):
+        made.append((model, arguments[2]))
+        return fastest(model, *arguments)
+
+    monkeypatch.setattr(load, "load_completer", open_)
+    monkeypatch.setattr(engines, "fastest_runner", remember)
+    expected = invoke(run, *CHOSEN, "--precision", "float32", "the cat").stdout
+    assert opened == [run]
+    found = invoke(run, *CHOSEN, "--precision", "float32", "--draft", run, "the cat").stdout
+    assert opened == [run, run]  # once each time
+    assert [precision for _, precision in made] == ["float32", "auto", "float32"]
+    assert made[1][0] is made[2][0]
+    assert found == expected
+
+
+def test_how_a_model_runs_is_said_by_options(run, monkeypatch):
+    from peluche.tasks import engines
+
+    made, used, fastest = [], [], engines.fastest_runner
+
+    def remember(*arguments):
+        made.append(arguments[1:])
+        return fastest(*arguments)
+
+    monkeypatch.setattr(engines, "fastest_runner", remember)
+    monkeypatch.setattr("torch.set_num_threads", used.append)
+    options = (*CHOSEN, "--kv-cache", "float16", "--memory", "0.01", "--threads", "1")
+    assert invoke(run, "bear", *options).exit_code == 0
+    # Of 64 bytes each.
+    assert made == [(156 // 16, 16, "auto", "float16")]
+    assert used == [1]
+
+
 def test_what_cannot_be_asked(run, tmp_path):
     file = tmp_path / "x.json"
     file.write_text("{")
@@ -155,9 +198,17 @@ def test_what_cannot_be_asked(run, tmp_path):
         (["--beams", "3", "--draft", run], "there is no --draft"),
         (["--beams", "3", "--precision", "int8"], "there is no --precision"),
         (["--penalty-alpha", "0.6", "--lookup"], "there is no --lookup"),
+        (["--beams", "3", "--kv-cache", "int8"], "there is no --kv-cache"),
+        (["--threads", "9999"], r"(?s)9999 threads for the \d+ cores .*nearest"),
+        (
+            ["--memory", "0.001"],
+            "(?s)0.001 MB do not hold .* of 16 tokens, 128 bytes each.*0.002048 MB",
+        ),
         (["--candidates", "3"], "for --penalty-alpha"),
         (["--regex", "a", "--schema", str(file)], "not JSON"),
         (["--schema", str(deep)], "not JSON"),
+        (["--schema", '\n {"type": "object"}'], r"--schema is the name of a file(?s:.)*'\{\"type"),
+        (["--grammar", 'start: "a" b\nb: "c"'], "--grammar is the name of a file"),
         (["--lookup", "--draft", run], "exclude each other"),
         (["--output", "x"], "for --batch"),
         (["--logprobs", "2"], "for --json"),
@@ -221,6 +272,17 @@ def test_a_batch_does_not_write_over_itself(run, tmp_path):
         with pytest.raises(ConfigError, match="the file of --batch itself"):
             invoke(run, "--batch", str(path), "-o", str(output))
     assert path.read_text() == '{"index": 0, "prompt": "a"}'
+
+
+def test_a_batch_that_is_refused_leaves_no_file(run, tmp_path):
+    path, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    path.write_text("What is\nit?\n")
+    with pytest.raises(DataError, match="not one JSON object a line"):
+        invoke(run, "--batch", str(path), "-o", str(output))
+    assert not output.exists()
+    path.write_text('{"prompt": "a"}\n')
+    with pytest.raises(DataError, match="it cannot be written: No such file"):
+        invoke(run, "--batch", str(path), "-o", str(tmp_path / "none" / "out.jsonl"))
 
 
 def test_a_batch_with_lines_that_fail(run, tmp_path):

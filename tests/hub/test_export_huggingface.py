@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 
+from peluche.data.span_corruption import SENTINEL
 from peluche.errors import CheckpointError, ConfigError
 from peluche.generation.beam import beam_search
 from peluche.generation.config import DecodingConfig
@@ -15,8 +16,12 @@ from peluche.generation.search import Request, greedy_search
 from peluche.hub.from_huggingface import load_huggingface
 from peluche.hub.huggingface import SearchDefaults, export_huggingface
 from peluche.hub.tensors import read_tensors, write_tensors
+from peluche.tasks.load import load_translator
+from peluche.text.tokenizer import TokenizerConfig
 
 transformers.utils.logging.disable_progress_bar()
+
+TEXTS = ["Un ours en peluche mignon lit.", "A cute teddy bear is reading."]
 
 POST = {"norm_placement": "post"}
 EXPRESSIBLE = [
@@ -60,6 +65,43 @@ def test_logits_are_equal_both_ways(tiny, tmp_path, name, settings):
     again = config.build(len(made.tokenizer)).eval()
     again.load_state_dict(state)
     torch.testing.assert_close(made.logits(again), logits, atol=1e-5, rtol=0)
+
+
+T5 = {"norm": "rmsnorm", "bias": False, "positions": "relative"}
+
+
+@pytest.mark.parametrize("settings", [T5, T5 | {"activation": "swiglu", "attention_scale": 1.0}])
+@torch.no_grad()
+def test_t5_has_the_same_logits_and_says_the_same(tiny, tmp_path, settings):
+    made, reader = export(tiny, tmp_path / "out", **settings)
+    assert reader == "T5ForConditionalGeneration"
+    theirs = load_theirs(reader, tmp_path / "out")
+    read = {"input_ids": made.source, "attention_mask": made.valid}
+    logits = theirs(**read, decoder_input_ids=made.target).logits
+    torch.testing.assert_close(made.logits(), logits, atol=1e-5, rtol=0)
+
+    written = theirs.generate(**read, max_length=9).tolist()
+    requests = [Request(row, 8) for row in made.source_rows]
+    said = greedy_search(ModelDecoder(made.model), requests, DecodingConfig(kind="greedy"))
+    for row, [best, *_] in zip(written, said, strict=True):
+        assert len(best.tokens) > 2
+        assert row[1 : len(best.tokens) + 1] == best.tokens
+
+    again = load_translator(tmp_path / "out")
+    assert again.tokenizer.special[:4] == (0, -1, 2, 3)
+    torch.testing.assert_close(made.logits(again.model), logits, atol=1e-5, rtol=0)
+
+
+def test_sentinels_can_be_spelt_there(tiny, tmp_path):
+    marks = [SENTINEL.format(number) for number in range(2)]
+    tokenizer = TokenizerConfig(kind="bpe", vocab_size=70, special=tuple(marks)).build(TEXTS)
+    config = tiny(**T5).config
+    state = config.build(len(tokenizer)).state_dict()
+    export_huggingface(config, state, tokenizer, tmp_path / "out")
+    cutter = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    parts = tokenizer.encode_batch(["Un ours", "en"])
+    ids = [*parts[0], tokenizer.id(marks[0]), *parts[1], tokenizer.id(marks[1]), tokenizer.eos_id]
+    assert cutter(f"Un ours {marks[0]} en {marks[1]}").input_ids == ids
 
 
 @pytest.mark.parametrize("kind", ["marian", "pegasus"])

@@ -204,6 +204,17 @@ def test_gguf_and_back(tokenizer, tmp_path, tied, name, changes):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_what_gguf_cannot_be_is_said_in_its_words(tokenizer, tmp_path):
+    config = DecoderConfig.parse({**LLAMA, "activation": "geglu"})
+    with pytest.raises(ConfigError) as caught:
+        export_gguf(config, config.build(9).state_dict(), tokenizer, tmp_path / "a.gguf")
+    assert caught.value.what == (
+        "llama, the nearest architecture of llama.cpp, cannot express model.activation=geglu"
+    )
+    assert "qwen3 (qk_norm True, norm rmsnorm" in caught.value.remedy
+    assert not (tmp_path / "a.gguf").exists()
+
+
 def test_quantised_gguf_is_close(model, tokenizer, tmp_path):
     losses = {}
     for format in ("F32", "F16", "Q8_0", "Q4_0"):

@@ -25,7 +25,8 @@ pytestmark = [
 ]
 
 
-def test_perplexity_is_within_half_a_percent_and_no_row_depends_on_others():
+@pytest.mark.parametrize("kv_cache", ["float32", "float16", "int8"])
+def test_perplexity_is_within_half_a_percent_and_no_row_depends_on_others(kv_cache):
     if native_library() is None:
         pytest.skip("there is no C++ compiler")
     completer = peluche.load(MODEL)
@@ -34,7 +35,7 @@ def test_perplexity_is_within_half_a_percent_and_no_row_depends_on_others():
     windows = torch.tensor(completer.tokenizer.encode(text)[:1024]).view(2, 512)
     with torch.inference_mode():
         exact = model.logits(model.hidden(windows[:, :-1])).flatten(0, 1)
-    runner = fastest_runner(model, blocks=64)
+    runner = fastest_runner(model, blocks=64, kv_cache=kv_cache)
     assert isinstance(runner, NativeRunner)
     first, second = windows[:, :-1].tolist()
     logits = runner.run([Chunk(first, 0, range(32), 511), Chunk(second, 0, range(32, 64), 511)])

@@ -10,12 +10,14 @@ from test_native_products import kept, rounded
 from peluche.errors import ConfigError
 from peluche.inference.half import HalfRunner
 from peluche.inference.native.build import cpu_levels, native_library
-from peluche.inference.native.runner import PHASES, NativeRunner, runs_natively
+from peluche.inference.native.runner import NativeRunner, runs_natively
+from peluche.inference.native.structures import PHASES
 from peluche.inference.native.weights import Store
 from peluche.inference.runner import Chunk, fastest_runner
 from peluche.inference.torch_runner import TorchRunner
 from peluche.models.decoder import DecoderConfig
 from peluche.nn.rotary import Rotary
+from peluche.tasks.engines import bytes_per_token
 
 SETTINGS = {
     "grouped": {"heads": 4, "kv_heads": 2},
@@ -132,19 +134,29 @@ def test_packed_weights_are_the_model_of_such_weights_and_rows(family, weights):
     assert error < 0.2 * (expected - plain).norm() / expected.norm()
 
 
+def spoil(runner, blocks=slice(None)):
+    """What is no number, in every format: scales of int8 included."""
+    runner.memory[:, blocks] = -1 if runner.kv_cache == "int8" else torch.nan
+
+
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("weights", ["float32", "auto"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(family, weights):
+@pytest.mark.parametrize(
+    ("family", "weights", "kv_cache"),
+    [
+        *((family, weights, "float32") for weights in ("float32", "auto") for family in FAMILIES),
+        *((family, "auto", kv) for kv in ("float16", "int8") for family in ("llama", "gemma 2")),
+    ],
+)
+def test_in_parts_and_among_others_a_sequence_gives_exactly_the_same(family, weights, kv_cache):
     model = model_with(kv_heads=2, **FAMILIES[family])
-    runner = NativeRunner(model, 24, 16, weights)
+    runner = NativeRunner(model, 24, 16, weights, kv_cache)
     # Whatever is left there by others.
-    runner.memory.fill_(torch.nan)
+    spoil(runner)
     first, second = tokens(60, 1), tokens(33, 2)
     whole = runner.run([Chunk(first, 0, [0, 1, 2, 3], 60)])
     other = runner.run([Chunk(second, 0, [4, 5, 6], 33)])
     assert whole.isfinite().all()
-    runner.memory.fill_(torch.nan)
+    spoil(runner)
     blocks, others = [9, 2, 17, 5], [11, 3, 8]
     found, beside, at = [], [], 0
     for until in (1, 18, 20, 45, 60):
@@ -213,29 +225,70 @@ def test_what_is_behind_the_window_reaches_nobody():
 
 
 @pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("kv_cache", ["float32", "int8"])
 @pytest.mark.parametrize("family", ["mistral", "gemma 2"])
-def test_blocks_behind_the_window_are_not_read(family):
+def test_blocks_behind_the_window_are_not_read(family, kv_cache):
     model, read = model_with(kv_heads=2, **FAMILIES[family]), tokens(600)
-    runner, blocks = NativeRunner(model, 40, 16), list(range(1, 40))
+    runner, blocks = NativeRunner(model, 40, 16, kv_cache=kv_cache), list(range(1, 40))
     assert runner.window == (7 if family == "mistral" else None)
     expected = runner.run([Chunk(read, 0, blocks, 600)])
-    runner.memory.fill_(torch.nan)
+    spoil(runner)
     for start, end in ((0, 100), (100, 102), (102, 103), (103, 300), (300, 590), (590, 600)):
         if runner.window is not None:
             gone = (start + 1 - 7) // 16 if start else 0
             blocks[:gone] = [-1] * gone
-            runner.memory[:, : gone + 1] = torch.nan
+            spoil(runner, slice(gone + 1))
         found = runner.run([Chunk(read[start:end], start, blocks, end - start)])
         assert torch.equal(found, expected[start:end])
     assert blocks.count(-1) == (36 if family == "mistral" else 0)
 
 
 @pytest.mark.usefixtures("level")
-def test_keys_and_values_in_half_precision():
-    model, read = model_with(kv_heads=2), tokens(50)
-    runner = NativeRunner(model, 4, 16, "float32", memory="float16")
-    found = runner.run([Chunk(read, 0, [0, 1, 2, 3], 50)])
-    torch.testing.assert_close(found, logits_of(model, read), rtol=0.05, atol=0.02)
+@pytest.mark.parametrize("kv_cache", ["float16", "int8"])
+@pytest.mark.parametrize(
+    "setting",
+    [{"kv_heads": 2}, {"heads": 3, "kv_heads": 3, "head_width": 20}, FAMILIES["gemma 2"]],
+    ids=["whole lanes", "padded", "gemma 2"],
+)
+def test_rounded_keys_and_values_are_those_of_torch(setting, kv_cache):
+    model, read, blocks = model_with(**setting), tokens(600), list(range(38))[::-1]
+    for block in model.decoder.blocks:
+        block.self_attention.key.weight.data *= 30  # far from zero
+    chunk = Chunk(read, 0, blocks, 600)
+    found = NativeRunner(model, 38, 16, "float32", kv_cache).run([chunk])
+    expected, plain = (
+        TorchRunner(model, 38, 16, each).run([chunk]) for each in (kv_cache, "float32")
+    )
+    # A number on the border between two levels may go either way.
+    error = (found - expected).norm() / expected.norm()
+    assert error < 3e-3
+    assert error < 0.2 * (expected - plain).norm() / expected.norm()
+
+
+@pytest.mark.usefixtures("level")
+def test_a_sequence_of_no_numbers_is_no_other_ones_fault_in_int8():
+    model, well = model_with(tie_embeddings=False), tokens(20)
+    model.decoder.embedding.weight.data[0] = torch.nan
+    well = [max(1, token) for token in well]
+    runner = NativeRunner(model, 4, 16, "float32", "int8")
+    expected = runner.run([Chunk(well, 0, [0, 1], 20)])
+    assert expected.isfinite().all()
+    both = [Chunk([5, 0, 6], 0, [2], 3), Chunk(well, 0, [0, 1], 20)]
+    found = runner.run(both)
+    assert found[0].isfinite().all()
+    assert found[1:3].isnan().all()
+    assert torch.equal(found[3:], expected)
+    # What was no number is still none when it is read from memory.
+    assert runner.run([Chunk([7], 3, [2], 1)]).isnan().all()
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize(("kv_cache", "share"), [("float16", 1 / 2), ("int8", 68 / 256)])
+def test_what_keys_and_values_take(kv_cache, share):
+    model = model_with(kv_heads=2, head_width=64)
+    exact, less = (NativeRunner(model, 8, 16, kv_cache=each) for each in ("float32", kv_cache))
+    assert less.memory.nbytes == share * exact.memory.nbytes
+    assert less.memory.nbytes == 8 * 16 * bytes_per_token(model, kv_cache)
 
 
 @pytest.mark.usefixtures("native")
@@ -299,7 +352,7 @@ def test_after_an_interrupted_refresh_the_weights_before_are_used(monkeypatch):
         parameter.data.mul_(1.1)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "peluche.inference.native.runner._epsilon", Mock(side_effect=KeyboardInterrupt)
+            "peluche.inference.native.copied._epsilon", Mock(side_effect=KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             runner.refresh(model)
@@ -330,7 +383,7 @@ def test_no_more_memory_is_mapped_than_is_needed(monkeypatch, weights, vocabular
             sizes.append(size)
             super().__init__(size)
 
-    monkeypatch.setattr("peluche.inference.native.runner.Store", Measured)
+    monkeypatch.setattr("peluche.inference.native.copied.Store", Measured)
     # With so little of it, most is padding.
     model = model_with(d_model=8, heads=2, d_ff=40, tie_embeddings=False, vocabulary=vocabulary)
     runner = NativeRunner(model, 2, 16, weights)
@@ -382,7 +435,7 @@ def test_who_runs_what(monkeypatch):
     assert isinstance(fastest_runner(model, 4, weights="int8"), NativeRunner)
     monkeypatch.setattr("peluche.inference.runner.LEAST_PARAMETERS", 1)
     assert isinstance(fastest_runner(model, 4), NativeRunner)
-    assert isinstance(fastest_runner(model, 4, kept_as="int8"), TorchRunner)
+    assert isinstance(fastest_runner(model, 4, kv_cache="int8"), NativeRunner)
     monkeypatch.setenv("PELUCHE_NATIVE", "0")
     for weights in ("auto", "float16", "int8"):
         assert isinstance(fastest_runner(model, 4, weights=weights), HalfRunner)

@@ -144,11 +144,11 @@ def test_a_layer_without_a_window_keeps_everything():
     assert fastest_runner(model_with(), BLOCKS, SIZE).window is None
 
 
-@pytest.mark.parametrize("kept_as", ["plain", "int8"])
+@pytest.mark.parametrize("kv_cache", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("settings", [PACKED[0], PLAIN[2]], ids=["packed", "plain"])
-def test_blocks_in_a_row_are_read_like_others(settings, kept_as):
+def test_blocks_in_a_row_are_read_like_others(settings, kv_cache):
     model, given = model_with(**settings), texts(13)
-    runner = fastest_runner(model, BLOCKS, SIZE, kept_as=kept_as)
+    runner = fastest_runner(model, BLOCKS, SIZE, kv_cache=kv_cache)
     (scattered,), (in_a_row,) = (
         read(runner, given, CUTS[:1], blocks) for blocks in (SCATTERED, sorted(3 * SCATTERED))
     )
@@ -180,15 +180,15 @@ def test_a_copied_block_is_read_like_the_first():
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("kept_as", ["plain", "int8"])
+@pytest.mark.parametrize("kv_cache", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("settings", [PACKED[0], PLAIN[0]], ids=["packed", "plain"])
-def test_what_is_no_number_stays_with_its_sequence(settings, kept_as):
+def test_what_is_no_number_stays_with_its_sequence(settings, kv_cache):
     model = model_with(**settings)
     with torch.no_grad():
         model.decoder.embedding.weight[0] = torch.nan
     if model.config.tie_embeddings:
         model.head.weight = torch.nn.Parameter(torch.randn(VOCABULARY, 16))
-    runner = fastest_runner(model, 4, SIZE, kept_as=kept_as)
+    runner = fastest_runner(model, 4, SIZE, kv_cache=kv_cache)
     well, ill = [1, 2, 3, 4, 5], [1, 0, 3, 4, 5, 6]
     expected = runner.run([Chunk(well, 0, [0, 1], 1)])
     assert bool(expected.isfinite().all())
@@ -213,7 +213,7 @@ def test_quantised_numbers_are_near():
 
 def test_quantised_memory_is_a_quarter_and_changes_little():
     model, given = model_with(**PACKED[0], head_width=64), texts(13, 7, 21)
-    plain, small = (fastest_runner(model, BLOCKS, SIZE, kept_as=k) for k in ("plain", "int8"))
+    plain, small = (fastest_runner(model, BLOCKS, SIZE, kv_cache=k) for k in ("float32", "int8"))
     assert isinstance(plain.memory.keys, PlainPages)
     bytes_plain = plain.memory.keys.slots.nbytes
     bytes_small = small.memory.keys.numbers.slots.nbytes + small.memory.keys.scales.slots.nbytes

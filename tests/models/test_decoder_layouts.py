@@ -6,7 +6,8 @@ import transformers
 
 from peluche.errors import CheckpointError, ConfigError
 from peluche.models.decoder import DecoderConfig
-from peluche.models.decoder_layouts import LAYOUTS, read_decoder, write_decoder
+from peluche.models.decoder_layouts import read_decoder, write_decoder
+from peluche.models.decoder_tables import LAYOUTS
 from peluche.models.layouts import read_entries
 
 VOCABULARY = 43
@@ -37,6 +38,12 @@ LINEAR = {"rope_type": "linear", "rope_theta": 1e4, "factor": 3.0}
 CASES = {
     "gpt2": ("GPT2", GPT2),
     "gpt2, relu": ("GPT2", {**GPT2, "activation_function": "relu", "n_inner": 40}),
+    "starcoder2": ("Starcoder2", SIZES),
+    "starcoder2, plain": (
+        "Starcoder2",
+        {**SIZES, "hidden_act": "gelu", "num_key_value_heads": 4, "head_dim": 10,
+         "sliding_window": 5, "tie_word_embeddings": False, "rope_parameters": LLAMA3},
+    ),
     "llama": ("Llama", SIZES),
     "llama, tied": ("Llama", {**SIZES, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}),
     "llama, biased": ("Llama", {**SIZES, "attention_bias": True, "mlp_bias": True}),
@@ -151,7 +158,8 @@ def test_a_missing_tensor_is_named(tmp_path):
     [
         ({"model_type": "gpt2", **GPT2, "scale_attn_by_inverse_layer_idx": True}, "scale_attn"),
         ({"model_type": "llama", **SIZES, "attention_bias": True}, "mlp_bias differ"),
-        ({"model_type": "llama", **SIZES, "hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ({"model_type": "llama", **SIZES, "hidden_act": "tanh"}, "hidden_act is 'tanh'"),
+        ({"model_type": "starcoder2", **SIZES, "use_bias": False}, "use_bias"),
         ({"model_type": "llama", **SIZES, "rope_parameters": {"rope_type": "odd"}}, "'odd'"),
         ({"model_type": "qwen2", **SIZES, "use_sliding_window": True}, "use_sliding_window"),
     ],
@@ -172,6 +180,66 @@ def test_what_has_no_equal_is_refused(values, reason):
 def test_what_no_layout_expresses_is_refused(values, reason):
     with pytest.raises(ConfigError, match=reason):
         write_decoder(DecoderConfig.parse(values), {}, VOCABULARY)
+
+
+SMALL = {"d_model": 24, "layers": 2, "heads": 4, "d_ff": 40, "dropout": 0.0}
+SQUARED = {**SMALL, "norm": "rmsnorm", "activation": "relu2", "bias": False}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [
+        ("LlamaForCausalLM", {"kv_heads": 2, "bias": True}),
+        ("MistralForCausalLM", {"window": {"size": 5}}),
+        ("Qwen3ForCausalLM", {"qk_norm": True}),
+    ],
+)
+@torch.no_grad()
+def test_a_square_is_written_as_a_gated_layer(architecture, changes):
+    """relu(x)² is relu(x) · x: gate and up are the same matrix; and back."""
+    torch.manual_seed(0)
+    config = DecoderConfig.parse({**SQUARED, **changes})
+    ours = config.build(VOCABULARY).eval()
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    layout, written, tensors = write_decoder(config, ours.state_dict(), VOCABULARY)
+    assert (layout.architecture, written["hidden_act"]) == (architecture, "relu")
+    theirs = getattr(transformers, architecture).from_pretrained(
+        None,
+        config=transformers.AutoConfig.for_model(**written),
+        state_dict=tensors,
+        attn_implementation="eager",
+    )
+    expected = logits_of(ours)
+    torch.testing.assert_close(theirs.eval()(TOKENS).logits, expected, atol=1e-5, rtol=1e-5)
+    read, entries = read_decoder(written, tensors, "here")
+    assert read.activation == "relu2"
+    state = read_entries(entries, tensors, "here")
+    again = read.build(VOCABULARY).eval()
+    again.load_state_dict(state)
+    torch.testing.assert_close(logits_of(again), expected, atol=0, rtol=0)
+    tensors["model.layers.1.mlp.gate_proj.weight"] += 1
+    with pytest.raises(ConfigError, match="gate and up differ"):
+        read_entries(entries, tensors, "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"window": {"size": 5, "global_every": 2}}, "global_every"),
+        ({"window": {"size": 5, "rope": {"base": 500.0}}}, "rope"),
+        (
+            {"norm_placement": "sandwich", "scale_embeddings": True, "window":
+             {"size": 5, "global_every": 2, "rope": {"base": 500.0}}},
+            "rope",
+        ),
+        ({"experts": {"count": 4}}, r"model\.experts"),
+    ],
+)  # fmt: skip
+def test_what_layers_differ_in_is_not_lost(values, reason):
+    config = DecoderConfig.parse({**SQUARED, **values})
+    with pytest.raises(ConfigError, match=reason):
+        write_decoder(config, config.build(VOCABULARY).state_dict(), VOCABULARY)
 
 
 def test_every_layout_is_tested():

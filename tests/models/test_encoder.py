@@ -11,6 +11,7 @@ from peluche.errors import ConfigError
 from peluche.models.encoder import EncoderConfig
 from peluche.models.encoder_layouts import read_encoder, write_encoder
 from peluche.models.layouts import read_entries
+from peluche.models.roberta_layouts import read_roberta
 
 V = 41
 SIZES = {
@@ -83,6 +84,52 @@ def test_it_is_theirs_both_ways(tmp_path, name, changes):
         None, config=again, state_dict=tensors, attn_implementation="eager"
     )
     compare(loaded.eval())
+
+
+@pytest.mark.parametrize("name", ["RobertaModel", "RobertaForMaskedLM", "XLMRobertaForMaskedLM"])
+@torch.no_grad()
+def test_roberta_is_read(tmp_path, name):
+    """Positions count from the number of [PAD] plus one, here and in what BERT is made of it."""
+    pad = 3 if name == "RobertaForMaskedLM" else 1
+    base = "XLMRoberta" if name.startswith("XLM") else "Roberta"
+    config = getattr(transformers, f"{base}Config")(**SIZES, type_vocab_size=1, pad_token_id=pad)
+    config._attn_implementation = "eager"
+    torch.manual_seed(0)
+    theirs = getattr(transformers, name)(config).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    theirs.save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    stored = load_file(tmp_path / "model.safetensors")
+    found, entries = read_roberta(values, stored, tmp_path)
+    state = read_entries(entries, stored, tmp_path)
+    assert found.max_length == SIZES["max_position_embeddings"] - pad - 1
+    ours = found.build(V).eval()
+    ours.load_state_dict(state)
+
+    tokens = TOKENS.clamp(min=pad + 1).masked_fill(~VALID, pad)
+    read = {"attention_mask": VALID.long(), "output_hidden_states": True}
+    out = theirs(tokens, **read)
+    hidden = ours.hidden(tokens, valid=VALID)
+    torch.testing.assert_close(hidden[VALID], out.hidden_states[-1][VALID], atol=1e-5, rtol=1e-5)
+    architecture, written, tensors = write_encoder(found, state, V)
+    bert = getattr(transformers, architecture).from_pretrained(
+        None,
+        config=transformers.BertConfig.from_dict({**written, "pad_token_id": pad}),
+        state_dict=tensors,
+        attn_implementation="eager",
+    )
+    again = bert.eval()(tokens, **read)
+    torch.testing.assert_close(again.hidden_states[-1][VALID], hidden[VALID], atol=1e-5, rtol=1e-5)
+    if found.masked:
+        for logits in (ours.logits(hidden), again.logits):
+            torch.testing.assert_close(logits[VALID], out.logits[VALID], atol=2e-5, rtol=1e-5)
+
+
+def test_a_roberta_whose_head_differs_is_refused():
+    values = transformers.RobertaConfig(**SIZES, hidden_act="relu").to_dict()
+    with pytest.raises(ConfigError, match="gelu in its head"):
+        read_roberta(values, {"lm_head.dense.weight": torch.ones(1)}, "here")
 
 
 SMALL = {"d_model": 16, "layers": 2, "heads": 2, "d_ff": 32, "dropout": 0.0, "max_length": 32}

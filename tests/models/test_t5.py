@@ -100,6 +100,36 @@ def test_cached_is_uncached():
     torch.testing.assert_close(torch.cat(read, 1), whole, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("activation", ["gelu", "relu2", "swiglu"])
+@torch.no_grad()
+def test_scores_that_are_scaled_are_written(activation):
+    """T5 does not scale scores: a scale goes into the matrices of queries."""
+    torch.manual_seed(0)
+    values = {
+        "d_model": 24, "layers": 2, "decoder_layers": 1, "heads": 4, "d_ff": 36, "norm": "rmsnorm",
+        "positions": "relative", "bias": False, "activation": activation,
+    }  # fmt: skip
+    ours = EncoderDecoderConfig.parse(values).build(V).eval()
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    written, tensors = write_t5(ours.config, ours.state_dict(), V)
+    theirs = transformers.T5ForConditionalGeneration.from_pretrained(
+        None,
+        config=transformers.T5Config.from_dict(written),
+        state_dict=tensors,
+        attn_implementation="eager",
+    ).eval()
+    found = theirs(SOURCE, attention_mask=VALID.long(), decoder_input_ids=TARGET).logits
+    expected = ours.logits(ours.hidden(TARGET, condition=ours.encode(SOURCE, VALID)))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    config, entries = read_t5(written, tensors, "here")
+    state = read_entries(entries, tensors, "here")
+    again = config.build(V).eval()
+    again.load_state_dict(state)
+    mine = again.logits(again.hidden(TARGET, condition=again.encode(SOURCE, VALID)))
+    torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_what_has_no_equal_is_refused():
     values = {**transformers.T5Config().to_dict(), "relative_attention_num_buckets": 16}
     with pytest.raises(ConfigError, match="16 buckets"):

@@ -13,7 +13,13 @@ from peluche.errors import CheckpointError, ConfigError, DataError
 from peluche.recipes.pretrained import open_encoder
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
-from peluche.tasks.load import load_classifier, load_filler, load_parser, load_tagger
+from peluche.tasks.load import (
+    load_classifier,
+    load_embedder,
+    load_filler,
+    load_parser,
+    load_tagger,
+)
 from peluche.text.subwords import Subwords
 from peluche.text.tokenizer import TokenizerConfig
 from peluche.training.events import Hook
@@ -79,7 +85,26 @@ def home(tmp_path_factory):
     )
     torch.manual_seed(0)
     transformers.BertModel(config).save_pretrained(bert)
+    save_xlm_roberta(home / "xlm-roberta")
     return home
+
+
+def save_xlm_roberta(folder):
+    """With its Unigram tokenizer; [PAD] is number 1, and positions count from 2."""
+    marks, pieces = ("<s>", "<pad>", "</s>", "<unk>"), [f"▁{word}" for word in WORDS]
+    scores = [(piece, -2.0) for piece in (*marks, *pieces, *"abcdefghi", "<mask>")]
+    cutter = transformers.XLMRobertaTokenizer(vocab=scores)
+    cutter.save_pretrained(folder)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=len(cutter) + 3,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=26,
+        type_vocab_size=1,
+    )
+    transformers.XLMRobertaForMaskedLM(config).save_pretrained(folder)
 
 
 def recipe(home, task="classification", data="texts.tsv", model="mlm", **changes):
@@ -113,7 +138,7 @@ def encoder_weights(run):
     return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
 
 
-@pytest.mark.parametrize("model", ["mlm", "bert"])
+@pytest.mark.parametrize("model", ["mlm", "bert", "xlm-roberta"])
 def test_a_classifier_learns_and_needs_its_source_no_more(home, tmp_path, model):
     shutil.copytree(home / model, tmp_path / "source")
     config = recipe(home, model=tmp_path / "source")
@@ -129,7 +154,7 @@ def test_a_classifier_learns_and_needs_its_source_no_more(home, tmp_path, model)
 
 
 def test_what_it_starts_from_is_what_was_trained(home, tmp_path):
-    for model in ("mlm", "bert"):
+    for model in ("mlm", "bert", "xlm-roberta"):
         config = recipe(home, model=model, training={"steps": 1}, optimizer={"lr": 1e-12})
         run, _ = train_recipe(config, tmp_path / model)
         source = open_encoder(str(home / model))
@@ -145,6 +170,16 @@ def test_what_it_starts_from_is_what_was_trained(home, tmp_path):
                 expected.eval().hidden(ids),
                 atol=1e-6, rtol=0,
             )  # fmt: skip
+
+
+@torch.no_grad()
+def test_an_xlm_roberta_embeds_as_in_transformers(home):
+    cutter = transformers.AutoTokenizer.from_pretrained(home / "xlm-roberta")
+    theirs = transformers.AutoModel.from_pretrained(home / "xlm-roberta").eval()
+    texts = ["the king has a crown", "bad", "a big face"]
+    for text, vector in zip(texts, load_embedder(home / "xlm-roberta").embed(texts), strict=True):
+        hidden = theirs(**cutter(text, return_tensors="pt")).last_hidden_state[0]
+        torch.testing.assert_close(vector, hidden.mean(0), atol=1e-5, rtol=1e-5)
 
 
 def test_pairs_are_two_segments(home, tmp_path):

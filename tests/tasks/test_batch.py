@@ -39,6 +39,9 @@ def test_one_record_a_line_in_order(generator, records):
     failed = [record["index"] for record in records if record["finish_reason"] == "error"]
     assert failed == [1, 3, 4, 5, 7]
     assert all(("error" in record) == (record["index"] in failed) for record in records)
+    keys = set(records[0]) - {"id"}
+    assert all(set(record) - {"id", "error", "logprobs"} == keys for record in records)
+    assert [records[index]["prompt"] for index in failed] == [None, "the", None, None, "reading"]
     assert "temprature" in records[3]["error"]
     assert len(records[2]["logprobs"]) == records[2]["completion_tokens"] <= 5
     # Each as alone; a line's number tells equal seeds apart.

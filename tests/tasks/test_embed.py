@@ -101,8 +101,8 @@ def test_the_command_line(folder, command):
 def test_what_is_not_known_is_refused(folder, tmp_path):
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(folder), str(copy)], check=True)
-    pooling(copy, pooling_mode_max_tokens=True)
-    with pytest.raises(ConfigError, match="pooling_mode_max_tokens"):
+    pooling(copy, pooling_mode_weightedmean_tokens=True)
+    with pytest.raises(ConfigError, match="pooling_mode_weightedmean_tokens"):
         load_embedder(copy)
     pooling(copy, pooling_mode_mean_tokens=True)
     (copy / "tokenizer.json").unlink()

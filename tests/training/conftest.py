@@ -55,3 +55,38 @@ def tiny_values(corpus: Path) -> dict:
 @pytest.fixture
 def tiny_recipe(tiny_values: dict) -> Recipe:
     return parse_recipe(tiny_values)
+
+
+@pytest.fixture
+def decoder_values(tmp_path: Path) -> dict:
+    """A tiny language model; every token is seen, so that no gradient is mere rounding."""
+    text = tmp_path / "text.txt"
+    text.write_text("the bear reads and the cat sings\nthe dog sleeps by the wolf\n" * 40)
+    source = {"kind": "document", "path": str(text)}
+    return {
+        "name": "tiny",
+        "task": "language_modelling",
+        "data": {"train": source, "validation": {**source, "part": [0.9, 1.0]}},
+        "tokenizer": {"kind": "character"},
+        "model": {
+            "kind": "decoder",
+            "d_model": 16,
+            "layers": 2,
+            "heads": 4,
+            "kv_heads": 2,
+            "d_ff": 32,
+            "dropout": 0.0,
+        },
+        "batching": {"length": 16, "tokens": 64},
+        "optimizer": {"lr": 3e-3, "eps": 1e-6},
+        "schedule": {"kind": "cosine", "warmup": 3},
+        "training": {
+            "steps": 8,
+            "accumulate": 4,
+            "evaluate_every": 4,
+            "checkpoint_every": 2,
+            "log_every": 1,
+            "threads": 1,
+            "select": "loss",
+        },
+    }

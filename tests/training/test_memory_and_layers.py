@@ -11,6 +11,7 @@ from torch import nn
 from peluche.data.annotation import SentenceBatch
 from peluche.data.packing import LanguageBatch
 from peluche.errors import ResourceError
+from peluche.memory import is_out_of_memory, pieces_of
 from peluche.models.decoder import DecoderConfig
 from peluche.objectives.causal import CausalConfig, CausalObjective
 from peluche.processes import Processes, SeveralProcesses
@@ -19,7 +20,6 @@ from peluche.recipes.train import train_recipe
 from peluche.training.config import TrainingConfig
 from peluche.training.gradient import Gradient
 from peluche.training.layers import forget_activations
-from peluche.training.memory import is_out_of_memory, pieces_of
 from peluche.training.replica import Replica
 
 TINY = DecoderConfig(d_model=16, layers=2, heads=2, d_ff=32, dropout=0.0)

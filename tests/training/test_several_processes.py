@@ -1,12 +1,5 @@
 """Several processes train what one trains, and states move between numbers of them."""
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,126 +9,13 @@ from peluche.errors import ConfigError
 from peluche.hub.run import RunDirectory
 from peluche.models.decoder import DecoderConfig
 from peluche.nn.parallel import check_divides
+from peluche.objectives.causal import CausalConfig
 from peluche.processes import Processes, SeveralProcesses
 from peluche.recipes.recipe import parse_recipe
 from peluche.recipes.train import resume_run, train_recipe
+from peluche.training.replica import ReplicatedConfig, ShardedConfig
 from peluche.training.states import seed_process
-
-# Processes as torchrun makes them, but forked after the imports, which take longer than the jobs.
-JOBS = """
-import json, os, sys
-from pathlib import Path
-import peluche.training.replica, torch.distributed.fsdp, torch.distributed.tensor.parallel
-from peluche.recipes.recipe import parse_recipe
-from peluche.recipes.train import resume_run, train_recipe
-from peluche.training.events import Hook
-
-class Stop(Hook):
-    def __init__(self, at):
-        self.at = at
-    def start(self, trainer):
-        self.trainer = trainer
-    def step(self, event):
-        print(event.step, flush=True)
-        if event.step == self.at:
-            self.trainer.request_stop("the test says so")
-
-def work(rank):
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    for folder, values, stop_at in json.loads(Path(sys.argv[1]).read_text()):
-        folder = Path(folder)
-        if folder.exists():
-            resume_run(folder, hooks=[Stop(stop_at)])
-        else:
-            train_recipe(parse_recipe(values), folder, hooks=[Stop(stop_at)])
-
-children = []
-for rank in range(int(os.environ["WORLD_SIZE"])):
-    child = os.fork()
-    if child == 0:
-        work(rank)
-        sys.exit(0)
-    children.append(child)
-sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
-"""
-
-
-def start(
-    tmp_path: Path, count: int, jobs: list[tuple[str, dict, int | None]]
-) -> subprocess.Popen[str]:
-    """So many processes that do jobs together: (folder, recipe, step to stop at)."""
-    plan = tmp_path / f"jobs-{time.monotonic_ns()}.json"
-    plan.write_text(json.dumps([(str(tmp_path / name), *rest) for name, *rest in jobs]))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {
-        "WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", JOBS, str(plan)],
-        env={**os.environ, **shared},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def run(tmp_path: Path, count: int, jobs: list[tuple[str, dict, int | None]]) -> None:
-    process = start(tmp_path, count, jobs)
-    _, problems = process.communicate()
-    assert process.returncode == 0, problems
-
-
-def difference(left: Path, right: Path) -> float:
-    """The largest between weights of two runs."""
-    one, other = RunDirectory.open(left).load_weights(), RunDirectory.open(right).load_weights()
-    assert one.keys() == other.keys()
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
-
-
-def losses(path: Path) -> list[float]:
-    return [e["loss"] for e in RunDirectory.open(path).events() if e["event"] == "step"]
-
-
-@pytest.fixture
-def decoder_values(tmp_path: Path) -> dict:
-    """A tiny language model; every token is seen, so that no gradient is mere rounding."""
-    text = tmp_path / "text.txt"
-    text.write_text("the bear reads and the cat sings\nthe dog sleeps by the wolf\n" * 40)
-    source = {"kind": "document", "path": str(text)}
-    return {
-        "name": "tiny",
-        "task": "language_modelling",
-        "data": {"train": source, "validation": {**source, "part": [0.9, 1.0]}},
-        "tokenizer": {"kind": "character"},
-        "model": {
-            "kind": "decoder",
-            "d_model": 16,
-            "layers": 2,
-            "heads": 4,
-            "kv_heads": 2,
-            "d_ff": 32,
-            "dropout": 0.0,
-        },
-        "batching": {"length": 16, "tokens": 64},
-        "optimizer": {"lr": 3e-3, "eps": 1e-6},
-        "schedule": {"kind": "cosine", "warmup": 3},
-        "training": {
-            "steps": 8,
-            "accumulate": 4,
-            "evaluate_every": 4,
-            "checkpoint_every": 2,
-            "log_every": 1,
-            "threads": 1,
-            "select": "loss",
-        },
-    }
+from together import Job, changed, difference, losses, run
 
 
 def embedding_values(folder: Path) -> dict:
@@ -164,11 +44,54 @@ def embedding_values(folder: Path) -> dict:
     }
 
 
-def changed(values: dict, **sections: dict) -> dict:
-    return values | {name: values.get(name, {}) | changes for name, changes in sections.items()}
-
-
+SIZES = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32}
 EXPERTS = {"count": 4, "active": 2, "d_ff": 16}
+DIVIDED = {"parallel": {"kind": "sharded"}}
+TEAM = {"parallel": {"kind": "sharded", "tensor": 2}}
+
+
+def short_cases(decoder_values: dict, mixture: dict) -> dict[str, tuple[dict, dict]]:
+    """Recipes and how they are divided, of three steps each."""
+    # Two gradients are added up to the last bit, which Muon's bfloat16 would make large.
+    short = {"steps": 3, "accumulate": 2}
+    muon = changed(decoder_values, optimizer={"kind": "muon"}, training=short)
+    clipped = changed(muon, objective={"qk_clip": 0.5})
+    stacks = changed(mixture, optimizer={"kind": "muon"}, training=short)
+    mup = changed(
+        decoder_values,
+        model={"mup": {"d_model": 8, "head_width": 4}, "bias": False},
+        training=short,
+    )
+    masked = {
+        **changed(decoder_values, tokenizer={"special": ["[MASK]"]}, training=short),
+        "task": "masked_language_modelling",
+        "model": {**SIZES, "max_length": 16, "dropout": 0.0},
+    }
+    latent_sizes = {**SIZES, "bias": False, "latent": {"kv_rank": 8, "rope_width": 4}}
+    latent = changed(decoder_values, training=short) | {
+        "model": {"kind": "decoder", "dropout": 0.0, **latent_sizes}
+    }
+    state_space = changed(decoder_values, training=short) | {
+        "model": {
+            "kind": "state_space_lm",
+            "d_model": 16,
+            "layers": 1,
+            "mixer": {"heads": 2, "width": 8, "state": 4, "chunk": 8},
+            "dropout": 0.0,
+        }
+    }
+    return {
+        "muon": (muon, {}),
+        "muon-clip": (clipped, {}),
+        "mup": (mup, {}),
+        "masked": (masked, {}),
+        "divided-muon": (muon, DIVIDED),
+        "divided-stacks": (stacks, DIVIDED),
+        "team-muon": (muon, TEAM),
+        "team-latent": (latent, TEAM),
+        "team-state-space": (state_space, TEAM),
+        "team-mixture": (mixture, TEAM),
+    }
 
 
 @pytest.mark.slow
@@ -201,33 +124,34 @@ def test_two_processes_train_what_one_trains(decoder_values, tiny_values, tmp_pa
         "optimizer": {"lr": 3e-3, "eps": 1e-6},
         "training": {"steps": 4, "accumulate": 2, "log_every": 1, "threads": 1},
     }
-    divided = {"parallel": {"kind": "sharded"}}
-    team = {"parallel": {"kind": "sharded", "tensor": 2}}
     embedding = embedding_values(tmp_path)
     # Each process of a team has norms and biases of scores for its own heads.
     near = changed(averaged, model={"positions": "alibi", "qk_norm": True, "norm": "rmsnorm"})
     relative = changed(translation, model={"positions": "relative"})
-    cases = {
+    cases = short_cases(decoder_values, mixture) | {
+        "average": (averaged, {}),
         "decoder": (decoder_values, {}),
         "mixture": (mixture, {}),
         "bias": (by_bias, {}),
         "translation": (translation, {}),
         "classification": (labelled, {}),
         "embedding": (embedding, {}),
-        "divided": (averaged, divided),
-        "divided-embedding": (embedding, divided),
-        "divided-translation": (translation, divided),
-        "divided-mixture": (mixture, divided),
-        "team": (averaged, team),
-        "team-norms": (near, team),
-        "team-relative": (relative, team),
-        "again": (translation, {**divided, "checkpointing": True}),
+        "divided": (averaged, DIVIDED),
+        "divided-embedding": (embedding, DIVIDED),
+        "divided-translation": (translation, DIVIDED),
+        "divided-mixture": (mixture, DIVIDED),
+        "team": (averaged, TEAM),
+        "team-norms": (near, TEAM),
+        "team-relative": (relative, TEAM),
+        "again": (translation, {**DIVIDED, "checkpointing": True}),
     }
     jobs = [
-        (f"two-{name}", changed(values, training=further), None)
+        Job(f"two-{name}", changed(values, training=further))
         for name, (values, further) in cases.items()
     ]
-    run(tmp_path, 2, jobs)
+    said = run(tmp_path, 2, jobs)
+    # What torch says where unused parameters are looked for and there are none.
+    assert "find_unused_parameters" not in said
     for name, (values, _) in cases.items():
         train_recipe(parse_recipe(values), tmp_path / f"one-{name}")
         one, two = tmp_path / f"one-{name}", tmp_path / f"two-{name}"
@@ -245,31 +169,13 @@ def test_states_move_between_numbers_of_processes(decoder_values, tmp_path):
     whole, _ = train_recipe(parse_recipe(values), tmp_path / "whole")
     embedding = changed(embedding_values(tmp_path), training={"parallel": divided["parallel"]})
     train_recipe(parse_recipe(embedding), tmp_path / "one")
-    run(tmp_path, 4, [("moved", values, 3), ("teams", embedding, None)])
+    run(tmp_path, 4, [Job("moved", values, stop_at=3), Job("teams", embedding)])
     assert difference(tmp_path / "one", tmp_path / "teams") < 1e-5
     folders = [path.name for path in (tmp_path / "moved/state/step-00000003").iterdir()]
     assert {"model", "optimizer", "average"} <= set(folders)
-    run(tmp_path, 2, [("moved", values, 5)])
+    run(tmp_path, 2, [Job("moved", values, stop_at=5)])
     moved, _ = resume_run(tmp_path / "moved")
     assert difference(whole.path, moved.path) < 1e-5
-
-
-@pytest.mark.slow
-def test_two_killed_processes_resume_bit_for_bit(decoder_values, tmp_path):
-    values = changed(
-        decoder_values,
-        model={"dropout": 0.2},
-        training={"steps": 14, "parallel": {"kind": "sharded"}},
-    )
-    processes = start(tmp_path, 2, [("killed", values, None)])
-    for line in processes.stdout:
-        if int(line) >= 5:
-            break
-    os.killpg(processes.pid, signal.SIGKILL)
-    processes.communicate()
-    assert not (tmp_path / "killed/model.safetensors").exists()
-    run(tmp_path, 2, [("killed", values, None), ("whole", values, None)])
-    assert difference(tmp_path / "killed", tmp_path / "whole") == 0.0
 
 
 def test_processes_draw_different_numbers():
@@ -302,3 +208,13 @@ def test_teams_have_to_divide_the_processes():
     with pytest.raises(ConfigError, match="start a multiple of 2"):
         SeveralProcesses(0, 3).in_teams(2)
     assert Processes().in_teams(2).count == 1
+
+
+def test_what_several_processes_cannot_do_is_refused():
+    pair = SeveralProcesses(0, 2)
+    model = DecoderConfig(d_model=8, layers=1, heads=2, d_ff=8).build(5)
+    clipped = CausalConfig(qk_clip=1.0).build()
+    with pytest.raises(ConfigError, match="changes whole matrices") as refused:
+        ShardedConfig().build(model, clipped, pair)
+    assert "set it to replicated" in str(refused.value)
+    assert ReplicatedConfig().build(model, clipped, Processes()).objective is clipped

@@ -72,8 +72,16 @@ def _check_search(given: dict[str, Any]) -> None:
             "--penalty-alpha has one completion", remedy="drop --penalty-alpha or --samples"
         )
     # A search runs the model as it is, not by the engine.
-    usual = {"precision": "auto", "lookup": False, "draft": None}
-    others = [f"--{name}" for name, value in usual.items() if given[name] != value]
+    usual = {
+        "precision": "auto",
+        "kv_cache": "float32",
+        "memory": None,
+        "lookup": False,
+        "draft": None,
+    }
+    others = [
+        f"--{name.replace('_', '-')}" for name, value in usual.items() if given[name] != value
+    ]
     if others:
         raise ConfigError(
             f"with this search, there is no {', '.join(others)}",

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from peluche.cli.terminal import say
-from peluche.errors import ConfigError, PelucheError
+from peluche.errors import ConfigError, DataError, PelucheError
 
 if TYPE_CHECKING:
     from peluche.tasks.complete import Completer
@@ -28,11 +28,19 @@ def guide(schema: Path | None, regex: str | None, grammar: Path | None) -> dict[
     """The option `guide`, if there is one.
 
     Raises:
-        ConfigError: there are several, or the schema is not JSON.
+        ConfigError: there are several, the schema is not JSON, or a text is in the place of a file.
         DataError: a file cannot be read.
     """
     from peluche.data.readers import read_text
 
+    for name, file in (("--schema", schema), ("--grammar", grammar)):
+        text = str(file or "").strip()
+        if text.startswith(("{", "[")) or "\n" in text:
+            raise ConfigError(
+                f"{name} is the name of a file, and this is a text",
+                where=f"'{' '.join(text.split())[:40]}'",
+                remedy=f"write it to a file and give its name: {name} FILE",
+            )
     found: list[dict[str, Any]] = []
     if schema is not None:
         try:
@@ -140,6 +148,17 @@ class Asked:
             print(prompt + text + (self.suffix or ""), flush=True)
 
 
+def _opened(output: Path) -> TextIO:
+    try:
+        return output.open("a", encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"it cannot be written: {error.strerror}",
+            where=output,
+            remedy="give a file in a folder that there is, and that you may write to",
+        ) from None
+
+
 def batch(
     generator: TextGenerator,
     lines: Iterable[str],
@@ -157,7 +176,8 @@ def batch(
     if done:
         say(f"{len(done)} requests are done already, in {output}")
     started, failed = time.perf_counter(), sum(one.failed for one in done.values())
-    stream = sys.stdout if output is None else output.open("a", encoding="utf-8")
+    new = output is not None and not output.exists()
+    stream = sys.stdout if output is None else _opened(output)
     try:
         for record in run_batch(generator, lines, options, done=done, ordered=ordered):
             failed += "error" in record
@@ -166,6 +186,11 @@ def batch(
         if output is not None:
             say(f"stopped; the same command goes on with what {output} lacks")
         raise typer.Exit(130) from None
+    except PelucheError:
+        # The batch is refused: nothing is left of it.
+        if output is not None and new and not output.stat().st_size:
+            output.unlink()
+        raise
     finally:
         if output is not None:
             stream.close()

@@ -21,6 +21,11 @@ OnOverflow = Annotated[
 Precision = Annotated[
     Literal["auto", "float32", "float16", "int8", "int4"], Option(help="of the weights in memory")
 ]
+KVCache = Annotated[
+    Literal["float32", "float16", "int8"], Option(help="of keys and values in memory")
+]
+Memory = Annotated[float | None, Option(help="megabytes for keys and values; 500 unless given")]
+Threads = Annotated[int | None, Option(min=1, help="processor cores to use; all unless given")]
 Lookup = Annotated[bool, Option("--lookup", help="guess that what was said is said again")]
 Draft = Annotated[str | None, Option(help="a smaller model with the same tokenizer, to guess")]
 RunWeights = Annotated[str, Option("--weights", help="which weights of the run: best, averaged, …")]
@@ -43,11 +48,17 @@ def given(context: typer.Context) -> dict[str, Any]:
 
 
 def load(context: typer.Context) -> Completer:
-    """The model of a verb with the parameters `model` and `weights`."""
-    from peluche.nn.machine import tune_allocator
+    """The model of a verb with the parameters `model`, `weights` and `threads`.
+
+    Raises:
+        ConfigError: more threads than cores, or no such model.
+    """
+    from peluche.nn.machine import tune_allocator, use_threads
     from peluche.tasks.load import load_completer
 
     tune_allocator()
+    if context.params["threads"] is not None:
+        use_threads(context.params["threads"])
     return load_completer(context.params["model"], weights=context.params["weights"])
 
 
@@ -55,7 +66,7 @@ T = TypeVar("T")
 
 
 def start(context: typer.Context, take: Callable[[Completer, TextGenerator], T]) -> T:
-    """Load a verb's model, and start a generator as `precision`, `lookup` and `draft` say.
+    """Load a verb's model, and start a generator as the options of generators say.
 
     Args:
         take: what is wanted of the two. The model itself is let go: the generator has a copy of
@@ -69,11 +80,12 @@ def start(context: typer.Context, take: Callable[[Completer, TextGenerator], T])
     from peluche.tasks.load import load_completer
 
     completer = load(context)
-    chosen = {name: context.params[name] for name in ("precision", "lookup")}
-    draft = context.params["draft"]
-    generator = completer.start_generator(
-        GeneratorConfig.parse(chosen), None if draft is None else load_completer(draft)
-    )
+    chosen = {name: context.params[name] for name in ("precision", "kv_cache", "lookup")}
+    if context.params["memory"] is not None:
+        chosen["memory"] = 1e6 * context.params["memory"]
+    draft, own = context.params["draft"], context.params["model"]
+    guesser = None if draft is None else completer if draft == own else load_completer(draft)
+    generator = completer.start_generator(GeneratorConfig.parse(chosen), guesser)
     taken = take(completer, generator)
     del completer
     trim_memory()

@@ -80,12 +80,6 @@ def main() -> None:
         if rank == "0" or not isinstance(error, ConfigError):  # which all processes meet alike
             print(f"peluche: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except RuntimeError as error:
-        lost = any(word in str(error) for word in ("Connection closed", "Connection reset"))
-        if rank == "0" or not lost or os.environ.get("PELUCHE_TRACEBACK"):
-            raise
-        print(f"peluche: process {rank} ends, since another one has", file=sys.stderr)
-        sys.exit(1)
     except PermissionError as error:
         if os.environ.get("PELUCHE_TRACEBACK"):
             raise

@@ -13,6 +13,7 @@ from peluche.generation.config import DecodingConfig
 from peluche.generation.contrastive import contrastive_search
 from peluche.generation.decoder import Decoder
 from peluche.generation.search import Hypothesis, Request, greedy_search, sample
+from peluche.memory import SHORTER, InPieces
 
 # Batches that each worker gets at least, where there are that many tokens: for even loads.
 SHARES = 2
@@ -38,7 +39,12 @@ def generate(
         scores: without them greedy search is faster, and its scores are NaN.
     """
 
+    in_pieces = InPieces("a text", SHORTER)
+
     def search(rows: list[int]) -> list[list[Hypothesis]]:
+        return [one for _, found in in_pieces.of(rows, searched) for one in found]
+
+    def searched(rows: list[int]) -> list[list[Hypothesis]]:
         batch = [requests[row] for row in rows]
         with torch.inference_mode():
             if config.kind == "greedy":

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from peluche.errors import ConfigError
 from peluche.generation.best import best_tokens
 from peluche.generation.config import DecodingConfig
-from peluche.generation.decoder import Decoder, LanguageDecoder
+from peluche.generation.decoder import Decoder, TextDecoder
 from peluche.generation.search import Hypothesis, Request, hypotheses, never_said, require_numbers
 
 
@@ -32,38 +32,34 @@ def contrastive_search(
     Raises:
         ConfigError: what is decoded is no text that goes on, or a request has a prefix.
     """
-    if not isinstance(decoder, LanguageDecoder) or any(request.prefix for request in requests):
+    if not isinstance(decoder, TextDecoder) or any(request.prefix for request in requests):
         raise ConfigError(
             "contrastive search goes on with texts, and with nothing else",
             where="decoding.kind",
             remedy="use kind 'beam', 'greedy' or 'sample'",
         )
-    model, never, eos = decoder.model, never_said(decoder.special), decoder.special.eos
-    device, alpha = model.head.weight.device, config.penalty_alpha
-    source = torch.tensor([request.source for request in requests], device=device)
+    never, eos, alpha = never_said(decoder.special), decoder.special.eos, config.penalty_alpha
+    source = torch.tensor([request.source for request in requests])
     limits = torch.tensor([request.limit for request in requests])
     (count, length), steps = source.shape, int(limits.max())
-    copies = min(config.candidates, model.head.weight.shape[0])
-    state = model.start_state(count, length + steps)
-    hidden = model.hidden(source, positions=torch.arange(length, device=device), state=state)
+    texts = decoder.texts(count, length + steps)
+    hidden = texts.read(source, wanted=length)
     said = hidden.new_zeros(count, length + steps, hidden.shape[-1])
     said[:, :length] = normalize(hidden, dim=-1)
-    last = hidden[:, -1]
-    state.select(torch.arange(count, device=device).repeat_interleave(copies))
 
     written = torch.full((count, steps), eos)
     totals = torch.zeros(count)
     alive = torch.arange(count)
     for step in range(steps):
-        log_probabilities = model.logits(last).float().cpu().log_softmax(-1)
+        log_probabilities = texts.logits().log_softmax(-1)
+        copies = min(config.candidates, log_probabilities.shape[1])
         require_numbers(log_probabilities[:, 0])
         tokens = torch.full_like(alive, eos)
         if step < steps - 1:
             allowed = log_probabilities.index_fill(1, never, -torch.inf)
             values, found = best_tokens(allowed, copies)
-            place = torch.tensor([length + step], device=device)
-            new = model.hidden(found.to(device).view(-1, 1), positions=place, state=state)
-            new = new.view(len(alive), copies, -1)
+            texts.select(torch.arange(len(alive)).repeat_interleave(copies))
+            new = texts.read(found.view(-1, 1)).view(len(alive), copies, -1)
             likeness = _likeness(new, said[:, : length + step]).cpu()
             worth = (1 - alpha) * values.exp() - alpha * likeness
             best = worth.masked_fill(values == -torch.inf, -torch.inf).argmax(-1, keepdim=True)
@@ -74,10 +70,10 @@ def contrastive_search(
         going = (tokens != eos).nonzero()[:, 0]
         if not len(going):
             break
-        rows, best = going.to(device), best[going, 0].to(device)
-        state.select((rows * copies + best).repeat_interleave(copies))
-        alive, said, last = alive[going], said[rows], new[rows, best]
-        said[:, length + step] = normalize(last, dim=-1)
+        best = best[going, 0]
+        texts.select(going * copies + best)
+        alive, said = alive[going], said[going.to(said.device)]
+        said[:, length + step] = normalize(new[going.to(new.device), best.to(new.device)], dim=-1)
     lengths = (written != eos).sum(-1)
     scores = totals / config.normaliser(lengths + 1)
     return hypotheses(written[:, None], scores[:, None], eos)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from peluche import files
 from peluche.errors import ConfigError
-from peluche.hub.exported import new_folder
+from peluche.hub.exported import new_folder, write_json
+from peluche.hub.exported_tokenizer import ENDLESS, write_tokenizer
 from peluche.hub.failure import explain_failure
 from peluche.hub.gguf import write_gguf
-from peluche.hub.huggingface import write_json, write_tokenizer
 from peluche.hub.tensors import bytes_needed, write_tensors
 from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_gguf import write_gguf_decoder
@@ -22,9 +22,6 @@ from peluche.models.state_space_lm import StateSpaceLMConfig
 from peluche.text.chat import of_tokenizer
 from peluche.text.pretrained import to_gguf
 from peluche.text.tokenizer import Tokenizer
-
-# The most tokens that a model without an end is said to read.
-ENDLESS = 1_000_000
 
 
 def export_huggingface_decoder(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from peluche.errors import ConfigError
+from peluche.files import write_text
 from peluche.hub.failure import explain_failure
 
 
@@ -41,3 +44,8 @@ def new_folder(path: Path, needed: int) -> Iterator[Path]:
             temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """A JSON file, for people to read as well."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

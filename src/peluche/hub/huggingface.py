@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,18 +9,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from peluche.files import write_text
-from peluche.hub.exported import new_folder
+from peluche.hub.exported import new_folder, write_json
+from peluche.hub.exported_tokenizer import ENDLESS, write_tokenizer
 from peluche.hub.tensors import bytes_needed, write_tensors
+from peluche.models import layouts
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.models.encoder_decoder_layouts import (
     HEAD_BIAS,
+    LAYOUTS,
     POSITIONS,
     Layout,
-    find_layout,
     parameter_names,
     written_out,
 )
+from peluche.models.t5_layouts import T5, write_t5
+from peluche.models.transformer import PLAIN
 from peluche.nn.positions import Sinusoidal
 from peluche.text.tokenizer import Tokenizer
 
@@ -74,21 +76,38 @@ def export_huggingface(
         ConfigError: when no class of `transformers` expresses the model; or `folder` is in use.
         CheckpointError: when it cannot be written.
     """
-    layout = find_layout(config)
+    layout = layouts.find_layout(config, (*LAYOUTS, T5), PLAIN)
+    vocabulary = len(state["head.weight"])
+    if layout is T5:
+        written, tensors = write_t5(config, state, vocabulary)
+    else:
+        written, tensors = _marian_or_pegasus(config, layout, state, vocabulary)
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    ids = _special_ids(tokenizer)
+    with new_folder(folder, bytes_needed(tensors)) as made:
+        write_json(made / "config.json", written | ids)
+        search = search._replace(max_length=min(search.max_length, _length(config)))
+        generation = _generation_config(tokenizer, search) | ids
+        if layout is T5 and (config.decoder_layers or 0) > config.layers:
+            # Its memory of what was generated is made for as many layers as the encoder has.
+            generation["use_cache"] = False
+        write_json(made / "generation_config.json", generation)
+        write_tokenizer(tokenizer, made, _length(config), begins=False)
+        write_tensors(made / "model.safetensors", tensors)
+    return layout.architecture
+
+
+def _marian_or_pegasus(
+    config: EncoderDecoderConfig, layout: Layout, state: Mapping[str, Tensor], vocabulary: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """config.json and weights."""
     state, config = written_out(state, config)
-    tensors = {theirs: state[ours].float() for ours, theirs in parameter_names(config).items()}
-    tensors[HEAD_BIAS] = torch.zeros(1, len(tokenizer))
+    tensors = {theirs: state[ours] for ours, theirs in parameter_names(config).items()}
+    tensors[HEAD_BIAS] = torch.zeros(1, vocabulary)
     if config.positions == "sinusoidal":
         table = Sinusoidal(config.d_model)(torch.arange(SINUSOIDAL_LENGTH))
         tensors |= {POSITIONS.format(stack=s): table.clone() for s in ("encoder", "decoder")}
-    ids = _special_ids(tokenizer)
-    with new_folder(folder, bytes_needed(tensors)) as made:
-        write_json(made / "config.json", _model_config(config, layout, len(tokenizer)) | ids)
-        search = search._replace(max_length=min(search.max_length, _length(config)))
-        write_json(made / "generation_config.json", _generation_config(tokenizer, search) | ids)
-        write_tokenizer(tokenizer, made, _length(config), ends=True)
-        write_tensors(made / "model.safetensors", tensors)
-    return layout.architecture
+    return _model_config(config, layout, vocabulary), tensors
 
 
 def _model_config(config: EncoderDecoderConfig, layout: Layout, vocabulary: int) -> dict[str, Any]:
@@ -122,7 +141,8 @@ def _model_config(config: EncoderDecoderConfig, layout: Layout, vocabulary: int)
 
 
 def _length(config: EncoderDecoderConfig) -> int:
-    return config.max_length if config.positions == "learned" else SINUSOIDAL_LENGTH
+    lengths = {"learned": config.max_length, "sinusoidal": SINUSOIDAL_LENGTH}
+    return lengths.get(config.positions, ENDLESS)
 
 
 def _special_ids(tokenizer: Tokenizer) -> dict[str, int]:
@@ -144,46 +164,3 @@ def _generation_config(tokenizer: Tokenizer, search: SearchDefaults) -> dict[str
         "do_sample": False,
         "suppress_tokens": [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id],
     }
-
-
-def write_tokenizer(tokenizer: Tokenizer, folder: Path, length: int, *, ends: bool) -> None:
-    """The tokenizer, made to put [BOS] before each text or, with `ends`, [EOS] after it."""
-    tokenizer.save(folder / "tokenizer.json")
-    specification = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    number = tokenizer.eos_id if ends else tokenizer.bos_id
-    if number >= 0:
-        specification["post_processor"] = _template(tokenizer.token(number), number, ends=ends)
-    write_json(folder / "tokenizer.json", specification)
-    names = {"pad": tokenizer.pad_id, "bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
-    write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            **{
-                f"{name}_token": tokenizer.token(number)
-                for name, number in names.items()
-                if number >= 0
-            },
-            "model_max_length": length,
-            "model_input_names": ["input_ids", "attention_mask"],
-            "clean_up_tokenization_spaces": False,
-            # A text that spells "[EOS]" does not end there.
-            "split_special_tokens": True,
-        },
-    )
-
-
-def _template(token: str, number: int, *, ends: bool) -> dict[str, Any]:
-    special = {"SpecialToken": {"id": token, "type_id": 0}}
-    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
-    return {
-        "type": "TemplateProcessing",
-        "single": [first, special] if ends else [special, first],
-        "pair": [first, second, special] if ends else [special, first, second],
-        "special_tokens": {token: {"id": token, "ids": [number], "tokens": [token]}},
-    }
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """A JSON object, for people to read as well."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

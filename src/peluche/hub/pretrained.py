@@ -13,12 +13,16 @@ from peluche.config import Config, typed
 from peluche.errors import CheckpointError, ConfigError
 from peluche.hub.from_huggingface import read_config, read_json
 from peluche.hub.gguf import MAGIC, GGUFFile
+from peluche.hub.sentence_folders import read_sentence_settings
 from peluche.hub.tensors import read_tensor, tensor_names
 from peluche.models.decoder_gguf import read_gguf_decoder
-from peluche.models.decoder_layouts import LAYOUTS, read_decoder
+from peluche.models.decoder_layouts import read_decoder
+from peluche.models.decoder_tables import LAYOUTS
 from peluche.models.encoder_layouts import MODEL_TYPE as BERT
 from peluche.models.encoder_layouts import read_encoder
 from peluche.models.layouts import Entry, read_entries
+from peluche.models.roberta_layouts import MODEL_TYPES as ROBERTAS
+from peluche.models.roberta_layouts import read_roberta
 from peluche.models.state_space_layouts import MODEL_TYPE as MAMBA2
 from peluche.models.state_space_layouts import read_state_space
 from peluche.models.t5_layouts import MODEL_TYPE as T5
@@ -31,9 +35,10 @@ READERS: dict[str, Callable[[Mapping[str, Any], Collection[str], object], tuple[
     **{layout.model_type: read_decoder for layout in LAYOUTS},
     MAMBA2: read_state_space,
     BERT: read_encoder,
+    **dict.fromkeys(ROBERTAS, read_roberta),
     T5: read_t5,
 }
-TASKS = {BERT: "embedding", T5: "translation"}
+TASKS = {**dict.fromkeys((BERT, *ROBERTAS), "embedding"), T5: "translation"}
 INDEX = "model.safetensors.index.json"
 Weights = dict[str, Tensor]
 
@@ -141,11 +146,12 @@ def open_gguf(path: Path) -> PretrainedModel:
         ConfigError: it holds something that has no equal here.
     """
     file = GGUFFile(path)
+    tensors = _OnDemand(file.tensors, file.tensor)
     return PretrainedModel(
         path,
         "language_modelling",
-        read_gguf_decoder(file.metadata, file.tensors, path),
-        _OnDemand(file.tensors, file.tensor),
+        read_gguf_decoder(file.metadata, tensors, path),
+        tensors,
         lambda: pretrained.from_gguf(file.metadata, path),
         lambda: chat.from_gguf(file.metadata),
     )
@@ -186,7 +192,7 @@ def open_folder(folder: Path) -> PretrainedModel:
             remedy="get the model again",
         ) from None
     task = TASKS.get(str(kind), "language_modelling")
-    settings = {"embedding": _embedding_settings(folder)} if kind == BERT else {}
+    settings = {"embedding": read_sentence_settings(folder)} if task == "embedding" else {}
     return PretrainedModel(
         folder,
         task,
@@ -196,33 +202,6 @@ def open_folder(folder: Path) -> PretrainedModel:
         lambda: chat.from_folder(folder),
         settings,
     )
-
-
-def _embedding_settings(folder: Path) -> dict[str, Any]:
-    """How a folder of sentence-transformers makes one vector of many; BERT's way without it."""
-    settings: dict[str, Any] = {"pooling": "mean", "normalize": False}
-    pooling = folder / "1_Pooling" / "config.json"
-    if pooling.is_file():
-        modes = read_json(pooling)
-        known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
-        chosen = [
-            key for key, on in modes.items() if key.startswith("pooling_mode_") and on is True
-        ]
-        if len(chosen) != 1 or chosen[0] not in known:
-            raise ConfigError(
-                f"this pooling has no equal here: {', '.join(chosen)}",
-                where=pooling,
-                remedy="give a model that takes the mean of tokens, or the first",
-            )
-        settings["pooling"] = known[chosen[0]]
-    if (folder / "modules.json").is_file():
-        text = (folder / "modules.json").read_text(encoding="utf-8", errors="replace")
-        settings["normalize"] = ".Normalize" in text
-    if (folder / "sentence_bert_config.json").is_file():
-        longest = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
-        if isinstance(longest, int):
-            settings["max_length"] = longest
-    return settings
 
 
 def is_folder(path: Path) -> bool:

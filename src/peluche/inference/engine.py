@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, NamedTuple, Self
@@ -13,11 +15,13 @@ from torch import Tensor
 
 from peluche.config import Config
 from peluche.errors import DataError, PelucheError
+from peluche.generation.decoder import TextDecoder
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Chosen, Sampler
 from peluche.inference.blocks import BlockPool
 from peluche.inference.runner import Chunk, Runner
 from peluche.inference.scheduler import Scheduler, Sequence, Work
+from peluche.inference.searching import PagedDecoder, check_fits
 from peluche.inference.speculation import Drafter, DraftLengths, Wish
 from peluche.interrupts import interruptible, uninterrupted
 from peluche.models.decoder import Decoder
@@ -169,6 +173,29 @@ class Engine:
             self.scheduler.interrupt_all()
             self.pool.forget_all()
         self.runner.refresh(model)
+
+    @contextmanager
+    def searching(self, prompt: int, longest: int, rows: int) -> Iterator[TextDecoder]:
+        """A decoder for one search, over the blocks of this engine; between two steps.
+
+        Requests that hold blocks which the search needs give theirs up, and are read again.
+
+        Args:
+            prompt: its tokens.
+            longest: tokens of the prompt and all that is written.
+            rows: texts that the search follows.
+
+        Raises:
+            DataError: they do not fit into the memory.
+        """
+        if check_fits(prompt, longest, rows, self.pool) > self.pool.free:
+            self.scheduler.interrupt_all()
+        decoder = PagedDecoder(self.runner, self.pool, self.sampler.special)
+        try:
+            yield decoder
+        finally:
+            with uninterrupted():
+                decoder.close()
 
     def step(self) -> list[Event]:
         """Read what fits, and give every request that has been read its next token.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from peluche.inference.blocks import blocks_behind
-from peluche.inference.runner import Chunk, KeptAs, widest_window
+from peluche.inference.runner import Chunk, KVCache, widest_window
 from peluche.models.transformer import TransformerConfig
 from peluche.nn.masks import causal, prepare
 from peluche.nn.state import View
@@ -44,25 +45,31 @@ class Pages(Protocol):
 
 
 class PlainPages:
-    """As they are.
+    """As they are, or rounded to another type of number.
+
+    Args:
+        like: as they are read.
+        dtype: as they are kept, unless as they are read.
 
     Attributes:
         slots: (layers, blocks, block_size, kv_heads, width).
     """
 
-    def __init__(self, shape: Sequence[int], like: Tensor) -> None:
+    def __init__(
+        self, shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None
+    ) -> None:
         # Memory that is not yet in use is not touched; blocks are cleared when they are begun.
-        self.slots = like.new_empty(shape)
+        self.slots, self.dtype = like.new_empty(shape, dtype=dtype), like.dtype
         self.flat = self.slots.flatten(1, 2)
 
     def write(self, layer: int, slots: Tensor, rows: Tensor) -> None:
-        self.flat[layer].index_copy_(0, slots, rows)
+        self.flat[layer].index_copy_(0, slots, rows.to(self.slots.dtype))
 
     def read(self, layer: int, blocks: Blocks) -> Tensor:
         if isinstance(blocks, slice):
-            return self.slots[layer, blocks][None]
+            return self.slots[layer, blocks][None].to(self.dtype)
         found = self.slots[layer].index_select(0, blocks.flatten())
-        return found.unflatten(0, blocks.shape)
+        return found.unflatten(0, blocks.shape).to(self.dtype)
 
     def clear(self, blocks: Tensor) -> None:
         self.slots.index_fill_(1, blocks, 0)
@@ -101,8 +108,9 @@ class QuantisedPages:
         self.scales.copy(source, target)
 
 
-PAGES: dict[KeptAs, Callable[[Sequence[int], Tensor], Pages]] = {
-    "plain": PlainPages,
+PAGES: dict[KVCache, Callable[[Sequence[int], Tensor], Pages]] = {
+    "float32": PlainPages,
+    "float16": partial(PlainPages, dtype=torch.float16),
     "int8": QuantisedPages,
 }
 
@@ -113,7 +121,7 @@ class PagedMemory:
     Args:
         config: of the model.
         like: a tensor of the model, for its type and place.
-        kept_as: how they are stored.
+        kv_cache: how they are stored; see `fastest_runner`.
     """
 
     def __init__(
@@ -122,16 +130,18 @@ class PagedMemory:
         blocks: int,
         block_size: int,
         like: Tensor,
-        kept_as: KeptAs = "plain",
+        kv_cache: KVCache = "float32",
     ) -> None:
         heads, width, value_width = config.remembered
         shape = (config.layers, blocks, block_size, heads)
         like = like.detach()
         self.block_size, self.device = block_size, like.device
         self.windows, self.window = config.windows(config.layers), widest_window(config)
-        self.keys: Pages = PAGES[kept_as]([*shape, width], like)
+        self.keys: Pages = PAGES[kv_cache]([*shape, width], like)
         # Latent attention has no values: there is nothing to scale.
-        self.values: Pages = PAGES[kept_as if value_width else "plain"]([*shape, value_width], like)
+        self.values: Pages = PAGES[kv_cache if value_width else "float32"](
+            [*shape, value_width], like
+        )
 
     def span(self, chunk: Chunk) -> tuple[int, int]:
         """Where a chunk's tokens stand: from, and before."""

@@ -14,7 +14,7 @@ from peluche.models.language_model import LanguageModel
 from peluche.models.transformer import TransformerConfig
 
 Weights = Literal["auto", "float32", "float16", "int8", "int4"]
-KeptAs = Literal["plain", "int8"]
+KVCache = Literal["float32", "float16", "int8"]
 
 
 class Chunk(NamedTuple):
@@ -32,6 +32,17 @@ class Chunk(NamedTuple):
     start: int
     blocks: Sequence[int]
     wanted: int
+
+
+class Read(NamedTuple):
+    """What comes of reading chunks, at the tokens where logits are wanted.
+
+    Attributes:
+        hidden: what the logits are made of, after the last norm.
+    """
+
+    logits: Float[Tensor, "wanted vocabulary"]
+    hidden: Float[Tensor, "wanted width"]
 
 
 class Runner(Protocol):
@@ -59,6 +70,9 @@ class Runner(Protocol):
         interrupted can be repeated.
         """
 
+    def read(self, chunks: Sequence[Chunk]) -> Read:
+        """`run`, with hidden states; both float32, on the CPU."""
+
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values to another block."""
 
@@ -82,7 +96,7 @@ def fastest_runner(
     blocks: int,
     block_size: int = 16,
     weights: Weights = "auto",
-    kept_as: KeptAs = "plain",
+    kv_cache: KVCache = "float32",
 ) -> Runner:
     """The fastest way there is to run a model; its weights are copied.
 
@@ -90,7 +104,8 @@ def fastest_runner(
         weights: how they are stored. "auto" is float32 for small models; for large ones on a CPU,
             what `NativeRunner` calls so, or float16 where there is no compiler. Of the others,
             int8 and int4 become float16 where there is no compiler.
-        kept_as: how keys and values are stored; "int8" is a quarter of float32.
+        kv_cache: how keys and values are stored. "float32" is as the model computes them; "int8" is
+            whole numbers with a float32 scale for each token and head of keys and values.
 
     Raises:
         ConfigError: the model remembers no keys and values, or nothing here stores weights so.
@@ -107,18 +122,18 @@ def fastest_runner(
             where="model.kind",
             remedy="use Completer (peluche complete), which runs every language model",
         )
-    native = kept_as == "plain" and runs_natively(model, block_size)
+    native = runs_natively(model, block_size)
     large = sum(each.numel() for each in model.parameters()) >= LEAST_PARAMETERS
     small_and_free = not large and weights in ("auto", "float32")
     if native and not small_and_free and native_library() is not None:
-        return NativeRunner(model, blocks, block_size, weights)
+        return NativeRunner(model, blocks, block_size, weights, kv_cache)
     halved = weights == "float16" or (native and weights != "float32" and not small_and_free)
     if halved and runs_halved(model):
-        return HalfRunner(model, blocks, block_size, kept_as)
+        return HalfRunner(model, blocks, block_size, kv_cache)
     if weights not in ("auto", "float32"):
         raise ConfigError(
             f"there is no runner with {weights} weights for this model",
             where="weights",
             remedy="use auto or float32",
         )
-    return TorchRunner(model, blocks, block_size, kept_as)
+    return TorchRunner(model, blocks, block_size, kv_cache)

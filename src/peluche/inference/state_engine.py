@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from peluche.errors import PelucheError
+from peluche.generation.decoder import LanguageDecoder, TextDecoder
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Sampler
 from peluche.inference.engine import Counters, Event, Finished, Token
@@ -83,6 +86,12 @@ class StateEngine:
         with uninterrupted():
             self.model = model
             self._read_again()
+
+    @contextmanager
+    def searching(self, prompt: int, longest: int, rows: int) -> Iterator[TextDecoder]:
+        """See `Engine.searching`; there is always room."""
+        with interruptible():
+            yield LanguageDecoder(self.model, self.sampler.special)
 
     def step(self) -> list[Event]:
         """See `Engine.step`."""

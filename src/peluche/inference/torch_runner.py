@@ -13,7 +13,7 @@ from torch import Tensor
 
 from peluche.inference.packed import Matrix, Pack, PackedSelfAttention, PackedStack, can_pack
 from peluche.inference.paged import Blocks, PagedMemory, PagedState, find_blocks
-from peluche.inference.runner import Chunk, KeptAs
+from peluche.inference.runner import Chunk, KVCache, Read
 from peluche.models.decoder import Decoder
 from peluche.nn.attention import attention
 from peluche.nn.masks import PreparedMask, causal
@@ -25,9 +25,7 @@ KNOWN = ("norm_input", "qkv_bias", "qk_norm", "window", "attention_scale", "atte
 class Reader(Protocol):
     """Reads chunks through a model's layers."""
 
-    def read(
-        self, chunks: Sequence[Chunk], memory: PagedMemory
-    ) -> Float[Tensor, "wanted vocabulary"]: ...
+    def read(self, chunks: Sequence[Chunk], memory: PagedMemory) -> Read: ...
 
 
 class TorchRunner:
@@ -36,17 +34,17 @@ class TorchRunner:
     Args:
         model: in evaluation mode; its weights are copied, unless a part is not known to
             `PackedReader`: then it runs as it is, a sequence at a time.
-        kept_as: how keys and values are stored.
+        kv_cache: how keys and values are stored; see `fastest_runner`.
     """
 
     pack: Pack = staticmethod(Matrix.of)
 
     def __init__(
-        self, model: Decoder, blocks: int, block_size: int, kept_as: KeptAs = "plain"
+        self, model: Decoder, blocks: int, block_size: int, kv_cache: KVCache = "float32"
     ) -> None:
         self.blocks, self.block_size = blocks, block_size
         self.vocabulary, self.longest = model.vocabulary, model.longest
-        self.memory = PagedMemory(model.config, blocks, block_size, model.head.weight, kept_as)
+        self.memory = PagedMemory(model.config, blocks, block_size, model.head.weight, kv_cache)
         self.window = self.memory.window
         self.refresh(model)
 
@@ -56,9 +54,12 @@ class TorchRunner:
         self.reader: Reader = PackedReader(model, self.pack) if packs else PlainReader(model)
 
     @torch.inference_mode()
-    def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
+    def read(self, chunks: Sequence[Chunk]) -> Read:
         self.memory.clear(chunks)
-        return self.reader.read(chunks, self.memory).float().cpu()
+        return Read(*(each.float().cpu() for each in self.reader.read(chunks, self.memory)))
+
+    def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
+        return self.read(chunks).logits
 
     @torch.inference_mode()
     def copy(self, source: int, target: int) -> None:
@@ -71,9 +72,7 @@ class PlainReader:
     def __init__(self, model: Decoder) -> None:
         self.model = model
 
-    def read(
-        self, chunks: Sequence[Chunk], memory: PagedMemory
-    ) -> Float[Tensor, "wanted vocabulary"]:
+    def read(self, chunks: Sequence[Chunk], memory: PagedMemory) -> Read:
         device = self.model.head.weight.device
         wanted = []
         for chunk in chunks:
@@ -82,7 +81,8 @@ class PlainReader:
             state = PagedState(memory, chunk)
             hidden = self.model.hidden(tokens, positions=positions, state=state)[0]
             wanted.append(hidden[len(chunk.tokens) - chunk.wanted :])
-        return self.model.logits(torch.cat(wanted))
+        found = torch.cat(wanted)
+        return Read(self.model.logits(found), found)
 
 
 class Group(NamedTuple):
@@ -114,9 +114,7 @@ class PackedReader:
         self.softcap = config.logit_softcap
         self.windows = config.windows(config.layers)
 
-    def read(
-        self, chunks: Sequence[Chunk], memory: PagedMemory
-    ) -> Float[Tensor, "wanted vocabulary"]:
+    def read(self, chunks: Sequence[Chunk], memory: PagedMemory) -> Read:
         stack, device = self.stack, self.stack.embedding.device
         # Those of one length side by side; `order` says where they stood.
         order = sorted(range(len(chunks)), key=lambda place: len(chunks[place].tokens))
@@ -143,8 +141,11 @@ class PackedReader:
             rows = block.self_residual(rows, look)
             rows = block.feed_forward_residual(rows, block.feed_forward)
         wanted = torch.tensor(_wanted(ordered, order), dtype=torch.int64, device=device)
-        logits = self.head(stack.norm(rows[wanted]))
-        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+        hidden = stack.norm(rows[wanted])
+        logits = self.head(hidden)
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return Read(logits, hidden)
 
     def _attend(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from peluche.config import typed
@@ -12,41 +13,62 @@ from peluche.errors import CheckpointError, ConfigError
 from peluche.models import layouts
 from peluche.models.decoder import DecoderConfig
 from peluche.models.decoder_layouts import EMBEDDING, HEAD
+from peluche.models.gguf_settings import (
+    ARCHITECTURES,
+    KINDS,
+    ROPE_FACTORS,
+    Settings,
+    read_settings,
+)
 from peluche.models.layouts import SAME, TIED, Conversion, Entry
-from peluche.models.setting_types import LENGTH, NUMBER, SIZE
 from peluche.models.transformer import PLAIN
+from peluche.nn.feedforward import GATED
 
-OURS = {
+NORMS = {
     "self_residual.norm": "attn_norm",
-    "self_attention.query": "attn_q",
-    "self_attention.key": "attn_k",
-    "self_attention.value": "attn_v",
-    "self_attention.out": "attn_output",
     "feed_forward_residual.norm": "ffn_norm",
-    "feed_forward.gate": "ffn_gate",
-    "feed_forward.up": "ffn_up",
-    "feed_forward.down": "ffn_down",
+}
+OUT_NORMS = {
+    "self_residual.out_norm": "post_attention_norm",
+    "feed_forward_residual.out_norm": "post_ffw_norm",
 }
 HEAD_NORMS = {
     "self_attention.query_norm": "attn_q_norm",
     "self_attention.key_norm": "attn_k_norm",
 }
+PARTS = ("query", "key", "value")
+# Llama's own, and those of Phi-3 and GPT-2, where they are one.
+APART = {"query": "attn_q", "key": "attn_k", "value": "attn_v"}
+TOGETHER = "attn_qkv"
 
 
-class Architecture(NamedTuple):
-    """A kind of model that llama.cpp runs.
+OTHERWISE = "give a Hugging Face folder of the model, or another model"
+
+
+class Form(NamedTuple):
+    """What an architecture does with matrices.
+
+    Attributes:
+        paired: features that turn together stand side by side, as in Meta's own weights.
+        fused: query, key and value are one tensor.
+        joined: gate and up are one tensor.
+    """
+
+    paired: bool = False
+    fused: bool = False
+    joined: bool = False
+
+
+class Written(NamedTuple):
+    """An architecture that is written.
 
     Attributes:
         architecture: what the file calls it.
         can: the values of our settings that it can express; settings not named are free.
-        own: settings that it has by its name alone.
-        paired: whether features that turn together stand side by side, as in Meta's own weights.
     """
 
     architecture: str
     can: Mapping[str, tuple[object, ...]]
-    own: Mapping[str, Any]
-    paired: bool = False
 
 
 _CAN: dict[str, tuple[object, ...]] = {
@@ -60,20 +82,20 @@ _CAN: dict[str, tuple[object, ...]] = {
     "mup": (None,),
     "bias": (False,),
 }
-ARCHITECTURES = (
-    Architecture("llama", _CAN, {}, paired=True),
-    Architecture("qwen2", {**_CAN, "qkv_bias": (True,)}, {"qkv_bias": True}),
-    Architecture("qwen3", {**_CAN, "qk_norm": (True,)}, {"qk_norm": True}),
+WRITTEN = (
+    Written("llama", _CAN),
+    Written("qwen2", {**_CAN, "qkv_bias": (True,)}),
+    Written("qwen3", {**_CAN, "qk_norm": (True,)}),
 )
 
 
 def read_gguf_decoder(
-    metadata: Mapping[str, Any], names: Collection[str], where: object
+    metadata: Mapping[str, Any], tensors: Mapping[str, Tensor], where: object
 ) -> tuple[DecoderConfig, list[Entry]]:
     """Our config of a model in a GGUF file, and which parameters are which.
 
     Args:
-        names: of all tensors.
+        tensors: by name. Their names alone are read, and the few that are settings.
 
     Raises:
         ConfigError: it is of another architecture, or ours cannot equal it.
@@ -88,19 +110,22 @@ def read_gguf_decoder(
             where=where,
             remedy=f"give one of {known}; or a Hugging Face folder of it",
         )
-    extra = sorted(name for name in names if name.startswith("rope_") or "_exps" in name)
-    if extra:
-        raise ConfigError(f"this model has no equal here: it has '{extra[0]}'", where=where)
+    kinds = {f"{kind}.{key}": type_ for key, type_ in KINDS.items()}
+    settings = Settings(typed(metadata, kinds, where), found.architecture)
     try:
-        values = _read_settings(typed(metadata, _kinds(str(kind)), where), str(kind))
+        values = read_settings(settings, found, tensors)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=where, remedy=OTHERWISE) from None
     except KeyError as error:
         raise CheckpointError(
             f"its metadata lack {error}", where=where, remedy="get the file again"
         ) from None
-    tied = "output.weight" not in names
-    config = DecoderConfig.parse({**values, **found.own, "tie_embeddings": tied}, where=str(where))
-    layouts.require_held(names, where, layers=config.layers)
-    return config, _entries(config, found)
+    config = DecoderConfig.parse(values, where=str(where))
+    layouts.require_held(tensors, where, layers=config.layers)
+    form = Form(found.paired, f"blk.0.{TOGETHER}.weight" in tensors, found.joined)
+    entries = gguf_entries(config, form)
+    _require_all_read(entries, tensors, where)
+    return config, entries
 
 
 def write_gguf_decoder(
@@ -111,12 +136,13 @@ def write_gguf_decoder(
     Raises:
         ConfigError: no architecture expresses the model.
     """
-    found = layouts.find_layout(config, ARCHITECTURES, hidden=PLAIN)
+    name = layouts.find_layout(
+        config, WRITTEN, PLAIN, kind="architecture of llama.cpp"
+    ).architecture
     if config.rope.scaling is not None:
         raise ConfigError(
             "model.rope.scaling is not written to GGUF", remedy="export to huggingface instead"
         )
-    name = found.architecture
     metadata = {
         "general.architecture": name,
         f"{name}.block_count": config.layers,
@@ -132,72 +158,88 @@ def write_gguf_decoder(
         f"{name}.rope.dimension_count": config.width_of_heads,
         f"{name}.vocab_size": vocabulary,
     }
-    return metadata, layouts.write_entries(_entries(config, found), state)
+    entries = gguf_entries(config, Form(paired=name == "llama"))
+    return metadata, layouts.write_entries(entries, state)
 
 
-def _kinds(kind: str) -> dict[str, Any]:
-    """Of what type the settings are; see `peluche.config.typed`."""
-    sizes = (
-        "block_count embedding_length feed_forward_length attention.head_count "
-        "attention.head_count_kv attention.key_length"
-    )
-    numbers = "attention.layer_norm_rms_epsilon rope.freq_base rope.scaling.factor"
-    kinds = {
-        **dict.fromkeys(sizes.split(), SIZE),
-        **dict.fromkeys(numbers.split(), NUMBER),
-        "context_length": LENGTH,
-        "rope.scaling.type": str,
-    }
-    return {f"{kind}.{key}": type_ for key, type_ in kinds.items()}
-
-
-def _read_settings(metadata: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    def setting(key: str) -> Any:
-        return metadata[f"{kind}.{key}"]
-
-    scaling = metadata.get(f"{kind}.rope.scaling.type", "none")
-    if scaling not in ("none", "linear"):
-        raise ConfigError(f"this model has no equal here: its rope scaling is '{scaling}'")
-    rope: dict[str, Any] = {"base": metadata.get(f"{kind}.rope.freq_base", 10_000.0)}
-    if scaling == "linear":
-        rope["scaling"] = {"kind": "linear", "factor": setting("rope.scaling.factor")}
-    heads = setting("attention.head_count")
-    return {
-        "d_model": setting("embedding_length"),
-        "layers": setting("block_count"),
-        "heads": heads,
-        "kv_heads": metadata.get(f"{kind}.attention.head_count_kv", heads),
-        "head_width": metadata.get(f"{kind}.attention.key_length"),
-        "d_ff": setting("feed_forward_length"),
-        "activation": "swiglu",
-        "norm": "rmsnorm",
-        # A float32 in the file, whose decimals people wrote are these.
-        "norm_epsilon": float(f"{setting('attention.layer_norm_rms_epsilon'):.6g}"),
-        "positions": "rope",
-        "rope": rope,
-        "max_length": setting("context_length"),
-        "dropout": 0.0,
-        "bias": False,
-    }
-
-
-def _entries(config: DecoderConfig, found: Architecture) -> list[Entry]:
+def gguf_entries(config: DecoderConfig, form: Form = Form()) -> list[Entry]:
+    """Which parameters are which."""
     tied, embedding = config.tie_embeddings, ("token_embd.weight",)
     entries = [
-        Entry((EMBEDDING, HEAD), embedding, TIED) if tied else Entry((EMBEDDING,), embedding),
-        Entry(("decoder.norm.weight",), ("output_norm.weight",)),
+        Entry((EMBEDDING, HEAD), embedding, TIED) if tied else Entry((EMBEDDING,), embedding)
     ]
     if not tied:
         entries.append(Entry((HEAD,), ("output.weight",)))
-    turned = _side_by_side(config.width_of_heads) if found.paired else SAME
-    biased = ("self_attention.query", "self_attention.key", "self_attention.value")
+    if config.positions == "learned":
+        entries.append(Entry(("decoder.positions.weight",), ("position_embd.weight",)))
+    norm_bias = config.bias and config.norm == "layernorm"
+    entries += _entry("decoder.norm", "output_norm", norm_bias)
+    norms = dict(NORMS)
+    if config.norm_placement == "sandwich":
+        norms |= OUT_NORMS
+    if config.qk_norm:
+        norms |= HEAD_NORMS
     for layer in range(config.layers):
-        for ours, theirs in (OURS | HEAD_NORMS if config.qk_norm else OURS).items():
-            conversion = turned if ours in biased[:2] else SAME
-            for kind in ("weight", "bias") if config.qkv_bias and ours in biased else ("weight",):
-                own, other = f"decoder.blocks.{layer}.{ours}", f"blk.{layer}.{theirs}"
-                entries.append(Entry((f"{own}.{kind}",), (f"{other}.{kind}",), conversion))
+        ours, theirs = f"decoder.blocks.{layer}.", f"blk.{layer}."
+        for own, other in norms.items():
+            entries += _entry(ours + own, theirs + other, norm_bias)
+        entries += _attention_entries(config, f"{ours}self_attention.", theirs, form)
+        entries += _feed_forward_entries(config, f"{ours}feed_forward.", theirs, form)
     return entries
+
+
+def _attention_entries(config: DecoderConfig, ours: str, theirs: str, form: Form) -> list[Entry]:
+    biased = config.bias if config.qkv_bias is None else config.qkv_bias
+    entries = _entry(f"{ours}out", f"{theirs}attn_output", config.bias)
+    width = config.width_of_heads
+    turned = _side_by_side(width) if form.paired else SAME
+    if not form.fused:
+        for own, other in APART.items():
+            conversion = SAME if own == "value" else turned
+            entries += _entry(ours + own, theirs + other, biased, conversion)
+        return entries
+    heads = (config.heads, *[config.kv_heads or config.heads] * 2)
+    conversion = _one_below_the_other([width * count for count in heads], turned)
+    for kind in ("weight", "bias") if biased else ("weight",):
+        own_names = tuple(f"{ours}{part}.{kind}" for part in PARTS)
+        entries.append(Entry(own_names, (f"{theirs}{TOGETHER}.{kind}",), conversion))
+    return entries
+
+
+def _feed_forward_entries(config: DecoderConfig, ours: str, theirs: str, form: Form) -> list[Entry]:
+    gated = config.activation in GATED
+    names = ("gate", "up", "down") if gated else ("up", "down")
+    if config.experts is not None:
+        router = (f"{ours}router.weight", f"{ours}preference")
+        return [Entry(router, (f"{theirs}ffn_gate_inp.weight",), _NO_PREFERENCE)] + [
+            Entry((f"{ours}{name}",), (f"{theirs}ffn_{name}_exps.weight",)) for name in names
+        ]
+    if form.joined:
+        both = (f"{ours}gate.weight", f"{ours}up.weight")
+        halves = _one_below_the_other([config.d_ff] * 2)
+        down = Entry((f"{ours}down.weight",), (f"{theirs}ffn_down.weight",))
+        return [Entry(both, (f"{theirs}ffn_up.weight",), halves), down]
+    return [
+        entry for name in names for entry in _entry(ours + name, f"{theirs}ffn_{name}", config.bias)
+    ]
+
+
+def _entry(
+    ours: str, theirs: str, bias: bool = False, conversion: Conversion = SAME
+) -> list[Entry]:
+    kinds = ("weight", "bias") if bias else ("weight",)
+    return [Entry((f"{ours}.{kind}",), (f"{theirs}.{kind}",), conversion) for kind in kinds]
+
+
+def _require_all_read(entries: list[Entry], names: Collection[str], where: object) -> None:
+    read = {name for entry in entries for name in entry.theirs} | {ROPE_FACTORS}
+    for name in names:
+        if name not in read:
+            raise ConfigError(
+                f"this model has no equal here: it has '{name}'",
+                where=where,
+                remedy=OTHERWISE,
+            )
 
 
 def _side_by_side(width: int) -> Conversion:
@@ -213,3 +255,22 @@ def _side_by_side(width: int) -> Conversion:
         return [heads.transpose(1, 2).flatten(0, 2)]
 
     return Conversion(read, write)
+
+
+def _one_below_the_other(rows: list[int], turned: Conversion = SAME) -> Conversion:
+    """Matrices of so many rows are one there; all but the third are turned besides."""
+
+    def read(tensors: Any) -> list[Tensor]:
+        parts = tensors[0].split(rows)
+        return [*(turned.read([part])[0] for part in parts[:2]), *parts[2:]]
+
+    def write(tensors: Any) -> list[Tensor]:
+        return [torch.cat([*(turned.write([one])[0] for one in tensors[:2]), *tensors[2:]])]
+
+    return Conversion(read, write)
+
+
+# Models of elsewhere have no bias for the choice of experts.
+_NO_PREFERENCE = Conversion(
+    lambda tensors: [tensors[0], torch.zeros(len(tensors[0]))], lambda tensors: [tensors[0]]
+)

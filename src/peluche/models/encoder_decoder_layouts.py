@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from peluche.models import layouts
 from peluche.models.encoder_decoder import EncoderDecoderConfig
 from peluche.models.transformer import PLAIN
 
@@ -95,11 +94,6 @@ LAYOUTS = (
         },
     ),
 )
-
-
-def find_layout(config: EncoderDecoderConfig) -> Layout:
-    """See `peluche.models.layouts.find_layout`."""
-    return layouts.find_layout(config, LAYOUTS, hidden=PLAIN)
 
 
 def parameter_names(config: EncoderDecoderConfig) -> dict[str, str]:

@@ -34,11 +34,20 @@ class Expressive(Protocol):
 L = TypeVar("L", bound=Expressive)
 
 
-def find_layout(config: Any, layouts: Sequence[L], hidden: Iterable[str] = ()) -> L:
+def find_layout(
+    config: Any,
+    layouts: Sequence[L],
+    usual: Mapping[str, tuple[object, ...]] = {},
+    *,
+    kind: str = "class of transformers",
+    section: str = "model",
+) -> L:
     """The first layout that expresses a model exactly.
 
     Args:
-        hidden: settings that the advice does not list.
+        usual: values that the advice does not list where a layout wants them.
+        kind: what a layout is, for messages.
+        section: where the settings stand in a recipe.
 
     Raises:
         ConfigError: when none does, with the settings that stand in the way.
@@ -52,13 +61,12 @@ def find_layout(config: Any, layouts: Sequence[L], hidden: Iterable[str] = ()) -
     found = obstacles(config, layout)
     if not found:
         return layout
-    unlisted = set(hidden)
     raise ConfigError(
-        f"{layout.architecture}, the nearest class of transformers, cannot express "
-        + ", ".join(f"model.{key}={getattr(config, key)}" for key in found),
+        f"{layout.architecture}, the nearest {kind}, cannot express "
+        + ", ".join(f"{section}.{key}={getattr(config, key)}" for key in found),
         where="the run's config",
         remedy="train with settings that can be exported: "
-        + "; or ".join(_allowed(layout, unlisted) for layout in layouts),
+        + "; or ".join(_allowed(layout, usual) for layout in layouts),
     )
 
 
@@ -67,11 +75,11 @@ def obstacles(config: Any, layout: Expressive) -> list[str]:
     return [key for key, values in layout.can.items() if getattr(config, key) not in values]
 
 
-def _allowed(layout: Expressive, hidden: set[str]) -> str:
+def _allowed(layout: Expressive, usual: Mapping[str, tuple[object, ...]]) -> str:
     settings = ", ".join(
-        f"{key} {'|'.join(map(str, values))}"
+        f"{key} {'|'.join(dict.fromkeys(map(str, values)))}"
         for key, values in layout.can.items()
-        if key not in hidden
+        if values != usual.get(key)
     )
     return f"{layout.architecture} ({settings})"
 
@@ -112,6 +120,16 @@ STACKED = Conversion(
 )
 
 
+def _the_one(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    first, second = tensors
+    require(torch.equal(first, second), "its gated layers are no squares: gate and up differ")
+    return [first]
+
+
+# relu(x)² is relu(x) · x: a gated layer whose gate is its other matrix.
+TWICE = Conversion(_the_one, lambda tensors: [tensors[0], tensors[0].clone()])
+
+
 class Entry(NamedTuple):
     """Which of our parameters are which of theirs."""
 
@@ -135,8 +153,10 @@ def read_entries(
         )
     state: dict[str, Tensor] = {}
     for entry in entries:
+        # Outside: what goes wrong with reading a file says nothing of shapes.
+        given = [tensors[name] for name in entry.theirs]
         try:
-            found = entry.conversion.read([tensors[name] for name in entry.theirs])
+            found = entry.conversion.read(given)
         except (RuntimeError, ValueError, IndexError) as error:
             raise CheckpointError(
                 f"'{entry.theirs[0]}' is of another shape than the config says ({error})",
@@ -193,4 +213,7 @@ def named(table: Mapping[str, str], ours: str) -> str:
 def require(fits: object, reason: str) -> None:
     """Raise ConfigError, with the reason, if what is to be read or written has no equal."""
     if not fits:
-        raise ConfigError(f"this model has no equal on the other side: {reason}")
+        raise ConfigError(
+            f"this model has no equal on the other side: {reason}",
+            remedy="use the model where it was made, or one without this setting",
+        )

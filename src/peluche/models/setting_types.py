@@ -8,6 +8,8 @@ from pydantic import Field
 
 # Sizes whose product a tensor can still have.
 SIZE = Annotated[int, Field(lt=1 << 31)]
+# Of a token.
+INDEX = Annotated[int, Field(ge=0, lt=1 << 31)]
 LENGTH = Annotated[int, Field(lt=1 << 63)]
 NUMBER = Annotated[float, Field(allow_inf_nan=False)]
 POSITIVE = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -36,10 +38,10 @@ _SIZES = (
     "decoder_ffn_dim"
 )
 _NUMBERS = (
-    "rms_norm_eps layer_norm_epsilon layer_norm_eps rope_theta rope_local_base_freq "
+    "rms_norm_eps norm_epsilon layer_norm_epsilon layer_norm_eps rope_theta rope_local_base_freq "
     "attention_dropout hidden_dropout_prob attention_probs_dropout_prob dropout dropout_rate "
-    "activation_dropout resid_pdrop attn_pdrop router_aux_loss_coef attn_logit_softcapping "
-    "final_logit_softcapping"
+    "activation_dropout residual_dropout resid_pdrop attn_pdrop router_aux_loss_coef "
+    "attn_logit_softcapping final_logit_softcapping"
 )
 _SWITCHES = (
     "tie_word_embeddings mlp_bias attention_bias use_sliding_window use_bias use_conv_bias "

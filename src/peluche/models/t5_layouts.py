@@ -1,7 +1,8 @@
 """Where an encoder-decoder's settings and parameters live in T5's folders of `transformers`.
 
 T5 divides the hidden states by √d_model before a tied head and never scales embeddings. Here
-embeddings are scaled by √d_model where they are read, so that theirs divided by it are ours.
+embeddings are scaled by √d_model where they are read, so that theirs divided by it are ours. It
+does not scale scores either: a scale of ours is written into the matrices of queries.
 """
 
 from __future__ import annotations
@@ -14,27 +15,33 @@ from torch import Tensor
 from peluche.errors import ConfigError
 from peluche.models import layouts
 from peluche.models.encoder_decoder import EncoderDecoderConfig
+from peluche.models.encoder_decoder_layouts import Layout
 from peluche.models.layouts import Conversion, Entry
 from peluche.models.transformer import PLAIN
+from peluche.nn.feedforward import GATED
 from peluche.nn.positions import RelativeBias
 
 MODEL_TYPE, ARCHITECTURE = "t5", "T5ForConditionalGeneration"
 EMBEDDINGS, HEAD = ("encoder.embedding.weight", "decoder.embedding.weight"), "head.weight"
-_ACTIVATIONS = {"relu": "relu", "gated-gelu": "geglu_tanh", "gated-silu": "swiglu"}
+_ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "relu2": "relu2",
+    "gated-gelu": "geglu_tanh",
+    "gated-silu": "swiglu",
+}
 _PROJECTIONS = {"query": "q", "key": "k", "value": "v", "out": "o"}
 
 
-class _T5:
-    """What T5 can express."""
-
-    architecture = ARCHITECTURE
-    can: Mapping[str, tuple[object, ...]] = {
+T5 = Layout(
+    MODEL_TYPE,
+    ARCHITECTURE,
+    {
         **{
             key: values
             for key, values in PLAIN.items()
             if key not in ("norm_epsilon", "head_width", "attention_scale")
         },
-        "attention_scale": (1.0,),
         "kv_heads": (None,),
         "norm": ("rmsnorm",),
         "norm_placement": ("pre",),
@@ -43,7 +50,8 @@ class _T5:
         "bias": (False,),
         # Its configuration in transformers 5 takes a head of its own no more.
         "tie_embeddings": ("all",),
-    }
+    },
+)
 
 
 def read_t5(
@@ -97,7 +105,7 @@ def write_t5(
     Raises:
         ConfigError: T5 does not express the model.
     """
-    layouts.find_layout(config, [_T5()], hidden=PLAIN)
+    layouts.find_layout(config, [T5], PLAIN)
     written = {
         "model_type": MODEL_TYPE,
         "architectures": [ARCHITECTURE],
@@ -108,14 +116,19 @@ def write_t5(
         "num_heads": config.heads,
         "d_kv": config.width_of_heads,
         "d_ff": config.d_ff,
-        "feed_forward_proj": next(k for k, v in _ACTIVATIONS.items() if v == config.activation),
+        "feed_forward_proj": layouts.named(_ACTIVATIONS, config.activation),
         "layer_norm_epsilon": config.norm_epsilon or 1e-6,
         "dropout_rate": config.dropout,
         "tie_word_embeddings": True,
         "is_encoder_decoder": True,
         "dtype": "float32",
     }
-    return written, layouts.write_entries(_entries(config), state)
+    scale = config.scale_of_scores or config.width_of_heads**-0.5
+    scaled = {
+        name: tensor * scale if name.endswith("attention.query.weight") else tensor
+        for name, tensor in state.items()
+    }
+    return written, layouts.write_entries(_entries(config), scaled)
 
 
 def _entries(config: EncoderDecoderConfig) -> list[Entry]:
@@ -128,7 +141,7 @@ def _entries(config: EncoderDecoderConfig) -> list[Entry]:
     entries = [Entry(shared, ("shared.weight",), scaled)]
     if not tied:
         entries.append(Entry((HEAD,), ("lm_head.weight",)))
-    gated = config.activation != "relu"
+    gated = config.activation in GATED
     feed_forward = {"gate": "wi_0", "up": "wi_1"} if gated else {"up": "wi"}
     for stack, layers in (
         ("encoder", config.layers),

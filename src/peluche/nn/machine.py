@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from peluche.errors import ConfigError
+
 # glibc's mallopt(3) parameter numbers.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -61,6 +63,22 @@ def describe_machine() -> str:
         f"{name}, {torch.get_num_threads()} of {os.cpu_count()} cores, {device}, "
         f"torch {torch.__version__}"
     )
+
+
+def use_threads(count: int) -> None:
+    """Compute with so many threads from now on.
+
+    Raises:
+        ConfigError: more than the machine has cores.
+    """
+    cores = os.cpu_count() or 1
+    if count > cores:
+        raise ConfigError(
+            f"{count} threads for the {cores} cores of this machine",
+            where="threads",
+            remedy=f"nearest that fits: {cores}",
+        )
+    torch.set_num_threads(count)
 
 
 def product_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:

@@ -52,7 +52,7 @@ def open_encoder(model: str) -> TrainedEncoder:
             "this model has no encoder to start from",
             where=source.path,
             remedy="give a run of masked_language_modelling, one that was tuned from an encoder, "
-            "a BERT of transformers, or all-minilm-l6-v2",
+            "a BERT or RoBERTa of transformers, or all-minilm-l6-v2",
         )
     found = source.load_weights()
     prefix = next(name for name in found if name.endswith(EMBEDDING)).removesuffix(EMBEDDING)

@@ -13,7 +13,7 @@ from peluche.hub.run import RunDirectory
 from peluche.hub.untrained import nothing_trained
 from peluche.metrics import Score
 from peluche.nn.machine import describe_machine, give_back_memory, tune_allocator
-from peluche.processes import Processes, in_turn, joined
+from peluche.processes import Processes, in_turn, joined, needing_others
 from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
 from peluche.training.events import Hook
@@ -23,6 +23,7 @@ from peluche.training.loop import Trainer
 from peluche.training.states import seed_process
 
 
+@needing_others()
 def train_recipe(
     recipe: Recipe,
     path: Path,
@@ -36,6 +37,7 @@ def train_recipe(
         CheckpointError: `path` holds something already, other than a run without training.
         ConfigError: a model to start from is none that the recipe can start from.
         DataError: the corpus cannot be read.
+        PeerError: another process of the same run has ended.
     """
     # One recipe for all: what follows from measurements may differ.
     recipe = joined().agree(recipe.completed())
@@ -48,6 +50,7 @@ def train_recipe(
     return run, _train(recipe, run, hooks, say, processes, resume=False)
 
 
+@needing_others()
 def resume_run(
     path: Path, *, hooks: Sequence[Hook] = (), say: Say = silent
 ) -> tuple[RunDirectory, str]:
@@ -55,6 +58,7 @@ def resume_run(
 
     Raises:
         CheckpointError: `path` is not a run, or nothing has been trained in it yet.
+        PeerError: another process of the same run has ended.
     """
     run = RunDirectory.open(path, follows=not joined().first)
     if run.untrained:

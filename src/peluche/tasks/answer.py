@@ -6,10 +6,12 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from peluche.data.answering import (
@@ -20,12 +22,17 @@ from peluche.data.answering import (
 )
 from peluche.data.questions import Question, QuestionSource, questions_from
 from peluche.errors import DataError
+from peluche.memory import InPieces
 from peluche.metrics.answers import measure_answers
 from peluche.models.answerer import Answerer, SpanScores
 from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.listed import check_listed
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
+
+SHORTER_WINDOWS = (
+    "load the model with a smaller max_length; if other programs use memory, stop them"
+)
 
 
 class Answered(NamedTuple):
@@ -67,6 +74,7 @@ class QuestionAnswerer(Evaluable):
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self.max_length, self.batch_tokens = max_length, batch_tokens
+        self._in_pieces = InPieces("a piece of a text", SHORTER_WINDOWS)
 
     @torch.no_grad()
     def answer(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Answered]:
@@ -82,12 +90,19 @@ class QuestionAnswerer(Evaluable):
         device = self.model.head.weight.device
         best = [Answered("", 0, 0, -torch.inf)] * len(questions)
         nothing = [torch.inf] * len(questions)
+
+        def spans(rows: NDArray[np.int64]) -> list[tuple[float, tuple[int, int, float]]]:
+            scores = self.model.scores(window.batch(rows).to(device))
+            none = (scores.starts + scores.ends)[:, NO_ANSWER].tolist()
+            return list(zip(none, best_spans(scores, self.config.max_answer), strict=True))
+
         with evaluating(self.model):
-            for rows in window.plan(self.batch_tokens, None):
-                scores = self.model.scores(window.batch(rows).to(device))
-                none = (scores.starts + scores.ends)[:, NO_ANSWER].tolist()
-                found = best_spans(scores, self.config.max_answer)
-                for row, without, (first, last, score) in zip(rows, none, found, strict=True):
+            read = chain.from_iterable(
+                self._in_pieces.of(planned, spans)
+                for planned in window.plan(self.batch_tokens, None)
+            )
+            for rows, found in read:
+                for row, (without, (first, last, score)) in zip(rows, found, strict=True):
                     passage = passages[row]
                     nothing[passage.row] = min(nothing[passage.row], without)
                     if score > best[passage.row].score:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from peluche.errors import DataError, PelucheError
+from peluche.generation.sampling import SamplingParameters
 from peluche.tasks.generate import TextGenerator
 from peluche.tasks.text_requests import TextRequest
 
@@ -38,7 +39,7 @@ def run_batch(
 
     A line is an object with a `prompt` and any keys of `TextRequest` and `SamplingParameters`; its
     `id`, if it has one, comes back. What fails has an `error` in its record and stops nobody. Blank
-    lines have no record.
+    lines have no record. Records have the same keys, but for `error` and those that were asked for.
 
     Args:
         defaults: of the keys that a line does not have.
@@ -89,13 +90,16 @@ def _records(
             if not line.strip():
                 passed.add(index)
                 continue
+            prompt = None
             try:
                 values = _object(line)
+                prompt = values.get("prompt")
                 if "id" in values:
                     names[index] = values.pop("id")
-                request = TextRequest.flat({"stream": index, **defaults, **values})
+                usual = _of_searches(defaults) if _searches(values) else defaults
+                request = TextRequest.flat({"stream": index, **usual, **values})
             except PelucheError as error:
-                refused.append(_record(index, names, {"error": str(error)}))
+                refused.append(_record(index, names, _refused(prompt, error)))
             else:
                 yield index, request
         if max(done, default=-1) > index:
@@ -108,9 +112,31 @@ def _records(
     yield from refused
 
 
+def _searches(values: Mapping[str, Any]) -> bool:
+    """Whether a line asks for a search, which draws nothing."""
+    return values.get("penalty_alpha") is not None or values.get("beams", 1) != 1
+
+
+def _of_searches(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: defaults[key] for key in defaults if key not in SamplingParameters.model_fields}
+
+
+def _refused(prompt: Any, error: PelucheError) -> dict[str, Any]:
+    """As `Generated.as_json`; of what is no text, nothing is said."""
+    return {
+        "prompt": prompt if isinstance(prompt, str) else None,
+        "completion": "",
+        "score": 0.0,
+        "finish_reason": "error",
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "error": str(error),
+    }
+
+
 def _record(index: int, names: dict[int, Any], values: dict[str, Any]) -> dict[str, Any]:
     own = {"id": names.pop(index)} if index in names else {}
-    return {"index": index, **own, "finish_reason": "error", **values}
+    return {"index": index, **own, **values}
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from peluche.data.classification import TextWindow, encode_texts
 from peluche.data.labelled import LabelledText, TextSource
 from peluche.data.labelled_from import texts_from
 from peluche.errors import DataError
+from peluche.memory import SHORTER, InPieces
 from peluche.metrics.calibration import measure_probabilities
 from peluche.metrics.classification import measure_classification, split_averages
 from peluche.models.classifier import Classifier
@@ -67,6 +69,7 @@ class TextClassifier(Evaluable):
         self.model, self.tokenizer, self.labels = model, tokenizer, labels
         self.scales, self.pairs = tuple(scales), pairs
         self.max_length, self.batch_tokens = max_length, batch_tokens
+        self._in_pieces = InPieces("a text", SHORTER)
 
     def classify(
         self, texts: Sequence[str], seconds: Sequence[str] | None = None
@@ -101,12 +104,16 @@ class TextClassifier(Evaluable):
         device = self.model.head.weight.device
         count = self.model.part_count
         found = torch.empty(count, len(texts), len(self.labels), dtype=torch.float64)
+
+        def score(rows: NDArray[np.int64]) -> Tensor:
+            batch = window.batch(rows).to(device)
+            hidden = self.model.hidden(batch.tokens, batch.valid, batch.segments)
+            return torch.stack(self.model.parts(hidden)).double().cpu()
+
         with evaluating(self.model):
-            for rows in window.plan(self.batch_tokens, None):
-                batch = window.batch(rows).to(device)
-                hidden = self.model.hidden(batch.tokens, batch.valid, batch.segments)
-                scores = torch.stack(self.model.parts(hidden)).double().cpu()
-                found[:, torch.from_numpy(rows)] = scores
+            for planned in window.plan(self.batch_tokens, None):
+                for rows, scores in self._in_pieces.of(planned, score):
+                    found[:, torch.from_numpy(rows)] = scores
         return found
 
     def source(self, names: Sequence[str], **options: Any) -> TextSource:

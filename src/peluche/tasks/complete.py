@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from peluche.data.infilling import infilling_ids
-from peluche.data.packing import PackedStream, PackingConfig
+from peluche.data.packing import LanguageBatch, PackedStream, PackingConfig
 from peluche.data.texts import PlainText
 from peluche.errors import ConfigError
 from peluche.generation.batching import generate
@@ -23,6 +24,7 @@ from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import LanguageDecoder
 from peluche.generation.sampling import SamplingParameters
 from peluche.generation.search import Hypothesis, Request
+from peluche.memory import SHORTER, InPieces
 from peluche.metrics.perplexity import BitsPerByte, NegativeLogLikelihood, Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.language_model import LanguageModel
@@ -277,13 +279,18 @@ class Completer(TextTask):
     def _likelihoods(self, tokens: NDArray[np.uint32]) -> NDArray[np.float64]:
         """The negative log-likelihood of every token but the first of each text, in order."""
         device = self.model.head.weight.device
-        found = []
+        found: list[Tensor] = []
+        in_pieces = InPieces("a row of the text", SHORTER)
+
+        def likelihoods(batch: LanguageBatch) -> Tensor:
+            batch = batch.to(device)
+            hidden = self.model.hidden(batch.tokens, document_ids=batch.document_ids)
+            logits = self.model.logits(hidden[batch.valid]).float()
+            return cross_entropy(logits, batch.labels[batch.valid], reduction="none")
+
         with evaluating(self.model):
             for batch in PackedStream(tokens, self.packing, special=self.tokenizer.special).once():
-                batch = batch.to(device)
-                hidden = self.model.hidden(batch.tokens, document_ids=batch.document_ids)
-                logits = self.model.logits(hidden[batch.valid]).float()
-                found.append(cross_entropy(logits, batch.labels[batch.valid], reduction="none"))
+                found += in_pieces.of_batch(batch, likelihoods)
         return torch.cat(found).double().cpu().numpy()
 
 

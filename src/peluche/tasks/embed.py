@@ -6,8 +6,10 @@ import math
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -20,6 +22,7 @@ from peluche.data.pairs import Pair
 from peluche.data.sources import Source, source_like
 from peluche.errors import DataError
 from peluche.inference.packed_encoder import PackedEncoder
+from peluche.memory import SHORTER, InPieces
 from peluche.metrics.correlation import Spearman
 from peluche.metrics.retrieval import measure_ranks
 from peluche.metrics.scoring import Measurement
@@ -61,6 +64,7 @@ class Embedder(Evaluable):
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self.reader = reader
+        self._in_pieces = InPieces("a text", SHORTER)
 
     def refresh(self) -> None:
         """Go on with the model's weights of the moment: a reader has copies of others."""
@@ -82,14 +86,17 @@ class Embedder(Evaluable):
         window = TextWindow(ids, None, [0] * len(ids))
         device = next(self.model.parameters()).device
         found = torch.empty(len(texts), self.model.encoder.width)
+
+        def read(rows: NDArray[np.int64]) -> Tensor:
+            if self.reader is not None:
+                return self._read([ids[row] for row in rows.tolist()], self.reader)
+            batch = window.batch(rows).to(device)
+            return self.model.hidden(batch.tokens, batch.valid)
+
         with evaluating(self.model):
-            for rows in window.plan(self.config.batch_tokens, None):
-                if self.reader is None:
-                    batch = window.batch(rows).to(device)
-                    vectors = self.model.hidden(batch.tokens, batch.valid)
-                else:
-                    vectors = self._read([ids[row] for row in rows.tolist()], self.reader)
-                found[torch.from_numpy(rows)] = vectors.float().cpu()
+            for planned in window.plan(self.config.batch_tokens, None):
+                for rows, vectors in self._in_pieces.of(planned, read):
+                    found[torch.from_numpy(rows)] = vectors.float().cpu()
         return found
 
     def _read(self, texts: list[list[int]], reader: PackedEncoder) -> Tensor:

@@ -9,14 +9,14 @@ from peluche.errors import ConfigError
 from peluche.generation.sampler import Sampler
 from peluche.inference.draft_model import DraftModel
 from peluche.inference.engine import Engine, EngineConfig
-from peluche.inference.runner import KeptAs, Runner, Weights, fastest_runner
+from peluche.inference.runner import KVCache, Runner, Weights, fastest_runner
 from peluche.inference.speculation import Drafter, PromptLookup
 from peluche.inference.state_engine import StateEngine
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
 
-# Bytes of a number in the memory of keys and values.
-BYTES = {"plain": 4, "int8": 1}
+# Bytes of a number in the memory of keys and values, and of the scale of a vector of them.
+BYTES: dict[KVCache, tuple[int, int]] = {"float32": (4, 0), "float16": (2, 0), "int8": (1, 4)}
 
 
 class GeneratorConfig(Config):
@@ -25,8 +25,8 @@ class GeneratorConfig(Config):
     engine: EngineConfig = EngineConfig()
     memory: float = Field(5e8, gt=0, description="the most bytes for keys and values")
     block_size: int = Field(16, gt=0, description="tokens of a block of that memory")
-    precision: Weights = Field("auto", description="how the weights are stored")
-    kept_as: KeptAs = Field("plain", description="how keys and values are stored")
+    precision: Weights = Field("auto", description="how the weights are stored; a draft's: auto")
+    kv_cache: KVCache = Field("float32", description="how keys and values are stored")
     lookup: bool = Field(False, description="guess that what was said before is said again")
 
 
@@ -51,10 +51,18 @@ def start_engine(
             remedy="leave lookup and the draft model out",
         )
     if not isinstance(model, Decoder):
+        if config.kv_cache != "float32":
+            raise ConfigError(
+                f"a model of kind '{model.config.kind}' remembers no keys and values",
+                where="kv_cache",
+                remedy="leave kv_cache out",
+            )
         return StateEngine(model, sampler)
     drafter: Drafter | None = PromptLookup() if config.lookup else None
     if draft is not None:
-        smaller, running = _runner(draft.eval(), context, config), config.engine.running
+        # Guesses cost no exactness, however coarse the weights are that they are made by.
+        fast = config.model_copy(update={"precision": "auto"})
+        smaller, running = _runner(draft.eval(), context, fast), config.engine.running
         drafter = DraftModel(smaller, sampler.special, sampler.vocabulary, running)
     return Engine(_runner(model, context, config), sampler, config.engine, drafter)
 
@@ -71,12 +79,25 @@ def refresh_engine(
         engine.refresh(model.eval())
 
 
+def bytes_per_token(model: LanguageModel, kv_cache: KVCache) -> int:
+    """What the keys and values of a token take, in all layers."""
+    (number, scale), (heads, *widths) = BYTES[kv_cache], model.config.remembered
+    return model.config.layers * heads * sum(number * width + scale for width in widths if width)
+
+
 def _runner(model: LanguageModel, context: int | None, config: GeneratorConfig) -> Runner:
     """With as much memory as is of use and allowed."""
-    heads, *widths = model.config.remembered
-    size = model.config.layers * heads * sum(widths) * BYTES[config.kept_as]
+    size = bytes_per_token(model, config.kv_cache)
     tokens = int(config.memory // size)
+    if tokens < config.block_size:
+        raise ConfigError(
+            f"{config.memory / 1e6:g} MB do not hold the keys and values of one block of "
+            f"{config.block_size} tokens, {size} bytes each",
+            where="memory",
+            remedy=f"give at least {size * config.block_size / 1e6:g} MB",
+        )
     if context is not None:
         tokens = min(tokens, (context + config.block_size) * config.engine.running)
-    blocks = max(1, tokens // config.block_size)
-    return fastest_runner(model, blocks, config.block_size, config.precision, config.kept_as)
+    return fastest_runner(
+        model, tokens // config.block_size, config.block_size, config.precision, config.kv_cache
+    )

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from peluche.data.masking import MaskedStream, MaskingConfig
+from peluche.data.masking import MaskedBatch, MaskedStream, MaskingConfig
 from peluche.data.packing import PackingConfig
 from peluche.data.texts import PlainText
 from peluche.errors import ConfigError, DataError
+from peluche.memory import SHORTER, InPieces
 from peluche.metrics.perplexity import Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.encoder import Encoder
@@ -170,12 +171,17 @@ class Filler(FillingTask):
     @torch.inference_mode()
     def _likelihoods(self, stream: MaskedStream) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(rows, 2): negative log-likelihood and number of hidden tokens."""
-        rows = []
+        rows, in_pieces = [], InPieces("a row of the text", SHORTER)
+
+        def likelihoods(batch: MaskedBatch) -> list[tuple[float, float]]:
+            batch = batch.to(self._device)
+            hidden = self.model.hidden(
+                batch.tokens, valid=batch.present, document_ids=batch.document_ids
+            )
+            return row_likelihoods(self.model, hidden, batch.labels, batch.hidden)
+
         with evaluating(self.model):
             for batch in stream.once():
-                batch = batch.to(self._device)
-                hidden = self.model.hidden(
-                    batch.tokens, valid=batch.present, document_ids=batch.document_ids
-                )
-                rows += row_likelihoods(self.model, hidden, batch.labels, batch.hidden)
+                for found in in_pieces.of_batch(batch, likelihoods):
+                    rows += found
         return np.array(rows)

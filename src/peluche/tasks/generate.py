@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,8 +17,8 @@ from peluche.models.language_model import LanguageModel
 from peluche.nn.machine import trim_memory
 from peluche.tasks.engines import GeneratorConfig, refresh_engine, start_engine
 from peluche.tasks.listed import check_listed
+from peluche.tasks.searches import search
 from peluche.tasks.text_requests import (
-    FinishReason,
     Generated,
     Piece,
     Said,
@@ -25,38 +26,9 @@ from peluche.tasks.text_requests import (
     no_room,
     nothing_to_begin_with,
 )
+from peluche.tasks.writing import Writing
 from peluche.text.streaming import TextStream
 from peluche.text.tokenizer import Tokenizer
-
-NO_KEY = -1
-
-
-class Writing:
-    """A request that is being written.
-
-    Attributes:
-        result: what there is so far.
-    """
-
-    def __init__(self, request: TextRequest, tokens: list[int], stream: TextStream) -> None:
-        self.result = Generated(request, prompt_tokens=len(tokens))
-        self.prompt, self.tokens, self.stream = tuple(tokens), tokens, stream
-        self.key, self.slides = NO_KEY, 0
-        self.pieces: deque[Piece] = deque()
-
-    def say(self, text: str, *, last: bool = False) -> None:
-        """Pass on text that is sure."""
-        self.result.text += text
-        if text or last:
-            self.pieces.append(Piece(text, self.result, last))
-
-    def end(self, reason: FinishReason, error: PelucheError | None = None) -> None:
-        """Pass on what was held back."""
-        text = self.stream.end()
-        if reason == "length" and self.stream.stopped is not None:
-            reason = "stop"
-        self.result.finish_reason, self.result.error = reason, error
-        self.say(text, last=True)
 
 
 class TextGenerator:
@@ -95,6 +67,7 @@ class TextGenerator:
         self.context = min(limits, default=None)
         self._scarce = self.context is not None and self.context != context
         self._writing: dict[int, Writing] = {}
+        self._searching: deque[Writing] = deque()
 
     def refresh(self, model: LanguageModel, draft: LanguageModel | None = None) -> None:
         """Go on with the models' weights of the moment, also with what is being written.
@@ -196,6 +169,9 @@ class TextGenerator:
         tokens = self._fitting(self._encoded(request.prompt), request)
         stream = TextStream(self.tokenizer, before=tokens, stop=request.stop)
         writing = Writing(request, tokens, stream)
+        if request.search is not None:
+            self._searching.append(writing)
+            return writing
         try:
             self._enter(writing)
         except BaseException:
@@ -204,12 +180,14 @@ class TextGenerator:
         return writing
 
     def step(self) -> None:
-        """One token more for every request that can be given one.
+        """One token more for every request that can be given one; one search from end to end.
 
         Ctrl-C may end this while the model reads, and else when all that was chosen is said: what
         is done after it is what would have been done without it.
         """
         with uninterrupted():
+            if self._searching:
+                self._search(self._searching[0])
             for event in self.engine.step():
                 writing = self._writing.get(event.key)
                 if writing is None:
@@ -222,6 +200,9 @@ class TextGenerator:
     def cancel(self, writing: Writing) -> None:
         """Stop a request, whatever has become of it. Nothing more comes of it."""
         with uninterrupted():
+            if writing in self._searching:
+                self._searching.remove(writing)
+                writing.end("cancelled")
             if self._writing.pop(writing.key, None) is not None:
                 self.engine.cancel(writing.key)
                 writing.end("cancelled")
@@ -285,6 +266,28 @@ class TextGenerator:
         with uninterrupted():
             writing.key = self.engine.add(GenerationRequest.parse(values, where="this request"))
             self._writing[writing.key] = writing
+
+    def _search(self, writing: Writing) -> None:
+        """Answer a request by the search that it asks for."""
+        request, result = writing.result.request, writing.result
+        assert request.search is not None
+        try:
+            best, *others = search(self.engine, writing.tokens, request.max_tokens, request.search)
+        except PelucheError as error:
+            writing.end("error", error)
+        else:
+            result.found = best.score
+            for token in best.tokens:
+                result.tokens.append(self._said(token, math.nan))
+                writing.say(writing.stream.add(token))
+            for other in others:
+                stream = TextStream(self.tokenizer, before=writing.tokens)
+                text = "".join(map(stream.add, other.tokens)) + stream.end()
+                result.alternatives.append((text, other.score))
+            self.engine.counters.written += len(best.tokens)
+            writing.end("length" if len(best.tokens) == request.max_tokens else "stop")
+        # Not before: what was interrupted is done again.
+        self._searching.popleft()
 
     def _left(self, writing: Writing) -> int:
         return writing.result.request.max_tokens - len(writing.result.tokens)

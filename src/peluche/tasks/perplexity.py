@@ -6,13 +6,17 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from peluche.errors import ConfigError, DataError, NumericsError
+from peluche.memory import InPieces
 from peluche.metrics import perplexity
 from peluche.metrics.perplexity import BitsPerByte
 from peluche.models.language_model import LanguageModel
 from peluche.tasks.modes import evaluating
 from peluche.text.tokenizer import Tokenizer
+
+LESS = "give a smaller --context, or a smaller model; if other programs use memory, stop them"
 
 
 class TextLikelihood(NamedTuple):
@@ -56,14 +60,13 @@ def window_likelihood(
     if len(ids) < 2:
         raise DataError(f"the text has {len(ids)} tokens", remedy="give a text of two or more")
     total, count = 0.0, 0
-    device = model.head.weight.device
+    device, in_pieces = model.head.weight.device, InPieces("a token of a window", LESS)
     with evaluating(model):
         for start in range(0, len(ids) - 1, context):
             window = torch.tensor([ids[start : start + context]], device=device)
             if window.shape[1] < 2:
                 break
-            hidden = model.hidden(window[:, :-1])[0]
-            total += float(model.token_loss(hidden, window[0, 1:]).nll)
+            total += _window_nll(model, window, in_pieces)
             count += window.shape[1] - 1
     if not math.isfinite(total):
         raise NumericsError(
@@ -76,6 +79,29 @@ def window_likelihood(
         perplexity(total, count),
         BitsPerByte.of(total, len(text.encode())),
     )
+
+
+def _window_nll(model: LanguageModel, window: Tensor, in_pieces: InPieces) -> float:
+    """The sum over all tokens but the first of a window (1, T), in nats."""
+    found = None
+    while found is None:
+        largest = -(-(window.shape[1] - 1) // in_pieces.pieces)
+        found = in_pieces.tried(lambda: _summed(model, window, in_pieces.pieces), largest)
+    return found[0]
+
+
+def _summed(model: LanguageModel, window: Tensor, pieces: int) -> float:
+    """`_window_nll`, the window read in so many pieces one after the other."""
+    tokens, labels = window[:, :-1], window[0, 1:]
+    if pieces == 1:
+        return float(model.token_loss(model.hidden(tokens)[0], labels).nll)
+    length = tokens.shape[1]
+    state, places = model.start_state(1, length), torch.arange(length, device=tokens.device)
+    total = 0.0
+    for part in places.split(-(-length // pieces)):
+        hidden = model.hidden(tokens[:, part], positions=part, state=state)[0]
+        total += float(model.token_loss(hidden, labels[part]).nll)
+    return total
 
 
 def describe(found: TextLikelihood) -> str:

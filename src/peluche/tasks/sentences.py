@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Generic, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from peluche.data.annotation import Coding, SentenceBatch, SentenceWindow
 from peluche.data.sentences import Sentence
 from peluche.data.treebanks import SentenceSource, sentences_from
 from peluche.errors import DataError
+from peluche.memory import SHORTER, InPieces
 from peluche.metrics import Measurement
 from peluche.tasks.evaluation import Evaluable, Evaluation
 from peluche.tasks.listed import check_listed
@@ -39,6 +42,7 @@ class SentenceTask(Evaluable, Generic[M, A]):
 
     def __init__(self, model: M, coding: Coding, *, batch_tokens: int = 4096) -> None:
         self.model, self.coding, self.batch_tokens = model, coding, batch_tokens
+        self._in_pieces = InPieces("a sentence", SHORTER)
 
     def annotate(self, sentences: Sequence[Sequence[str]]) -> list[A]:
         """What the model says of each sentence; its tokens are given.
@@ -61,12 +65,14 @@ class SentenceTask(Evaluable, Generic[M, A]):
         window = SentenceWindow(self.coding.lexicon, sentences, subwords=self.coding.subwords)
         device = next(self.model.parameters()).device
         found: dict[int, A] = {}
+
+        def annotate(rows: NDArray[np.int64]) -> list[A]:
+            return self._batch(window.batch(rows).to(device), [sentences[row] for row in rows])
+
         with evaluating(self.model), torch.no_grad():
-            for rows in window.plan(self.batch_tokens, None):
-                batch = window.batch(rows).to(device)
-                numbers = rows.tolist()
-                said = self._batch(batch, [sentences[row] for row in numbers])
-                found.update(zip(numbers, said, strict=True))
+            for planned in window.plan(self.batch_tokens, None):
+                for rows, said in self._in_pieces.of(planned, annotate):
+                    found.update(zip(rows.tolist(), said, strict=True))
         return [found[row] for row in range(len(sentences))]
 
     def _batch(self, batch: SentenceBatch, sentences: list[Sequence[str]]) -> list[A]:

@@ -10,9 +10,12 @@ from pydantic import Field, model_validator
 
 from peluche.config import Config
 from peluche.errors import ConfigError, DataError, PelucheError
+from peluche.generation.config import DecodingConfig
 from peluche.generation.guides import GuideConfig
 from peluche.generation.sampling import SamplingParameters
 
+# What has no meaning, or is not there, where texts are searched for.
+NOT_SEARCHED = ("stop", "stop_tokens", "guide", "logprobs", "ignore_eos")
 Overflow = Literal["error", "slide", "truncate"]
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -40,6 +43,55 @@ class TextRequest(Config):
         description="of a prompt that leaves no room for max_tokens: refuse it, leave its "
         "beginning out (truncate), or forget the beginning whenever the context is full (slide)",
     )
+
+    beams: int = Field(1, ge=1, description="over 1: beam search, which follows so many texts")
+    n_best: int = Field(1, ge=1, description="of a beam search, how many of the best are given")
+    length_penalty: float = Field(
+        1.0, ge=0, description="α of a beam search: log-probabilities are divided by length^α"
+    )
+    penalty_alpha: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="contrastive search, and how much it minds what is like before",
+    )
+    candidates: int = Field(4, ge=2, description="tokens that a contrastive search weighs")
+
+    @property
+    def search(self) -> DecodingConfig | None:
+        """How texts are searched for; None if tokens are chosen one after the other."""
+        if self.penalty_alpha is not None:
+            return DecodingConfig(
+                kind="contrastive", penalty_alpha=self.penalty_alpha, candidates=self.candidates
+            )
+        if self.beams == 1:
+            return None
+        return DecodingConfig(
+            beams=self.beams, n_best=self.n_best, length_penalty=self.length_penalty
+        )
+
+    @model_validator(mode="after")
+    def _searches_go_alone(self) -> Self:
+        given = self.model_fields_set
+        if self.beams > 1 and self.penalty_alpha is not None:
+            raise ValueError("beams and penalty_alpha exclude each other; drop one of them")
+        if self.beams == 1 and given & {"n_best", "length_penalty"}:
+            raise ValueError("n_best and length_penalty are for a beam search; give beams")
+        if self.penalty_alpha is None and "candidates" in given:
+            raise ValueError("candidates are for a contrastive search; give penalty_alpha")
+        if self.n_best > self.beams:
+            raise ValueError(f"n_best {self.n_best} is more than beams {self.beams}")
+        if self.beams == 1 and self.penalty_alpha is None:
+            return self
+        fields = type(self).model_fields
+        others = [name for name in NOT_SEARCHED if getattr(self, name) != fields[name].default]
+        others += sorted(self.sampling.model_fields_set - {"seed"})
+        others += ["on_overflow slide"] * (self.on_overflow == "slide")
+        if others:
+            raise ValueError(
+                f"a search (beams, penalty_alpha) goes without {', '.join(others)}; drop either"
+            )
+        return self
 
     @model_validator(mode="after")
     def _guides_stand_still(self) -> Self:
@@ -94,10 +146,12 @@ class Generated:
 
     Attributes:
         text: without the prompt and without a stop string.
-        tokens: without [EOS].
+        tokens: without [EOS]; those of a search have no log-probabilities of their own (NaN).
         finish_reason: "stop" at [EOS], a stop string or the end of a guide; "length" at
             `max_tokens`.
         prompt_tokens: that were read, after what does not fit was left out.
+        found: of a search, the score of the text: its log-probability, over length^α for beams.
+        alternatives: of a search with `n_best`, what comes after the best: texts and scores.
     """
 
     request: TextRequest
@@ -107,10 +161,14 @@ class Generated:
     error: PelucheError | None = None
     prompt_tokens: int = 0
     ended_by: Said | None = None
+    found: float | None = None
+    alternatives: list[tuple[str, float]] = field(default_factory=list)
 
     @property
     def score(self) -> float:
-        """The mean log-probability of the tokens, and of what ended the text."""
+        """The mean log-probability of the tokens, and of what ended the text; or see `found`."""
+        if self.found is not None:
+            return self.found
         said = [*self.tokens, *([self.ended_by] if self.ended_by else [])]
         return sum(one.logprob for one in said) / len(said) if said else 0.0
 
@@ -121,6 +179,10 @@ class Generated:
         values |= {"prompt_tokens": self.prompt_tokens, "completion_tokens": len(self.tokens)}
         if self.error is not None:
             values["error"] = str(self.error)
+        if self.request.n_best > 1:
+            values["alternatives"] = [
+                {"completion": text, "score": score} for text, score in self.alternatives
+            ]
         if self.request.logprobs is not None:
             values["logprobs"] = [one.as_json() for one in self.tokens]
         return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -17,6 +16,7 @@ from peluche.generation.decoder import Decoder, ModelDecoder
 from peluche.generation.sampling import SamplingParameters
 from peluche.generation.search import Hypothesis, Request
 from peluche.inference.decoding import PackedDecoder
+from peluche.memory import say_on_stderr
 from peluche.metrics import measure
 from peluche.models.encoder_decoder import EncoderDecoder
 from peluche.models.translation import TranslationModel
@@ -57,10 +57,6 @@ class Translation(NamedTuple):
     @property
     def tokens(self) -> list[int]:
         return self.candidates[0].tokens
-
-
-def say_on_stderr(message: str) -> None:
-    print(f"peluche: {message}", file=sys.stderr)
 
 
 class Translator(Evaluable):

@@ -12,14 +12,18 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Rust
 
 from peluche.config import typed
-from peluche.errors import CheckpointError, ConfigError
+from peluche.errors import CheckpointError, ConfigError, PelucheError
+from peluche.text.sentencepiece import build_sentencepiece
 from peluche.text.tokenizer import SpecialIds, Tokenizer
 
 # The second is what a file says that has no signed numbers.
 NONE, UNSIGNED_NONE = -1, (1 << 32) - 1
 SETTINGS = "tokenizer_config.json"
 # What llama.cpp calls them (`tokenizer.ggml.token_type`).
-CONTROL, USER_DEFINED = 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
+
+# What the Rust library raises where it would end a program of its own; it cannot be imported.
+PANIC = "PanicException"
 
 _CLITICS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -32,6 +36,9 @@ CUTS = {
     "llama-bpe": _CLITICS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _REST,
     "qwen2": _CLITICS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _REST,
 }
+
+# Where a file with pieces and scores does not say others.
+SENTENCEPIECE_IDS = {"bos": 1, "eos": 2, "unknown": 0}
 
 ID = Annotated[int, Field(ge=NONE, lt=1 << 32)]
 
@@ -56,7 +63,9 @@ GGUF: dict[str, Any] = {
             "tokens": Annotated[list[str], FailFast()],
             "merges": Annotated[list[str], FailFast()],
             "token_type": Annotated[list[int], FailFast()],
+            "scores": Annotated[list[float], FailFast()],
             "add_bos_token": bool,
+            "add_space_prefix": bool,
             **dict.fromkeys(
                 ("bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id"), ID
             ),
@@ -83,19 +92,18 @@ def from_gguf(metadata: Mapping[str, Any], where: object) -> Tokenizer:
         CheckpointError: something of it is missing.
     """
     metadata = typed(metadata, GGUF, where)
-    kind, cut = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
-    if kind != "gpt2" or cut not in CUTS:
+    kind = metadata.get("tokenizer.ggml.model")
+    readers = {"gpt2": _byte_level, "llama": _sentencepiece}
+    if kind not in readers:
         raise ConfigError(
-            f"a tokenizer of model '{kind}', pre '{cut}', cannot be read from GGUF",
+            f"a tokenizer of model '{kind}' cannot be read from GGUF",
             where=where,
-            remedy=f"give a model with a gpt2 tokenizer of {', '.join(CUTS)}, or a Hugging Face "
-            "folder of it",
+            remedy=f"give a model with one of {', '.join(readers)}, or a Hugging Face folder of it",
         )
     try:
-        tokens = metadata["tokenizer.ggml.tokens"]
-        merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-        vocabulary = {token: number for number, token in enumerate(tokens)}
-        rust = Rust(models.BPE(vocabulary, merges))
+        rust = readers[kind](metadata, where)
+    except PelucheError:
+        raise
     except KeyError as error:
         raise CheckpointError(
             f"its metadata lack {error}", where=where, remedy="get the file again"
@@ -105,22 +113,55 @@ def from_gguf(metadata: Mapping[str, Any], where: object) -> Tokenizer:
         raise CheckpointError(
             f"its tokenizer is damaged: {error}", where=where, remedy="get the file again"
         ) from None
-    rust.pre_tokenizer = _cutter(CUTS[cut])
-    rust.decoder = decoders.ByteLevel()
-    types = metadata.get("tokenizer.ggml.token_type", [])
-    for token, type_ in zip(tokens, types, strict=False):
+    for token, type_ in _typed_tokens(metadata):
         if type_ == CONTROL:
             rust.add_special_tokens([AddedToken(token, special=True, normalized=False)])
         elif type_ == USER_DEFINED:
             rust.add_tokens([AddedToken(token, normalized=False)])
 
     def number(name: str) -> int:
-        found: int = metadata.get(f"tokenizer.ggml.{name}_token_id", NONE)
+        default = SENTENCEPIECE_IDS.get(name, NONE) if kind == "llama" else NONE
+        found: int = metadata.get(f"tokenizer.ggml.{name}_token_id", default)
         return NONE if found == UNSIGNED_NONE else found
 
-    begin = number("bos") if metadata.get("tokenizer.ggml.add_bos_token", False) else NONE
-    end = number("eos")
+    begins = metadata.get("tokenizer.ggml.add_bos_token", kind == "llama")
+    begin, end = number("bos") if begins else NONE, number("eos")
     return _with_special(rust, number("padding"), number("unknown"), begin, end, where)
+
+
+def _typed_tokens(metadata: Mapping[str, Any]) -> list[tuple[str, int]]:
+    types = metadata.get("tokenizer.ggml.token_type", [])
+    return list(zip(metadata["tokenizer.ggml.tokens"], types, strict=False))
+
+
+def _byte_level(metadata: Mapping[str, Any], where: object) -> Rust:
+    cut = metadata.get("tokenizer.ggml.pre", "default")
+    if cut not in CUTS:
+        raise ConfigError(
+            f"a tokenizer of model 'gpt2', pre '{cut}', cannot be read from GGUF",
+            where=where,
+            remedy=f"give a model with one of {', '.join(CUTS)}, or a Hugging Face folder of it",
+        )
+    tokens = metadata["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
+    rust = Rust(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+    rust.pre_tokenizer = _cutter(CUTS[cut])
+    rust.decoder = decoders.ByteLevel()
+    return rust
+
+
+def _sentencepiece(metadata: Mapping[str, Any], where: object) -> Rust:
+    tokens = metadata["tokenizer.ggml.tokens"]
+    types = _typed_tokens(metadata)
+    unknown = metadata.get("tokenizer.ggml.unknown_token_id", SENTENCEPIECE_IDS["unknown"])
+    return build_sentencepiece(
+        tokens,
+        metadata["tokenizer.ggml.scores"],
+        {token for token, type_ in types if type_ in (UNKNOWN, CONTROL, BYTE)},
+        tokens[unknown] if 0 <= unknown < len(tokens) else None,
+        prefix=metadata.get("tokenizer.ggml.add_space_prefix", True),
+        where=where,
+    )
 
 
 def _cutter(cut: str | None) -> pre_tokenizers.PreTokenizer:
@@ -189,12 +230,16 @@ def from_folder(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     try:
         rust = Rust.from_str(path.read_text(encoding="utf-8"))
+        around = rust.encode("", add_special_tokens=True).ids
     except FileNotFoundError:
         raise CheckpointError(
             "this folder has no tokenizer.json", where=path, remedy="get the model with it"
         ) from None
-    # The Rust library raises bare `Exception` for whatever it cannot parse.
-    except Exception as error:
+    # The Rust library raises bare `Exception` for whatever it cannot parse, and what is no
+    # `Exception` at all for a template whose tokens are not there.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
         raise CheckpointError(
             f"the tokenizer cannot be read: {error}", where=path, remedy="get the model again"
         ) from None
@@ -214,7 +259,7 @@ def from_folder(folder: Path) -> Tokenizer:
     begin, end, padding = number("bos"), number("eos"), number("pad")
     if begin == NONE and end == NONE:  # BERT's
         begin, end = number("cls"), number("sep")
-    if begin not in rust.encode("", add_special_tokens=True).ids:
+    if begin not in around:
         begin = NONE
     if model.get("is_encoder_decoder"):  # what its decoder reads first
         begin = number("decoder_start")

@@ -13,6 +13,7 @@ from peluche.config import Config
 from peluche.data.batching import TranslationStream
 from peluche.data.sources import Pair
 from peluche.errors import did_you_mean
+from peluche.memory import InPieces
 from peluche.metrics import perplexity, score
 from peluche.metrics.registry import METRICS, Tokenization
 from peluche.models.translation import TranslationModel
@@ -21,6 +22,8 @@ from peluche.tasks.evaluation import Evaluable
 from peluche.tasks.translate import Translator
 from peluche.training.events import EvaluateEvent
 from peluche.training.totals import Totals
+
+SMALLER = "make batching.tokens smaller; if other programs use memory, stop them"
 
 
 class EvaluationConfig(Config):
@@ -116,7 +119,14 @@ class TaskEvaluator:
 def mean_losses(model: nn.Module, objective: Objective, batches: Iterable[Any]) -> dict[str, float]:
     """Each term and metric of an objective, averaged over all items of the batches."""
     device = next(model.parameters()).device
-    totals = Totals()
+    totals, in_pieces = Totals(), InPieces("a row of the validation set", SMALLER)
+    whole = bool(getattr(objective, "whole_step", False))
     for batch in batches:
-        totals.add(objective(model, batch.to(device)))
+        moved = batch.to(device)
+        if whole:
+            found = in_pieces.of([moved], lambda one: objective(model, one[0]))
+            totals.add(next(losses for _, losses in found))
+            continue
+        for losses in in_pieces.of_batch(moved, lambda piece: objective(model, piece)):
+            totals.add(losses)
     return totals.means()

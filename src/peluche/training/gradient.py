@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from peluche.errors import ResourceError
+from peluche.memory import is_out_of_memory, no_room, pieces_of, rows_of
 from peluche.objectives.base import SteppedObjective, UpdatingObjective
 from peluche.processes import Processes
 from peluche.training.config import TrainingConfig
-from peluche.training.memory import is_out_of_memory, no_room, pieces_of, rows_of
 from peluche.training.replica import Replica
 from peluche.training.totals import Totals
 

@@ -112,7 +112,7 @@ class Trainer:
         else:
             self.total = total_steps(self)
             self._save()
-        with StopSignals() as signals:
+        with StopSignals(repeated=self.processes.count > 1) as signals:
             for hook in self.hooks:
                 hook.start(self)
             while self.step < self.total and self.stop_reason is None:

@@ -1,4 +1,4 @@
-"""Muon for stacks of matrices, such as those of experts."""
+"""Muon for stacks of matrices, such as those of experts, and for matrices that are divided."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from peluche.hub.sharded import is_divided
 
 COEFFICIENTS, ITERATIONS, EPSILON = (3.4445, -4.7750, 2.0315), 5, 1e-7
 
@@ -32,15 +34,16 @@ def orthogonalised(
 
 
 class StackedMuon(torch.optim.Optimizer):
-    """Muon for parameters of three dimensions: each matrix of a stack is a matrix of its own.
+    """Muon for matrices and stacks of them: each matrix of a stack is a matrix of its own.
 
     The update of `torch.optim.Muon` with Nesterov momentum and the size of AdamW's (Liu et al.
-    2025, eq. 4).
+    2025, eq. 4). A matrix that processes divide among them is put together for it: products of
+    parts would be added up in bfloat16.
     """
 
     def __init__(
         self,
-        parameters: Iterable[torch.nn.Parameter],
+        parameters: Iterable[torch.nn.Parameter] | list[dict[str, Any]],
         lr: float,
         weight_decay: float,
         momentum: float,
@@ -60,7 +63,20 @@ class StackedMuon(torch.optim.Optimizer):
         if not state:
             state["momentum_buffer"] = torch.zeros_like(stack)
         mean = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-        update = orthogonalised(gradient.lerp(mean, group["momentum"]))
+        update = _orthogonalised(gradient.lerp(mean, group["momentum"]))
         size = 0.2 * math.sqrt(max(stack.shape[-2:]))
         stack.mul_(1 - group["lr"] * group["weight_decay"])
         stack.add_(update, alpha=-group["lr"] * size)
+
+
+def _orthogonalised(update: Tensor) -> Tensor:
+    """Of one matrix or a stack, divided as it was."""
+    if update.dim() == 3:
+        return orthogonalised(update)
+    if not is_divided(update):
+        return orthogonalised(update[None])[0]
+    from torch.distributed.tensor import distribute_tensor
+
+    # Every process computes all of it: nothing has to be sent.
+    whole = orthogonalised(update.full_tensor()[None])[0]
+    return distribute_tensor(whole, update.device_mesh, update.placements, src_data_rank=None)

@@ -12,6 +12,7 @@ from torch import nn
 
 from peluche.config import Config
 from peluche.errors import ConfigError
+from peluche.hub.sharded import is_divided
 from peluche.nn.experts import Experts
 from peluche.training.muon import StackedMuon
 
@@ -112,16 +113,24 @@ class OptimizerConfig(Config):
         adam = kind(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
         if not hidden:
             return adam
+        return Combined([*self._muons(hidden, stacked, model), adam])
+
+    def _muons(
+        self, hidden: list[nn.Parameter], stacked: list[nn.Parameter], model: nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        matrices = self._by_rate(hidden, model)
         decay, momentum = self.weight_decay, self.momentum
+        experts = [StackedMuon(stacked, self.lr, decay, momentum)] if stacked else []
+        if is_divided(hidden[0]):
+            return [StackedMuon(matrices, self.lr, decay, momentum), *experts]
         muon = torch.optim.Muon(
-            self._by_rate(hidden, model),
+            matrices,
             lr=self.lr,
             weight_decay=decay,
             momentum=momentum,
             adjust_lr_fn="match_rms_adamw",
         )
-        experts = [StackedMuon(stacked, self.lr, decay, momentum)] if stacked else []
-        return Combined([muon, *experts, adam])
+        return [muon, *experts]
 
     def _from_library(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Only optimizers, and only of these two: a recipe must not run whatever it names."""

@@ -169,8 +169,13 @@ class Copied(Replica):
 
     def __init__(self, model: nn.Module, objective: AnyObjective) -> None:
         super().__init__(model, objective)
+        # Not every batch uses every parameter, such as the one that tells two texts apart. And
+        # where unused ones are not looked for, gradients are sent in another order after the first
+        # step, and more than two are added up in another one: resuming would not be bit for bit.
+        # One that no batch uses keeps torch from warning where the others are all used.
+        device = next(model.parameters()).device
+        self.worth.never_used = nn.Parameter(torch.zeros((), device=device))
         # Buffers follow from what all do alike; broadcasting them would only cost time.
-        # Not every batch uses every parameter, such as the one that tells two texts apart.
         self.engine = nn.parallel.DistributedDataParallel(
             self.worth, forward_sync_buffers=False, find_unused_parameters=True
         )

@@ -9,9 +9,15 @@ from typing import Any
 
 
 class StopSignals:
-    """While active, the first signal is only noted; the second one acts as usual."""
+    """While active, the first signal is only noted; the second one acts as usual.
 
-    def __init__(self) -> None:
+    Args:
+        repeated: one Ctrl-C comes twice, from the terminal and from torchrun, so that the second
+            one is only noted, too. torchrun kills processes that do not end.
+    """
+
+    def __init__(self, *, repeated: bool = False) -> None:
+        self.repeated = repeated
         self.received: str | None = None
         self._before: dict[int, Any] = {}
 
@@ -28,4 +34,5 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number).name
-        signal.signal(number, self._before[number])
+        if not self.repeated:
+            signal.signal(number, self._before[number])

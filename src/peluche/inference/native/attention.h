@@ -2,6 +2,7 @@
 //
 // In each run of 16 slots of a block, a head's keys are kept feature by feature (16 slots in a
 // row), so that a score is a lane and nothing is summed across lanes, and its values slot by slot.
+// Those of 8 bits are levels, with a scale for each slot's key and one for its value behind them.
 // Keys are looked at in segments of SEGMENT positions, whose parts are put together at the end:
 // what is computed for a query depends on its own past only, wherever the work is cut.
 #pragma once
@@ -11,32 +12,66 @@
 constexpr int64_t SEGMENT = 512;
 constexpr int MOST_QUERIES = 4;  // at once; a tile of them is a multiple
 
+// 16 slots of a head: (width, 16) keys, then (16, padded) values; `scales` are of the 16 keys, then
+// of the 16 values, and null where numbers are kept as such.
+template <class Number>
+struct Run {
+    Number *keys, *values;
+    float *scales;
+};
+
 // Where one layer's keys and values lie.
 template <class Number>
 struct Memory {
-    Number *at;  // of the layer
+    static constexpr bool SCALED = sizeof(Number) == 1;
+    char *at;  // of the layer
     int64_t block_size, kv_heads, width, padded;  // padded: width, to whole lanes
 
-    // 16 slots of a head: (width, 16) keys, then (16, padded) values.
-    inline int64_t run_size() const { return LANES * (width + padded); }
-    inline Number *run(const int32_t *blocks, int64_t position, int64_t head) const {
+    inline int64_t run_bytes() const {
+        return LANES * ((width + padded) * (int64_t)sizeof(Number) + (SCALED ? 2 * 4 : 0));
+    }
+    inline Run<Number> run(const int32_t *blocks, int64_t position, int64_t head) const {
         int64_t runs = block_size / LANES, place = position % block_size / LANES;
-        return at + ((blocks[position / block_size] * runs + place) * kv_heads + head) * run_size();
+        int64_t number = (blocks[position / block_size] * runs + place) * kv_heads + head;
+        Number *keys = (Number *)(at + number * run_bytes());
+        float *scales = SCALED ? (float *)(keys + LANES * (width + padded)) : nullptr;
+        return {keys, keys + LANES * width, scales};
     }
 };
+
+// A vector as whole numbers from −127 to 127, and zeros up to whole lanes: its scale. As in
+// `write_row`, what is not finite makes the scale NaN.
+INLINE float to_levels(const float *vector, int64_t width, int64_t padded, int8_t *levels) {
+    float whole[padded], most = 0;
+    memset(whole, 0, padded * 4);
+    memcpy(whole, vector, width * 4);
+    for (int64_t i = 0; i < padded; i += LANES) {
+        Floats part = load(whole + i);
+        float top = largest(add(absolute(part), mul(part, set(0))));
+        most = most >= top || most != most ? most : top;
+    }
+    Floats inverse = set(most < 1e-30f ? 0 : 127 / most);
+    for (int64_t i = 0; i < padded; i += LANES)
+        store_bytes(levels + i, to_ints(mul(load(whole + i), inverse)));
+    return most / 127;
+}
 
 template <class Number>
 INLINE void remember(const Memory<Number> &memory, const int32_t *blocks, int64_t position,
                      int64_t head, const float *key, const float *value) {
-    Number *run = memory.run(blocks, position, head);
-    int64_t slot = position % LANES;
-    Number rounded[LANES];
-    for (int64_t i = 0; i < memory.padded; i += LANES) {
-        store(rounded, load(key + i));
-        for (int64_t j = i; j < memory.width && j < i + LANES; j++)
-            run[j * LANES + slot] = rounded[j - i];
-        store(run + LANES * memory.width + slot * memory.padded + i, load(value + i));
+    const Run<Number> run = memory.run(blocks, position, head);
+    const int64_t slot = position % LANES;
+    Number rounded[memory.padded], *values = run.values + slot * memory.padded;
+    if constexpr (Memory<Number>::SCALED) {
+        run.scales[slot] = to_levels(key, memory.width, memory.padded, rounded);
+        run.scales[LANES + slot] = to_levels(value, memory.width, memory.padded, values);
+    } else {
+        for (int64_t i = 0; i < memory.padded; i += LANES) {
+            store(rounded + i, load(key + i));
+            store(values + i, load(value + i));
+        }
     }
+    for (int64_t i = 0; i < memory.width; i++) run.keys[i * LANES + slot] = rounded[i];
 }
 
 // What a query found in a segment: the sum of its weights, the largest score, the mixed values.
@@ -45,7 +80,9 @@ struct Part {
 };
 
 template <int QUERIES, class Number>
-INLINE void score(const Number *keys, const float *const *queries, int64_t width, float **scores) {
+INLINE void score(const Run<Number> &run, const float *const *queries, int64_t width,
+                  float **scores) {
+    const Number *keys = run.keys;
     Floats even[QUERIES], odd[QUERIES];
     for (int q = 0; q < QUERIES; q++) even[q] = odd[q] = set(0);
     int64_t i = 0;
@@ -58,7 +95,8 @@ INLINE void score(const Number *keys, const float *const *queries, int64_t width
     }
     for (int q = 0; q < QUERIES; q++) {
         if (i < width) even[q] = fma(load(keys + i * LANES), set(queries[q][i]), even[q]);
-        store(scores[q], add(even[q], odd[q]));
+        Floats total = add(even[q], odd[q]);
+        store(scores[q], Memory<Number>::SCALED ? mul(total, load(run.scales)) : total);
     }
 }
 
@@ -137,15 +175,15 @@ APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t f
                   float *scores, const Part *parts) {
     const int64_t least = seen[0].from / LANES * LANES, most = seen[count - 1].until;
     for (int64_t slot = least; slot < most; slot += LANES) {
-        const Number *keys = memory.run(blocks, first + slot, head);
+        const Run<Number> run = memory.run(blocks, first + slot, head);
         for (int q = 0; q < count; q += MOST_QUERIES) {
             float *at[MOST_QUERIES];
             for (int i = 0; i < MOST_QUERIES && q + i < count; i++) at[i] = scores + (q + i) * SEGMENT + slot;
             switch (count - q) {
-                case 1: score<1>(keys, queries + q, memory.width, at); break;
-                case 2: score<2>(keys, queries + q, memory.width, at); break;
-                case 3: score<3>(keys, queries + q, memory.width, at); break;
-                default: score<4>(keys, queries + q, memory.width, at);
+                case 1: score<1>(run, queries + q, memory.width, at); break;
+                case 2: score<2>(run, queries + q, memory.width, at); break;
+                case 3: score<3>(run, queries + q, memory.width, at); break;
+                default: score<4>(run, queries + q, memory.width, at);
             }
         }
     }
@@ -154,7 +192,12 @@ APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t f
         weigh(scores + q * SEGMENT, seen[q], cap, parts[q]);
     }
     for (int64_t slot = least; slot < most; slot += LANES) {
-        const Number *values = memory.run(blocks, first + slot, head) + LANES * memory.width;
+        const Run<Number> run = memory.run(blocks, first + slot, head);
+        if (Memory<Number>::SCALED)
+            for (int q = 0; q < count; q++) {
+                float *weights = scores + q * SEGMENT + slot;
+                store(weights, mul(load(weights), load(run.scales + LANES)));
+            }
         for (int q = 0; q < count;) {
             float *weights[MOST_QUERIES], *mixed[MOST_QUERIES];
             int some = count - q < MOST_QUERIES ? count - q : MOST_QUERIES;
@@ -166,7 +209,7 @@ APART void attend(const Memory<Number> &memory, const int32_t *blocks, int64_t f
                 weights[i] = scores + (q + i) * SEGMENT + slot + from;
                 mixed[i] = parts[q + i].mixed;
             }
-            const Number *at = values + from * memory.padded;
+            const Number *at = run.values + from * memory.padded;
             switch (some) {
                 case 1: mix_all<1>(at, slots, memory.padded, weights, mixed); break;
                 case 2: mix_all<2>(at, slots, memory.padded, weights, mixed); break;

@@ -28,6 +28,7 @@ struct Layer {
 };
 
 enum Activation : int32_t { SWIGLU, GEGLU_TANH };
+enum Cache : int32_t { FLOAT32_CACHE, FLOAT16_CACHE, INT8_CACHE };  // what keys and values are kept as
 
 // Sizes are in numbers. `hidden` and `inner` are whole blocks; the model's own may be smaller. A cap
 // that is 0 is none.
@@ -35,7 +36,7 @@ struct Model {
     int64_t layer_count, d_model, hidden, inner, heads, kv_heads, head_width, vocabulary;
     float epsilon, embedding_scale, score_scale, score_cap, logit_cap;
     Activation activation;
-    int32_t half_memory;
+    Cache kv_cache;
     const Layer *layers;
     Matrix embedding, head;
     const float *input_norm, *norm;
@@ -50,6 +51,7 @@ struct Batch {
     const int32_t *tables;                         // block tables, one after another
     const int32_t *wanted_rows;
     float *logits;  // (wanted, vocabulary)
+    float *states;  // what they are made of, (wanted, d_model); or null
 };
 
 }  // extern "C"
@@ -355,8 +357,8 @@ struct Step {
         const Layer &layer = m.layers[index];
         const int64_t rows = b.rows;
         Memory<Number> memory{nullptr, m.block_size, m.kv_heads, m.head_width, padded};
-        memory.at = (Number *)m.memory +
-                    index * m.blocks * (m.block_size / LANES) * m.kv_heads * memory.run_size();
+        memory.at = (char *)m.memory +
+                    index * m.blocks * (m.block_size / LANES) * m.kv_heads * memory.run_bytes();
         team.each(rows, [&](int64_t r) { norm(hidden + r * m.hidden, layer.attention_norm, x, r); });
         tick(thread, NORM);
         team.each(layer.qkv.outputs / BLOCK, [&](int64_t pair) {
@@ -392,7 +394,10 @@ struct Step {
 
     void run_head(int thread) {
         team.each(b.wanted, [&](int64_t i) {
-            norm(hidden + b.wanted_rows[i] * m.hidden, m.norm, final_rows, i);
+            float normed[m.hidden];
+            normalise(hidden + b.wanted_rows[i] * m.hidden, m.norm, m.hidden, m.d_model, normed);
+            write_row(final_rows, i, normed);
+            if (b.states != nullptr) memcpy(b.states + i * m.d_model, normed, m.d_model * 4);
         });
         team.each(m.head.outputs / BLOCK, [&](int64_t pair) {
             const int64_t first_output = pair * BLOCK, left = m.vocabulary - first_output;
@@ -413,8 +418,11 @@ struct Step {
         team.each(b.rows, [&](int64_t r) { embed(r); });
         tick(thread, EMBED);
         for (int64_t layer = 0; layer < m.layer_count; layer++)
-            if (m.half_memory) run_layer<Half>(layer, thread);
-            else run_layer<float>(layer, thread);
+            switch (m.kv_cache) {
+                case FLOAT32_CACHE: run_layer<float>(layer, thread); break;
+                case FLOAT16_CACHE: run_layer<Half>(layer, thread); break;
+                default: run_layer<int8_t>(layer, thread);
+            }
         run_head(thread);
     }
 };

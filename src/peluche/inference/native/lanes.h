@@ -31,6 +31,9 @@ INLINE Floats load(const float *at) { return _mm512_loadu_ps(at); }
 INLINE Floats load(const Half *at) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)at));
 }
+INLINE Floats load(const int8_t *at) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)at)));
+}
 INLINE void store(float *at, Floats x) { _mm512_storeu_ps(at, x); }
 INLINE void store(Half *at, Floats x) {
     _mm256_storeu_si256((__m256i *)at, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
@@ -67,6 +70,12 @@ INLINE Floats load(const float *at) { return {_mm256_loadu_ps(at), _mm256_loadu_
 INLINE Floats load(const Half *at) {
     return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)at)),
             _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(at + 8)))};
+}
+INLINE Floats load(const int8_t *at) {
+    auto eight = [](const int8_t *at) {
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)at)));
+    };
+    return {eight(at), eight(at + 8)};
 }
 INLINE void store(float *at, Floats x) { _mm256_storeu_ps(at, x.a); _mm256_storeu_ps(at + 8, x.b); }
 INLINE void store(Half *at, Floats x) {
@@ -155,6 +164,7 @@ INLINE Half to_half(float x) {
 INLINE Floats set(float x) { EACH(Floats, x); }
 INLINE Floats load(const float *at) { EACH(Floats, at[i]); }
 INLINE Floats load(const Half *at) { EACH(Floats, from_half(at[i])); }
+INLINE Floats load(const int8_t *at) { EACH(Floats, (float)at[i]); }
 INLINE void store(float *at, Floats x) { memcpy(at, x.v, sizeof x.v); }
 INLINE void store(Half *at, Floats x) {
     for (int i = 0; i < LANES; i++) at[i] = to_half(x.v[i]);

@@ -3,183 +3,41 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from peluche.inference.blocks import blocks_behind
 from peluche.inference.native.build import native_library
-from peluche.inference.native.weights import (
-    LANES,
-    Format,
-    Matrix,
-    Store,
-    interleaved,
-    pack,
-    packed_bytes,
-    padded,
+from peluche.inference.native.copied import copy_model
+from peluche.inference.native.structures import (
+    ACTIVATIONS,
+    ADDRESS,
+    ARRAYS,
+    KV_CACHES,
+    PHASES,
+    SIZE,
+    Batch,
 )
+from peluche.inference.native.weights import LANES, Format, padded
 from peluche.inference.packed import can_pack
-from peluche.inference.runner import Chunk, widest_window
+from peluche.inference.runner import Chunk, KVCache, Read, widest_window
 from peluche.inference.torch_runner import KNOWN
 from peluche.models.decoder import Decoder
 from peluche.models.language_model import LanguageModel
-from peluche.nn.attention import MultiHeadAttention
-from peluche.nn.blocks import Block
-from peluche.nn.feedforward import GatedFeedForward
-from peluche.nn.rotary import Rotary
 
-# Parts of a step in the order of `Phase` in decoder.cpp.
-PHASES = (
-    "embed",
-    "norm",
-    "query, key, value",
-    "rotate and remember",
-    "attention",
-    "output",
-    "second norm",
-    "gate and up",
-    "down",
-    "head",
-)
-# In the order of `Activation` there.
-ACTIVATIONS = ("swiglu", "geglu_tanh")
-FIRST_POSITIONS = 1024
-# The window of a layer that has none.
-EVERYTHING = 2**62
-
-_address, _size, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-
-_NORMS = ("attention", "feed_forward", "attention_out", "feed_forward_out", "query", "key")
-
-
-class _Layer(ctypes.Structure):
-    _fields_ = (
-        *((f"{name}_norm", _address) for name in _NORMS),
-        *((name, _address) for name in ("cosines", "sines")),
-        ("window", _size),
-        *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
-    )
-
-
-_SIZES = (
-    *("layer_count", "d_model", "hidden", "inner"),
-    *("heads", "kv_heads", "head_width", "vocabulary"),
-)
-_FLOATS = ("epsilon", "embedding_scale", "score_scale", "score_cap", "logit_cap")
-
-
-class _Model(ctypes.Structure):
-    _fields_ = (
-        *((name, _size) for name in _SIZES),
-        *((name, _float) for name in _FLOATS),
-        *((name, ctypes.c_int32) for name in ("activation", "half_memory")),
-        ("layers", _address),
-        ("embedding", Matrix),
-        ("head", Matrix),
-        *((name, _address) for name in ("input_norm", "norm", "memory")),
-        *((name, _size) for name in ("blocks", "block_size")),
-    )
-
-
-_COUNTS = ("rows", "chunks", "wanted")
-_ARRAYS = ("tokens", "positions", "sequence", "first_row", "first_block", "tables", "wanted_rows")
-
-
-class _Batch(ctypes.Structure):
-    _fields_ = (
-        *((name, _size) for name in _COUNTS),
-        *((name, _address) for name in _ARRAYS),
-        ("logits", _address),
-    )
-
-
-class _Weights(NamedTuple):
-    """Where a model's weights are copied to."""
-
-    store: Store
-    vectors: list[Tensor]
-    format: Format | Literal["auto"]
-
-    def matrix(self, weight: Tensor, bias: Tensor | None = None) -> Matrix:
-        matrix = self.store.keep(pack(weight.detach(), self.format))
-        matrix.bias = None if bias is None else self.vector(bias)
-        return matrix
-
-    def linear(self, join: Callable[[list[Tensor]], Tensor], *layers: nn.Linear) -> Matrix:
-        """Layers with the same inputs as one; `join` puts their rows together."""
-        biases = [each.bias[:, None] for each in layers if each.bias is not None]
-        bias = join(biases)[:, 0] if biases else None
-        return self.matrix(join([each.weight for each in layers]), bias)
-
-    def layer(self, block: nn.Module, window: int | None) -> _Layer:
-        """All but the cosines and sines."""
-        assert isinstance(block, Block)
-        attention, layer = block.self_attention, block.feed_forward
-        assert isinstance(attention, MultiHeadAttention)
-        assert isinstance(layer, GatedFeedForward)
-        return _Layer(
-            attention_norm=self.norm(block.self_residual.norm),
-            feed_forward_norm=self.norm(block.feed_forward_residual.norm),
-            attention_out_norm=self.norm(block.self_residual.out_norm),
-            feed_forward_out_norm=self.norm(block.feed_forward_residual.out_norm),
-            query_norm=self.norm(attention.query_norm),
-            key_norm=self.norm(attention.key_norm),
-            window=EVERYTHING if window is None else window,
-            qkv=self.linear(torch.cat, attention.query, attention.key, attention.value),
-            out=self.linear(torch.cat, attention.out),
-            gate_up=self.linear(interleaved, layer.gate, layer.up),
-            down=self.linear(torch.cat, layer.down),
-        )
-
-    def norm(self, norm: nn.Module | None) -> int | None:
-        """Where a norm's weights are."""
-        if norm is None:
-            return None
-        assert isinstance(norm, nn.RMSNorm)
-        weight = norm.weight
-        return self.vector(torch.ones(norm.normalized_shape) if weight is None else weight)
-
-    def vector(self, values: Tensor) -> int:
-        """Where a copy of them is, with zeros added up to whole blocks."""
-        kept = torch.zeros(padded(len(values)))
-        kept[: len(values)] = values.detach()
-        self.vectors.append(kept)
-        return kept.data_ptr()
-
-
-class _Copied(NamedTuple):
-    """What the operator reads, with all that it points to.
-
-    It is replaced as a whole: an interruption must not leave addresses of what is gone.
-    """
-
-    model: _Model
-    weights: _Weights
-    layers: ctypes.Array[_Layer]
-    rotaries: Sequence[Rotary]
-    width: int
-    positions: int
-    turns: Mapping[Rotary, Sequence[Tensor]]
-
-    def turned(self, positions: int) -> _Copied:
-        """The same with cosines and sines of so many positions."""
-        places, model = torch.arange(positions), _Model.from_buffer_copy(self.model)
-        turns = {
-            rotary: [each.contiguous() for each in rotary.turns(places, self.width, torch.float32)]
-            for rotary in set(self.rotaries)
-        }
-        layers = type(self.layers).from_buffer_copy(self.layers)
-        for layer, rotary in zip(layers, self.rotaries, strict=True):
-            layer.cosines, layer.sines = (each.data_ptr() for each in turns[rotary])
-        model.layers = ctypes.addressof(layers)
-        return self._replace(model=model, layers=layers, positions=positions, turns=turns)
+# Of a number, its type, and for each slot of a head how many more are for two scales of float32.
+_KEPT: dict[KVCache, tuple[torch.dtype, int]] = {
+    "float32": (torch.float32, 0),
+    "float16": (torch.float16, 0),
+    "int8": (torch.int8, 8),
+}
 
 
 def runs_natively(model: LanguageModel, block_size: int = LANES) -> bool:
@@ -207,7 +65,7 @@ class NativeRunner:
         weights: how matrices are stored. "auto" is four bits for those that come from a file with
             as many, which changes nothing, and else eight; with either, what a matrix is
             multiplied by is rounded to eight bits, 32 numbers of a row by a scale of their own.
-        memory: how keys and values are stored.
+        kv_cache: how keys and values are stored; see `fastest_runner`.
     """
 
     def __init__(
@@ -216,7 +74,7 @@ class NativeRunner:
         blocks: int,
         block_size: int = LANES,
         weights: Format | Literal["auto"] = "auto",
-        memory: Literal["float32", "float16"] = "float32",
+        kv_cache: KVCache = "float32",
     ) -> None:
         library = native_library()
         if library is None or not runs_natively(model, block_size):
@@ -227,12 +85,13 @@ class NativeRunner:
         config = model.config
         self.window = widest_window(config)
         kv_heads, width = config.kv_heads or config.heads, config.width_of_heads
-        # Runs of 16 slots of a head: keys, then values, which are padded (see attention.h).
-        vectors = LANES * (width + padded(width, LANES))
-        shape = (config.layers, blocks, block_size // LANES * kv_heads * vectors)
-        kept_as = torch.float32 if memory == "float32" else torch.float16
+        # Runs of 16 slots of a head: keys, then values, which are padded, then scales if there are
+        # any (see attention.h).
+        dtype, scales = _KEPT[kv_cache]
+        run = LANES * (width + padded(width, LANES) + scales)
+        shape = (config.layers, blocks, block_size // LANES * kv_heads * run)
         # What is not a number there reaches nobody, so that no page is touched before it is used.
-        self.memory = torch.empty(shape, dtype=kept_as)
+        self.memory, self.kv_cache = torch.empty(shape, dtype=dtype), kv_cache
         self.seconds = np.zeros(len(PHASES))
         self._scratch = torch.empty(0, dtype=torch.uint8)
         self.refresh(model)
@@ -240,45 +99,11 @@ class NativeRunner:
     @torch.inference_mode()
     def refresh(self, model: Decoder) -> None:
         """Copy the weights of the moment; the copy before is kept until all of it is done."""
-        config, stack = model.config, model.decoder
-        # Matrices that are put together are padded once, hence no longer than one by one.
-        matrices = [each.shape for each in model.parameters() if each.ndim == 2]
-        sizes = (packed_bytes(outputs, inputs, self._weights) for outputs, inputs in matrices)
-        store = Store(sum(sizes))
-        weights = _Weights(store, [], self._weights)
-        windows = config.windows(config.layers)
-        layers = (_Layer * config.layers)(*map(weights.layer, stack.blocks, windows))
-        head = weights.matrix(model.head.weight)
-        tied = config.tie_embeddings
-        assert stack.embedding is not None
-        copied = _Model(
-            layer_count=config.layers,
-            d_model=config.d_model,
-            hidden=padded(config.d_model),
-            inner=padded(config.d_ff),
-            heads=config.heads,
-            kv_heads=config.kv_heads or config.heads,
-            head_width=config.width_of_heads,
-            vocabulary=model.vocabulary,
-            epsilon=_epsilon(stack.norm),
-            embedding_scale=config.embedding_scale,
-            score_scale=config.scale_of_scores or config.width_of_heads**-0.5,
-            score_cap=config.attention_softcap or 0.0,
-            logit_cap=config.logit_softcap or 0.0,
-            activation=ACTIVATIONS.index(config.activation),
-            half_memory=self.memory.dtype == torch.float16,
-            embedding=head if tied else weights.matrix(stack.embedding.weight),
-            head=head,
-            input_norm=weights.norm(stack.input_norm),
-            norm=weights.norm(stack.norm),
-            memory=self.memory.data_ptr(),
-            blocks=self.blocks,
-            block_size=self.block_size,
-        )
-        rotaries = [_rotary(block) for block in stack.blocks]
-        width = config.width_of_heads
-        without = _Copied(copied, weights, layers, rotaries, width, 0, {})
-        self._copied = without.turned(FIRST_POSITIONS)
+        copied = copy_model(model, self._weights)
+        copied.model.kv_cache = KV_CACHES.index(self.kv_cache)
+        copied.model.memory = self.memory.data_ptr()
+        copied.model.blocks, copied.model.block_size = self.blocks, self.block_size
+        self._copied = copied
 
     @property
     def packed_bytes(self) -> int:
@@ -286,6 +111,13 @@ class NativeRunner:
         return self._copied.weights.store.used
 
     def run(self, chunks: Sequence[Chunk]) -> Float[Tensor, "wanted vocabulary"]:
+        return self._step(chunks, None)
+
+    def read(self, chunks: Sequence[Chunk]) -> Read:
+        hidden = torch.empty(sum(chunk.wanted for chunk in chunks), self._copied.model.d_model)
+        return Read(self._step(chunks, hidden), hidden)
+
+    def _step(self, chunks: Sequence[Chunk], hidden: Tensor | None) -> Tensor:
         lengths = [len(chunk.tokens) for chunk in chunks]
         ends = [chunk.start + length for chunk, length in zip(chunks, lengths, strict=True)]
         if max(ends) > self._copied.positions:
@@ -311,19 +143,20 @@ class NativeRunner:
             "wanted_rows": _ints(wanted),
         }
         self._check(chunks, ends, arrays)
-        batch = _Batch(
+        batch = Batch(
             *(rows[-1], len(chunks), len(wanted)),
-            *(arrays[name].ctypes.data for name in _ARRAYS),
+            *(arrays[name].ctypes.data for name in ARRAYS),
             logits.data_ptr(),
+            None if hidden is None else hidden.data_ptr(),
         )
         while True:
             needed = self._library.peluche_step(
                 ctypes.byref(self._copied.model),
                 ctypes.byref(batch),
                 torch.get_num_threads(),
-                _address(self._scratch.data_ptr()),
-                _size(len(self._scratch)),
-                _address(self.seconds.ctypes.data),
+                ADDRESS(self._scratch.data_ptr()),
+                SIZE(len(self._scratch)),
+                ADDRESS(self.seconds.ctypes.data),
             )
             if needed <= len(self._scratch):
                 return logits
@@ -355,19 +188,6 @@ class NativeRunner:
 
     def copy(self, source: int, target: int) -> None:
         self.memory[:, target] = self.memory[:, source]
-
-
-def _epsilon(norm: nn.Module) -> float:
-    assert isinstance(norm, nn.RMSNorm)
-    return torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
-
-
-def _rotary(block: nn.Module) -> Rotary:
-    assert isinstance(block, Block)
-    assert isinstance(block.self_attention, MultiHeadAttention)
-    rotary = block.self_attention.head_positions
-    assert isinstance(rotary, Rotary)
-    return rotary
 
 
 def _ints(values: Iterable[int]) -> NDArray[np.int32]:
