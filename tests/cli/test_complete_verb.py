@@ -140,6 +140,31 @@ def test_guesses_change_nothing(run):
             assert one == {key: value for key, value in other.items() if key != "score"}
 
 
+def test_a_model_guesses_for_itself_in_fewer_bits(run, monkeypatch):
+    from peluche.tasks import engines, load
+
+    opened, made = [], []
+    load_completer, fastest = load.load_completer, engines.fastest_runner
+
+    def open_(name, **options):
+        opened.append(name)
+        return load_completer(name, **options)
+
+    def remember(model, *arguments):
+        made.append((model, arguments[2]))
+        return fastest(model, *arguments)
+
+    monkeypatch.setattr(load, "load_completer", open_)
+    monkeypatch.setattr(engines, "fastest_runner", remember)
+    expected = invoke(run, *CHOSEN, "--precision", "float32", "the cat").stdout
+    assert opened == [run]
+    found = invoke(run, *CHOSEN, "--precision", "float32", "--draft", run, "the cat").stdout
+    assert opened == [run, run]  # once each time
+    assert [precision for _, precision in made] == ["float32", "auto", "float32"]
+    assert made[1][0] is made[2][0]
+    assert found == expected
+
+
 def test_how_a_model_runs_is_said_by_options(run, monkeypatch):
     from peluche.tasks import engines
 

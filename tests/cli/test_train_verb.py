@@ -112,6 +112,71 @@ def test_a_resumed_run_takes_no_budget():
     assert "leave --budget and --depth out" in str(found.exception)
 
 
+def dialled(folder, command, *options):
+    """What `peluche train gpt` says when it sizes a run for a small text; the run's config, log."""
+    text = "".join(f"the {word} purrs at the number {n}.\n" for n in range(900) for word in "abc")
+    (folder / "a.txt").write_text(text, encoding="utf-8")
+    source = {"kind": "document", "path": "a.txt"}
+    law = {"irreducible": 1.0, "a": 5.0, "alpha": 0.1, "b": 40.0, "beta": 0.3}
+    changes = {
+        "data.train": {**source, "part": [0, 0.9]},
+        "data.validation": {**source, "part": [0.9, 1]},
+        "tokenizer": {"kind": "byte"},
+        "batching.length": 16,
+        "evaluation.sample": None,
+        "training.threads": 1,
+        "dial.tokens_per_parameter": 1,
+        "dial.width_per_layer": 16,
+        "dial.law": {**law, "fitted_on": "a.txt", "vocabulary": 260, "runs": 9},
+    }
+    given = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    done = command("train", "gpt", *options, *given, "--run", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    run = RunDirectory.open(folder / "run")
+    return done, run.config, list(run.events())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--depth", "2"),
+        ("--budget", "2e9flop"),
+        ("--budget", "6s"),
+        ("--budget", "6s", "--depth=1"),
+    ],
+    ids=" ".join,
+)
+def test_a_run_is_sized_by_depth_and_budget(tmp_path, command, options):
+    done, config, events = dialled(tmp_path, command, *options)
+    plan, model = config["plan"], config["model"]
+    asked = options[1] if options[0] == "--budget" else "2 layers"
+    assert f"plan for {asked}:" in done.stderr
+    assert plan["budget"] == asked
+    depth = {"--depth=1": 1, "2": 2}.get(options[-1], model["layers"])
+    assert (model["layers"], model["d_model"] % 16) == (depth, 0)
+    sizes = f"{depth} layers of width {model['d_model']}"
+    assert f"{sizes}, {heads}: {plan['parameters']:,} parameters" in done.stderr
+    assert f"predicted validation loss: {plan['predicted']:.3f} nats a token" in done.stderr
+    if asked.endswith("flop"):
+        assert plan["flops"] == pytest.approx(2e9, rel=0.1)
+    if asked.endswith("layers"):
+        assert plan["tokens"] == pytest.approx(plan["parameters"], rel=0.1)
+    (trained,) = [event for event in events if event["event"] == "model"]
+    assert trained["parameters"] == plan["parameters"]
+    last = [event for event in events if event["event"] == "evaluate"][-1]
+    assert last["step"] == config["training"]["steps"]
+    (forecast,) = [event for event in events if event["event"] == "forecast"]
+    assert (forecast["predicted"], forecast["reached"]) == (plan["predicted"], last["nll"])
+    assert forecast["error"] == pytest.approx(plan["predicted"] / last["nll"] - 1)
+    assert "bits_per_byte" in done.stdout
+
+
+def test_a_dialled_run_may_be_left_unscored(tmp_path, command):
+    done, _, events = dialled(tmp_path, command, "--depth", "1", "--no-test")
+    assert not done.stdout
+    assert "test" not in [event["event"] for event in events]
+
+
 def test_a_budget_that_is_none():
     found = CliRunner().invoke(app, ["train", "gpt", "--budget", "soon"])
     assert isinstance(found.exception, ConfigError)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from peluche.data.packing import PackedStream, PackingConfig
 from peluche.data.tokens import SMALL
+from peluche.text.tokenizer import SpecialIds
 
 PAD, _, BOS, EOS = range(4)
 
@@ -49,6 +50,21 @@ def test_documents_are_numbered_within_a_row():
     assert two.document_ids.tolist() == [[0] + [1] * 6]
     begins = next(stream(corpus(5, 2), 7, 1).once().__iter__())
     assert begins.document_ids.tolist() == [[0] * 7]
+
+
+def test_documents_without_a_beginning_begin_after_an_end():
+    """As of GPT-2 and SmolLM2, which pad by [EOS] too."""
+    marks = SpecialIds(pad=EOS, unk=-1, bos=-1, eos=EOS)
+    tokens = np.array([5, 6, EOS, 7, EOS, EOS, 8, 9, 10, EOS], dtype=SMALL)
+    (batch,) = PackedStream(tokens, PackingConfig(length=12, tokens=12), special=marks).once()
+    assert batch.document_ids[0, :10].tolist() == [0, 0, 0, 1, 1, 2, 3, 3, 3, 3]
+    assert batch.tokens[0, 10:].tolist() == [EOS, EOS]
+    assert batch.labels[batch.valid].tolist() == [6, EOS, EOS, 9, 10, EOS]
+    one, two = PackedStream(tokens, PackingConfig(length=5, tokens=5), special=marks).once()
+    assert one.document_ids.tolist() == [[0, 0, 0, 1, 1]]
+    assert one.labels[one.valid].tolist() == [6, EOS, EOS]  # not what begins the next row
+    assert two.document_ids.tolist() == [[0, 1, 1, 1, 1]]
+    assert two.labels[two.valid].tolist() == [9, 10, EOS]
 
 
 def test_an_epoch_reads_all_but_a_front_of_less_than_a_row():

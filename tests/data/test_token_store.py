@@ -19,9 +19,9 @@ from peluche.data.text_parts import Texts
 from peluche.data.text_sources import Mixture
 from peluche.data.texts import TextFile
 from peluche.data.token_store import pack
-from peluche.data.tokenization import PlainTokenization
+from peluche.data.tokenization import PlainTokenization, tokenizer_sum
 from peluche.errors import DataError
-from peluche.text.tokenizer import TokenizerConfig
+from peluche.text.tokenizer import SpecialIds, Tokenizer, TokenizerConfig
 
 LINES = [f"line {number} of élan" for number in range(200)]
 
@@ -126,6 +126,13 @@ def test_a_damaged_shard_is_made_again(source, encoding, tmp_path, damage):
     assert said[1].startswith("tokenised 1 of 1 parts")
     assert shard.read_bytes() == content
     assert all_tokens(packed) == expected(encoding)
+
+
+def test_tokens_with_other_marks_are_kept_apart():
+    tokenizer = TokenizerConfig(kind="character").build(LINES)
+    marks = [SpecialIds(3, -1, begin, 3) for begin in (-1, 2)]
+    others = [Tokenizer(tokenizer._rust, special) for special in marks]
+    assert len({tokenizer_sum(one) for one in (tokenizer, *others)}) == 3
 
 
 def test_tokens_of_another_tokenizer_are_refused(source, encoding, tmp_path):

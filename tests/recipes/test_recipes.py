@@ -17,6 +17,11 @@ def test_shipped_recipes_load_and_say_what_they_are(name):
     assert parse_recipe(json.loads(recipe.model_dump_json())) == recipe
 
 
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipes_say_what_they_reach(name):
+    assert load_recipe(name).expected
+
+
 def test_the_promised_recipes_are_shipped():
     promised = {
         "quickstart",

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+SPANS = "span_corruption"
+
 
 def register(app: typer.Typer) -> None:
     app.command("explain")(explain)
@@ -32,7 +34,7 @@ def explain(
         Path | None, Option(help="folder to write pictures to as well, as PNG and SVG")
     ] = None,
     candidates: Annotated[int, Option(min=1, help="most probable tokens at each place")] = 8,
-    beams: Annotated[int | None, Option(help="hypotheses of a translation's search")] = None,
+    beams: Annotated[int | None, Option(min=1, help="hypotheses of a search")] = None,
     layers: Annotated[str | None, Option(help="of a text: only these, such as 1,4-6")] = None,
     heads: Annotated[str | None, Option(help="of a text: only these, such as 1,4-6")] = None,
     tokens: Annotated[int | None, Option(min=1, help="of a text: so many at most (512)")] = None,
@@ -55,9 +57,12 @@ def explain(
         "heads": heads,
         "tokens": tokens,
     }
-    _check(task_of(source), options)
-    view = View(_numbers(layers, "layers"), _numbers(heads, "heads"), tokens or 512, candidates)
-    loaded = load_task(model, weights=weights, **({} if beams is None else {"beams": beams}))
+    task = task_of(source)
+    _check(task, options)
+    numbers = _numbers(layers, "layers"), _numbers(heads, "heads")
+    view = View(*numbers, tokens or 512, candidates, beams)
+    own = {} if beams is None or task == SPANS else {"beams": beams}
+    loaded = load_task(model, weights=weights, **own)
     explanation = explain_task(loaded, read_text("-") if text == "-" else text, view)
     for note in getattr(explanation, "notes", ()):
         say(note)
@@ -81,9 +86,8 @@ def _check(task: str, options: dict[str, object]) -> None:
     from peluche.errors import ConfigError
 
     of_texts = {"layers", "heads", "tokens"}
-    known = {"translation": {"beams"}, "summarisation": {"beams"}, "word_vectors": set()}.get(
-        task, of_texts
-    )
+    searches = {name: {"beams"} for name in ("translation", "summarisation", SPANS)}
+    known = {**searches, "word_vectors": set()}.get(task, of_texts)
     for name, value in options.items():
         if value is not None and name not in known:
             raise ConfigError(f"--{name} has no meaning for {task}", remedy=f"drop --{name}")

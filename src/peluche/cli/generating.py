@@ -83,10 +83,9 @@ def start(context: typer.Context, take: Callable[[Completer, TextGenerator], T])
     chosen = {name: context.params[name] for name in ("precision", "kv_cache", "lookup")}
     if context.params["memory"] is not None:
         chosen["memory"] = 1e6 * context.params["memory"]
-    draft = context.params["draft"]
-    generator = completer.start_generator(
-        GeneratorConfig.parse(chosen), None if draft is None else load_completer(draft)
-    )
+    draft, own = context.params["draft"], context.params["model"]
+    guesser = None if draft is None else completer if draft == own else load_completer(draft)
+    generator = completer.start_generator(GeneratorConfig.parse(chosen), guesser)
     taken = take(completer, generator)
     del completer
     trim_memory()

@@ -1,7 +1,8 @@
 """Texts as one long row of tokens, cut into rows for language models.
 
-Each document is [BOS], its tokens, [EOS]; documents follow one another without padding. A row is
-`length` tokens of that, so it may hold the end of one document and the start of others.
+Each document is [BOS], its tokens, [EOS], or what of these marks the tokenizer has; documents
+follow one another without padding. A row is `length` tokens of that, so it may hold the end of one
+document and the start of others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from peluche.config import Config
 from peluche.data.batch import Batch
 from peluche.data.batching import Position
 from peluche.data.tokens import Tokens
-from peluche.text.tokenizer import Tokenizer
+from peluche.text.tokenizer import OWN, SpecialIds
 
 B = TypeVar("B")
 
@@ -69,13 +70,18 @@ class PackedRows(Generic[B]):
     Args:
         tokens: all of them, in memory or mapped from files; they decide where rows begin.
         seed: decides places and order.
+        special: of the tokenizer. Where it has no [BOS], a document begins after an [EOS].
     """
 
     def __init__(
-        self, tokens: NDArray[np.unsignedinteger] | Tokens, config: PackingConfig, seed: int = 0
+        self,
+        tokens: NDArray[np.unsignedinteger] | Tokens,
+        config: PackingConfig,
+        seed: int = 0,
+        special: SpecialIds = OWN,
     ) -> None:
         self.tokens = tokens if isinstance(tokens, Tokens) else Tokens.of(tokens)
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.marks = config, seed, special
 
     def batches_per_epoch(self) -> int:
         return -(-len(self._order(0)) // self.config.rows)
@@ -103,16 +109,20 @@ class PackedRows(Generic[B]):
     def plain(self, starts: NDArray[np.int64]) -> LanguageBatch:
         """The rows that begin at these places, as they are."""
         length = self.config.length
-        rows = np.full((len(starts), length + 1), Tokenizer.pad_id, dtype=np.int64)
+        rows = np.full((len(starts), length + 1), max(self.marks.pad, 0), dtype=np.int64)
+        real = np.zeros_like(rows, dtype=bool)
         for row, start in enumerate(starts.tolist()):
             piece = self.tokens.read(start, length + 1)
-            rows[row, : len(piece)] = piece
-        tokens, labels = torch.from_numpy(rows[:, :-1]), torch.from_numpy(rows[:, 1:])
-        real = (tokens != Tokenizer.pad_id) & (labels != Tokenizer.pad_id)
-        first = tokens == Tokenizer.bos_id
-        first[:, 0] = False  # it has number 0, whether it begins here or earlier
+            rows[row, : len(piece)], real[row, : len(piece)] = piece, True
+        begins = rows == self.marks.bos
+        if self.marks.bos < 0:
+            begins[:, 1:] = rows[:, :-1] == self.marks.eos
+        begins[:, 0] = False  # it has number 0, whether it begins here or earlier
+        tokens, labels, said = map(
+            torch.from_numpy, (rows[:, :-1], rows[:, 1:], (real & ~begins)[:, 1:])
+        )
         return LanguageBatch(
-            tokens, labels, real & (labels != Tokenizer.bos_id), first.long().cumsum(1)
+            tokens, labels, said, torch.from_numpy(begins[:, :-1].cumsum(1, dtype=np.int64))
         )
 
     def _order(self, epoch: int) -> NDArray[np.int64]:

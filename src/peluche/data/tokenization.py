@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
-from peluche.text.tokenizer import Tokenizer
+from peluche.text.tokenizer import OWN, Tokenizer
 
 
 class Tokenization(Protocol):
@@ -37,5 +37,6 @@ class PlainTokenization:
 
 
 def tokenizer_sum(tokenizer: Tokenizer) -> str:
-    """A SHA-256 that differs for tokenizers that cut text differently."""
-    return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+    """A SHA-256 that differs for tokenizers that cut or mark texts differently."""
+    special = "" if tokenizer.special == OWN else str(tuple(tokenizer.special))
+    return hashlib.sha256((tokenizer.to_json() + special).encode()).hexdigest()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from peluche.models.decoder import DecoderConfig
+from peluche.models.pretrained_generative import PretrainedLanguageConfig
 from peluche.models.recurrent_lm import RecurrentLMConfig
 from peluche.models.state_space_lm import StateSpaceLMConfig
 
@@ -17,7 +18,7 @@ def _with_kind(values: Any) -> Any:
 
 
 LanguageModelConfig = Annotated[
-    DecoderConfig | RecurrentLMConfig | StateSpaceLMConfig,
+    DecoderConfig | RecurrentLMConfig | StateSpaceLMConfig | PretrainedLanguageConfig,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,11 @@ from peluche.nn.stack import LayerMasks, Stack
 
 # What the names of their weights begin with in a decoder's state.
 AHEAD = "ahead."
+
+
+def count_heads(names: Iterable[str]) -> int:
+    """How many of these heads a decoder has whose weights have these names."""
+    return len({name.split(".")[2] for name in names if name.startswith(AHEAD)})
 
 
 class MultiTokenHeads(nn.Module):

@@ -9,11 +9,11 @@ from pydantic import BeforeValidator, Field
 
 from peluche.config import parse_as
 from peluche.models.encoder_decoder import EncoderDecoderConfig
-from peluche.models.pretrained_translation import PretrainedTranslationConfig
+from peluche.models.pretrained_generative import PRETRAINED, PretrainedTranslationConfig
 from peluche.models.recurrent_seq2seq import RecurrentSeq2seqConfig
 
 DEFAULT_KIND = "encoder_decoder"
-KINDS = (DEFAULT_KIND, "recurrent_seq2seq", "pretrained")
+KINDS = (DEFAULT_KIND, "recurrent_seq2seq", PRETRAINED)
 
 
 def _with_kind(values: Any) -> Any:

@@ -74,7 +74,7 @@ class PackedRecipe(Recipe):
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Self:
-        values: Any = self.model  # families without learnt positions have no max_length
+        values = self.architecture  # families without learnt positions have no max_length
         learnt = getattr(values, "positions", None) == "learned"
         if learnt and self.batching.length > values.max_length:
             raise ValueError(
@@ -88,8 +88,7 @@ class PackedRecipe(Recipe):
         say(f"texts: {train}, validated on {validation}")
         with phase(run, "learn the vocabulary", say):
             if not (run.path / "tokenizer.json").exists():
-                texts = sample(self.data.train, self.data.vocabulary_from)
-                run.save_tokenizer(self.learnt_tokenizer().build(texts))
+                run.save_tokenizer(self._first_tokenizer())
             tokenizer = run.tokenizer()
         with phase(run, "encode the corpus", say):
             folder, encoding = self.data.tokens or run.path / TOKENS, self._encoding(tokenizer)
@@ -111,7 +110,8 @@ class PackedRecipe(Recipe):
     def _too_small(self, vocabulary: int, tokens: int, held_out: int) -> Iterator[str]:
         """What to say where texts are too few for figures to mean much."""
         asked, row = self.tokenizer.vocab_size, self.batching.length
-        if self.tokenizer.kind in GROWS and vocabulary < asked:
+        learnt = self.architecture is self.model and self.tokenizer.kind in GROWS
+        if learnt and vocabulary < asked:
             yield f"the texts hold {vocabulary:,} vocabulary entries; {asked:,} were asked for"
         if tokens < self.batching.tokens:
             yield (
@@ -124,6 +124,15 @@ class PackedRecipe(Recipe):
                 f"of {row}: their figures say little; give more text"
             )
 
+    @property
+    def architecture(self) -> Any:
+        """What the model is like; None before a model is opened that it starts from."""
+        return self.model
+
+    def _first_tokenizer(self) -> Tokenizer:
+        """That of a new run."""
+        return self.learnt_tokenizer().build(sample(self.data.train, self.data.vocabulary_from))
+
     def learnt_tokenizer(self) -> TokenizerConfig:
         """What is learnt from the training texts."""
         return self.tokenizer
@@ -134,13 +143,13 @@ class PackedRecipe(Recipe):
         return model
 
     def _objective(self) -> Objective:
-        experts = getattr(self.model, "experts", None)
+        experts = getattr(self.architecture, "experts", None)
         objective: Objective = self.objective.build(experts)  # type: ignore[attr-defined]
         return objective
 
     def _stream(self, tokens: Tokens, tokenizer: Tokenizer) -> Any:
         """Batches for ever, and the whole once."""
-        return PackedStream(tokens, self.batching, self.training.seed)
+        return PackedStream(tokens, self.batching, self.training.seed, tokenizer.special)
 
     def _encoding(self, tokenizer: Tokenizer) -> Tokenization:
         """What makes ids of texts."""

@@ -17,11 +17,11 @@ from peluche.hub.resolve import open_source
 from peluche.hub.run import RunDirectory
 from peluche.metrics import Score
 from peluche.models.encoder_decoder import EncoderDecoderConfig
-from peluche.models.pretrained_translation import PretrainedTranslationConfig
+from peluche.models.pretrained_generative import PretrainedTranslationConfig
 from peluche.models.registry import ModelConfig
 from peluche.objectives.translation import TranslationConfig
 from peluche.recipes.base import Assembly, Recipe, Say, log_test, phase, silent
-from peluche.recipes.pretrained_translation import described, start_from
+from peluche.recipes.pretrained_generative import described, start_from
 from peluche.tasks.summarise import Summariser
 from peluche.tasks.translate import Translator
 from peluche.text.tokenizer import Tokenizer, TokenizerConfig

@@ -68,6 +68,7 @@ class BeamTree:
         token = entry.ids[-1] if length else self.tokenizer.bos_id
         norm = float(self.config.normaliser(length)) if length else 1.0
         finished = token == self.tokenizer.eos_id
+        said = [number for number in entry.ids if number != self.tokenizer.eos_id]
         better = [
             other
             for other in self.entries
@@ -79,7 +80,7 @@ class BeamTree:
             parent=entry.parent,
             token=self.tokenizer.readable(token),
             id=token,
-            text=self.tokenizer.decode(entry.ids),
+            text=self.tokenizer.decode(said, skip_special=False),
             log_probability=entry.log_probability,
             score=entry.log_probability / norm,
             state="finished" if finished else "alive" if entry.continued else "dropped",

@@ -41,6 +41,8 @@ def _origin(source: Values) -> str:
 def describe_model(model: Values) -> str:
     """The kind and size of a model, from its config."""
     kind = str(model.get("kind", "model")).replace("_", "-")
+    if kind == "pretrained" and model.get("architecture"):
+        return f"{describe_model(model['architecture'])}, started from {model['model']}"
     if kind == "recurrent-seq2seq":
         looks = {"none": "without attention", "fixed": "with one vector for the whole source"}
         layers = f"{model['layers']} + {model['decoder_layers'] or model['layers']}"

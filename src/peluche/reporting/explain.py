@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,26 @@ from peluche.reporting.explain_recurrent import RecurrentExplanation, explain_re
 from peluche.reporting.explain_text import explain_text
 from peluche.reporting.explain_words import explain_words
 from peluche.reporting.explanation import Explanation, Head, Layer, Matrix, Shape, Stack, Token
-from peluche.reporting.following import as_matrix, decoding_steps, follow_search
+from peluche.reporting.following import (
+    Followed,
+    as_matrix,
+    decoding_steps,
+    follow_search,
+    follow_spans,
+)
 from peluche.reporting.page import AnyExplanation, write_page
 from peluche.reporting.text_reading import View
 from peluche.reporting.words import align, beginning
 from peluche.tasks.complete import Completer
 from peluche.tasks.embed import Embedder
 from peluche.tasks.fill import Filler
+from peluche.tasks.fill_spans import SpanFiller
 from peluche.tasks.translate import Translator
 from peluche.tasks.word_vectors import WordVectors
 from peluche.text.tokenizer import Tokenizer
 
 PAGE = "explain.html"
+SPAN_BEAMS = 5  # as `peluche fill` has
 
 
 def explain_task(task: Any, text: str, view: View = View()) -> AnyExplanation:
@@ -50,13 +59,18 @@ def explain_task(task: Any, text: str, view: View = View()) -> AnyExplanation:
             decoding=task.decoding,
             candidates=view.candidates,
         )
+    if isinstance(task, SpanFiller):
+        followed = follow_spans(task, text, view.beams or SPAN_BEAMS)
+        assert isinstance(task.model, EncoderDecoder), "the only family that learns so"
+        found = explain_followed(task.model, task.tokenizer, followed, view.candidates)
+        return replace(found, result="answer")
     if isinstance(task, WordVectors):
         return explain_words(task, text, candidates=view.candidates)
     if isinstance(task, (Completer, Filler, Embedder)):
         return explain_text(task, text, view)
     raise ConfigError(
-        f"there is no page of a {type(task).__name__}; translators, summarisers, word vectors, "
-        "language models and encoders can be explained",
+        f"there is no page of a {type(task).__name__}; translators, summarisers, fillers of spans, "
+        "word vectors, language models and encoders can be explained",
         remedy="use its own verb, which says how sure it is with --json",
     )
 
@@ -82,26 +96,24 @@ def explain(
     if isinstance(model, RecurrentSeq2seq):
         return explain_recurrent(model, *parts)
     assert isinstance(model, EncoderDecoder), "there is an explanation for each family"
-    return explain_transformer(model, *parts)
+    model.eval()
+    with torch.inference_mode():
+        followed = follow_search(model, tokenizer, sentence, decoding)
+    return explain_followed(model, tokenizer, followed, candidates)
 
 
-def explain_transformer(
-    model: EncoderDecoder,
-    tokenizer: Tokenizer,
-    sentence: str,
-    decoding: DecodingConfig,
-    candidates: int,
+def explain_followed(
+    model: EncoderDecoder, tokenizer: Tokenizer, followed: Followed, candidates: int
 ) -> Explanation:
-    """`explain` for a Transformer.
+    """What a Transformer computed on the way that its search took.
 
-    The decoder's insides come from one pass over the finished translation: since no position looks
+    The decoder's insides come from one pass over the finished target: since no position looks
     ahead, row `n` holds what the model computed when it chose token `n + 1`.
     """
     model.eval()
     device = model.head.weight.device
+    source, target, ids = followed.source, followed.target, followed.ids
     with torch.inference_mode():
-        followed = follow_search(model, tokenizer, sentence, decoding)
-        source, target, ids = followed.source, followed.target, followed.ids
         source_ids = torch.tensor([[token.id for token in source.tokens]], device=device)
         with tracing() as trace:
             memory = model.encode(source_ids, torch.ones_like(source_ids, dtype=torch.bool))

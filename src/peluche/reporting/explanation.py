@@ -188,6 +188,7 @@ class Explanation:
     """A sentence's way through an encoder-decoder.
 
     Attributes:
+        result: what the target is: a translation, or an answer that says what is missing.
         alignment: per decoder layer (target words, source words): cross-attention averaged over
             heads and over the tokens of a target word, at the step that chose each, and summed
             over the tokens of a source word. Rows sum to one.
@@ -201,6 +202,7 @@ class Explanation:
     steps: tuple[Step, ...]
     beam: Beam
     alignment: tuple[Matrix, ...]
+    result: Literal["translation", "answer"] = "translation"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for JSON; numbers keep 5 significant digits and at most 6 decimals."""

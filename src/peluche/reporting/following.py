@@ -13,6 +13,7 @@ from peluche.models.translation import TranslationModel
 from peluche.reporting.beam_tree import BeamTree
 from peluche.reporting.explanation import Beam, Candidate, Matrix, Sentence, Step
 from peluche.reporting.words import read_source, read_target
+from peluche.tasks.fill_spans import SpanFiller, answers
 from peluche.tasks.translate import Translator
 from peluche.text.tokenizer import Tokenizer
 
@@ -53,6 +54,22 @@ def follow_search(
     [translation] = translator.translate_with_scores([sentence], observe=tree)
     ids = [*translation.tokens, tokenizer.eos_id]
     return Followed(source, read_target(tokenizer, ids), ids, search, tree)
+
+
+def follow_spans(filler: SpanFiller, text: str, beams: int) -> Followed:
+    """Fill in the [MASK]s of a text by beam search, watching.
+
+    Raises:
+        DataError: if there is none in it, or it has more than `MAX_TOKENS` tokens.
+        ConfigError: if it has more of them than the tokenizer has sentinels.
+    """
+    tokenizer, config = filler.tokenizer, answers(beams)
+    filler.parts(text)  # refuses a text without any
+    source = read_source(tokenizer, text, filler.pieces(text))
+    tree = BeamTree(tokenizer, config)
+    best, *_ = filler.search(text, config, tree)
+    ids = [*best.tokens, tokenizer.eos_id]
+    return Followed(source, read_target(tokenizer, ids), ids, config, tree)
 
 
 def decoding_steps(

@@ -25,12 +25,14 @@ class View(NamedTuple):
         layers, heads: numbers from 1; None for as many as a page has room for.
         tokens: the most to read of a text.
         candidates: of the most probable tokens at each place.
+        beams: of a search for what is missing; None for as many as usual.
     """
 
     layers: Sequence[int] | None = None
     heads: Sequence[int] | None = None
     tokens: int = 512
     candidates: int = 8
+    beams: int | None = None
 
 
 def reader_of(task: Completer | Filler | Embedder) -> TextModel:

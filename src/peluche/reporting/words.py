@@ -10,6 +10,7 @@ import numpy as np
 
 from peluche.errors import DataError
 from peluche.reporting.explanation import Matrix, Sentence, Token
+from peluche.text.pieces import Piece
 from peluche.text.tokenizer import Tokenizer
 
 MAX_TOKENS = 60
@@ -26,13 +27,18 @@ class Span(NamedTuple):
     end: int
 
 
-def read_source(tokenizer: Tokenizer, sentence: str) -> Sentence:
+def read_source(
+    tokenizer: Tokenizer, sentence: str, pieces: Sequence[Piece] | None = None
+) -> Sentence:
     """A sentence as the encoder reads it: its tokens, then [EOS].
+
+    Args:
+        pieces: its tokens, where it has some that are no text.
 
     Raises:
         DataError: if it is empty or has more than `MAX_TOKENS` tokens.
     """
-    pieces = tokenizer.pieces(sentence)
+    pieces = tokenizer.pieces(sentence) if pieces is None else pieces
     if not sentence.strip() or not pieces:
         raise DataError(
             "the sentence to explain is empty",
@@ -44,7 +50,8 @@ def read_source(tokenizer: Tokenizer, sentence: str) -> Sentence:
             where=f"'{sentence[:60]}…'",
             remedy="shorten the sentence, or split it and explain its parts",
         )
-    words = word_spans(sentence)
+    marks = _marks(tokenizer)
+    words = word_spans(sentence, [sentence[p.start : p.end] for p in pieces if p.id in marks])
     tokens = [
         Token(piece.text, piece.id, piece.unknown, word_of(Span(piece.start, piece.end), words))
         for piece in pieces
@@ -54,11 +61,12 @@ def read_source(tokenizer: Tokenizer, sentence: str) -> Sentence:
 
 def read_target(tokenizer: Tokenizer, ids: Sequence[int]) -> Sentence:
     """A translation as the decoder writes it, from its ids, [EOS] last."""
-    text = tokenizer.decode(ids)
-    words = word_spans(text)
+    text = tokenizer.decode(ids[:-1], skip_special=False)
+    marks = _marks(tokenizer)
+    words = word_spans(text, [tokenizer.token(number) for number in ids[:-1] if number in marks])
     tokens, end = [], 0
     for number, token in enumerate(ids[:-1]):
-        start, end = end, len(tokenizer.decode(ids[: number + 1]))
+        start, end = end, len(tokenizer.decode(ids[: number + 1], skip_special=False))
         # A byte that completes a character adds none.
         place = Span(min(start, end - 1), end)
         tokens.append(
@@ -70,6 +78,11 @@ def read_target(tokenizer: Tokenizer, ids: Sequence[int]) -> Sentence:
             )
         )
     return _ended(tokenizer, text, tokens, words)
+
+
+def _marks(tokenizer: Tokenizer) -> set[int]:
+    """Tokens that are words of their own, however they are spelt."""
+    return tokenizer.special_ids - {tokenizer.unk_id}
 
 
 def _ended(
@@ -89,9 +102,10 @@ def beginning(tokenizer: Tokenizer) -> Token:
     return Token(tokenizer.token(tokenizer.bos_id), tokenizer.bos_id, False, None)
 
 
-def word_spans(text: str) -> list[Span]:
-    """Where the words and punctuation marks of a text stand."""
-    return [Span(*match.span()) for match in _WORD.finditer(text)]
+def word_spans(text: str, marks: Sequence[str] = ()) -> list[Span]:
+    """Where words and punctuation marks stand in a text, and `marks`, such as [MASK]."""
+    whole = re.compile("|".join([*map(re.escape, marks), _WORD.pattern]), _WORD.flags)
+    return [Span(*match.span()) for match in whole.finditer(text)]
 
 
 def word_of(piece: Span, words: Sequence[Span]) -> int | None:

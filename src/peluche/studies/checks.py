@@ -9,6 +9,7 @@ from torch import nn
 
 from peluche.errors import ConfigError, DataError, did_you_mean
 from peluche.models.language_model import LanguageModel
+from peluche.models.pretrained_generative import PretrainedGenerativeConfig
 from peluche.nn.starting import undrawn
 from peluche.recipes.base import Recipe
 from peluche.recipes.packed import PackedRecipe
@@ -77,6 +78,8 @@ def _check_alike(config: ComparisonConfig, first: Recipe, recipe: Recipe) -> Non
 
 def _cut_by(recipe: PackedRecipe) -> tuple[Any, ...]:
     """What a recipe's tokens follow from."""
+    if isinstance(recipe.model, PretrainedGenerativeConfig):
+        return (recipe.model.model,)
     tokenizer = recipe.learnt_tokenizer()
     if tokenizer.kind == "byte":
         return (tokenizer,)
@@ -104,7 +107,7 @@ def _check_model(config: ComparisonConfig, recipe: Recipe) -> None:
     model: nn.Module = nn.Linear(1, 1)
     if recipe.task == LANGUAGE:
         with undrawn():
-            model = recipe.model.build(2)  # type: ignore[attr-defined]
+            model = recipe.completed().model.build(2)  # type: ignore[attr-defined]
     recipe.optimizer.build(model)
     if isinstance(model, LanguageModel) and "writing" in config.columns:
         check_writing(recipe.name, model, config.writing)

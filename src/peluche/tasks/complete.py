@@ -43,7 +43,7 @@ from peluche.tasks.text_requests import (
 )
 from peluche.tasks.texts import TextTask, between_marks
 from peluche.text.chat import ChatFormat, ChatSource
-from peluche.text.tokenizer import OWN, Tokenizer
+from peluche.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -240,9 +240,9 @@ class Completer(TextTask):
         return Completion(prompt, text, found.score, found.tokens)
 
     def check(self, examples: Sequence[PlainText]) -> None:
-        if self.tokenizer.special != OWN:
+        if self.tokenizer.bos_id < 0 and self.tokenizer.eos_id < 0:
             raise ConfigError(
-                "documents of a pretrained model have no beginning and end that are known here",
+                "nothing is known that begins or ends a text for this model",
                 remedy="peluche perplexity MODEL FILE reads a text in windows",
             )
 
@@ -260,17 +260,21 @@ class Completer(TextTask):
         """Bits per byte of UTF-8; perplexity and its logarithm per token, [EOS] included.
 
         Texts are packed into rows as in training, so each token is read with at most as many
-        before it as a row has. Intervals are over texts; over rows if there is one text only.
+        before it as a row has. Intervals are over texts; over rows if there is one text only. The
+        first token of a text is scored where a [BOS] stands before it.
+
+        Raises:
+            ConfigError: the tokenizer has neither [BOS] nor [EOS].
         """
         self.check(examples)
         started = time.perf_counter()
-        tokens = between_marks(self.tokenizer, examples)
+        tokens, lengths = between_marks(self.tokenizer, examples)
         sizes = np.array([len(example.text.encode()) for example in examples], dtype=np.float64)
         nll = self._likelihoods(tokens)
-        said = np.flatnonzero(tokens[1:] != Tokenizer.bos_id)
-        text = np.cumsum(tokens == Tokenizer.bos_id)[said] - 1
+        said = np.delete(np.arange(len(tokens)), lengths.cumsum() - lengths) - 1
+        text = np.repeat(np.arange(len(lengths)), lengths - 1)
         segment = text if len(examples) > 1 else said // self.packing.length
-        per_token = sizes / np.bincount(text, minlength=len(sizes))
+        per_token = sizes / np.maximum(np.bincount(text, minlength=len(sizes)), 1)
         count = np.bincount(segment).astype(np.float64)
         total = np.bincount(segment, weights=nll)
         size = np.bincount(segment, weights=per_token[text])
@@ -286,7 +290,7 @@ class Completer(TextTask):
 
     @torch.inference_mode()
     def _likelihoods(self, tokens: NDArray[np.uint32]) -> NDArray[np.float64]:
-        """The negative log-likelihood of every token but [BOS], in order."""
+        """The negative log-likelihood of every token but the first of each text, in order."""
         device = self.model.head.weight.device
         found: list[Tensor] = []
         in_pieces = InPieces("a row of the text", SHORTER)
@@ -298,7 +302,7 @@ class Completer(TextTask):
             return cross_entropy(logits, batch.labels[batch.valid], reduction="none")
 
         with evaluating(self.model):
-            for batch in PackedStream(tokens, self.packing).once():
+            for batch in PackedStream(tokens, self.packing, special=self.tokenizer.special).once():
                 found += in_pieces.of_batch(batch, likelihoods)
         return torch.cat(found).double().cpu().numpy()
 

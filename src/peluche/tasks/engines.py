@@ -25,7 +25,7 @@ class GeneratorConfig(Config):
     engine: EngineConfig = EngineConfig()
     memory: float = Field(5e8, gt=0, description="the most bytes for keys and values")
     block_size: int = Field(16, gt=0, description="tokens of a block of that memory")
-    precision: Weights = Field("auto", description="how the weights are stored")
+    precision: Weights = Field("auto", description="how the weights are stored; a draft's: auto")
     kv_cache: KVCache = Field("float32", description="how keys and values are stored")
     lookup: bool = Field(False, description="guess that what was said before is said again")
 
@@ -60,7 +60,9 @@ def start_engine(
         return StateEngine(model, sampler)
     drafter: Drafter | None = PromptLookup() if config.lookup else None
     if draft is not None:
-        smaller, running = _runner(draft.eval(), context, config), config.engine.running
+        # Guesses cost no exactness, however coarse the weights are that they are made by.
+        fast = config.model_copy(update={"precision": "auto"})
+        smaller, running = _runner(draft.eval(), context, fast), config.engine.running
         drafter = DraftModel(smaller, sampler.special, sampler.vocabulary, running)
     return Engine(_runner(model, context, config), sampler, config.engine, drafter)
 

@@ -68,6 +68,27 @@ class FillingTask(TextTask):
         # The space before a word belongs to its first token, so to what is hidden.
         return [*(part.rstrip(" ") for part in parts[:-1]), parts[-1]]
 
+    @abstractmethod
+    def marks(self, count: int) -> list[tuple[str, int]]:
+        """What the model reads at each of so many [MASK]s: how it is called, and its id.
+
+        Raises:
+            ConfigError: the tokenizer has not so many.
+        """
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The tokens of a text with their places in it, what stands for [MASK] among them."""
+        found, start = [], 0
+        places = [match.span() for match in re.finditer(re.escape(MASK), text)]
+        for part, mark in zip([*places, None], [*self.marks(len(places)), None], strict=True):
+            read = text[start:] if part is None else text[start : part[0]].rstrip(" ")
+            for piece in self.tokenizer.pieces(read):
+                found.append(piece._replace(start=start + piece.start, end=start + piece.end))
+            if part is not None and mark is not None:
+                found.append(Piece(*mark, *part, False))
+                start = part[1]
+        return found
+
 
 class Filler(FillingTask):
     """Says what stands at [MASK], by an encoder and its tokenizer.
@@ -119,19 +140,8 @@ class Filler(FillingTask):
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def pieces(self, text: str) -> list[Piece]:
-        """The tokens of a text with their places in it, [MASK] among them."""
-        found, start = [], 0
-        for place in [*(match.span() for match in re.finditer(re.escape(MASK), text)), None]:
-            part = text[start : None if place is None else place[0]]
-            # The space before a word belongs to its first token, so to what is hidden.
-            read = part if place is None else part.rstrip(" ")
-            for piece in self.tokenizer.pieces(read):
-                found.append(piece._replace(start=start + piece.start, end=start + piece.end))
-            if place is not None:
-                found.append(Piece(MASK, self.tokenizer.mask_id, *place, False))
-                start = place[1]
-        return found
+    def marks(self, count: int) -> list[tuple[str, int]]:
+        return [(MASK, self.tokenizer.mask_id)] * count
 
     def _encode(self, text: str) -> list[int]:
         self.parts(text)  # refuses a text without any
@@ -150,7 +160,7 @@ class Filler(FillingTask):
         started = time.perf_counter()
         if self.tokenizer.mask_id < 0:
             raise ConfigError("the tokenizer has no token [MASK]", remedy="give another model")
-        tokens = between_marks(self.tokenizer, examples)
+        tokens, _ = between_marks(self.tokenizer, examples)
         stream = MaskedStream(tokens, self.packing, 0, self.masking, self.tokenizer)
         return Evaluation(
             [Measurement(Perplexity(), self._likelihoods(stream))],

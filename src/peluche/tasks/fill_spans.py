@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from peluche.data.packing import PackingConfig
 from peluche.data.span_corruption import SpanCorruptionConfig, SpanStream, sentinel_ids
 from peluche.data.texts import PlainText
 from peluche.generation.batching import generate
+from peluche.generation.beam import BeamStep
 from peluche.generation.config import DecodingConfig
 from peluche.generation.decoder import ModelDecoder
-from peluche.generation.search import Request
+from peluche.generation.search import Hypothesis, Request
 from peluche.metrics.perplexity import Perplexity
 from peluche.metrics.scoring import Measurement
 from peluche.models.translation import TranslationModel
@@ -59,22 +60,41 @@ class SpanFiller(FillingTask):
             ConfigError: it has more of them than the tokenizer has sentinels.
         """
         check_listed(texts)
-        config = DecodingConfig(beams=count, n_best=count, length_penalty=0.0)
-        with evaluating(self.model):
-            return [self._fill(text, config) for text in texts]
+        config = answers(count).model_copy(update={"n_best": count})
+        return [self._fill(text, config) for text in texts]
 
-    def _fill(self, text: str, config: DecodingConfig) -> list[list[Candidate]]:
-        parts = self.tokenizer.encode_batch(self.parts(text))
-        sentinels = sentinel_ids(self.tokenizer, len(parts) - 1)
-        after = [*sentinels, self.tokenizer.eos_id]
+    def search(
+        self,
+        text: str,
+        config: DecodingConfig,
+        observe: Callable[[BeamStep], None] | None = None,
+    ) -> list[Hypothesis]:
+        """Answers to a text, best first: sentinels, each followed by what stands there.
+
+        Args:
+            observe: sees every step of the search.
+
+        Raises:
+            DataError, ConfigError: as `fill`.
+        """
+        sentinels = [number for _, number in self.marks(len(self.parts(text)) - 1)]
         request = Request(
-            source=[
-                token for part, mark in zip(parts, after, strict=True) for token in (*part, mark)
-            ],
+            source=[*(piece.id for piece in self.pieces(text)), self.tokenizer.eos_id],
             limit=len(sentinels) * (LONGEST_SPAN + 1) + 1,
             prefix=sentinels[:1],
         )
-        (found,) = generate(ModelDecoder(self.model, self.tokenizer.special), [request], config)
+        decoder = ModelDecoder(self.model, self.tokenizer.special)
+        with evaluating(self.model):
+            (found,) = generate(decoder, [request], config, observe)
+        return found
+
+    def marks(self, count: int) -> list[tuple[str, int]]:
+        ids = sentinel_ids(self.tokenizer, count)
+        return [(self.tokenizer.token(number), number) for number in ids]
+
+    def _fill(self, text: str, config: DecodingConfig) -> list[list[Candidate]]:
+        found = self.search(text, config)
+        sentinels = [number for _, number in self.marks(len(self.parts(text)) - 1)]
         spans: list[dict[str, float]] = [defaultdict(float) for _ in sentinels]
         for hypothesis in found:
             for span, tokens in zip(spans, said_at(hypothesis.tokens, sentinels), strict=True):
@@ -87,7 +107,7 @@ class SpanFiller(FillingTask):
     def measure(self, examples: Sequence[PlainText]) -> Evaluation:
         """Perplexity of spans cut out as in training; the interval is over pieces of texts."""
         started = time.perf_counter()
-        tokens = between_marks(self.tokenizer, examples)
+        tokens, _ = between_marks(self.tokenizer, examples)
         stream = SpanStream(tokens, self.packing, 0, self.corruption, self.tokenizer)
         return Evaluation(
             [Measurement(Perplexity(), self._likelihoods(stream))],
@@ -108,6 +128,11 @@ class SpanFiller(FillingTask):
                 labels = batch.target_out
                 rows += row_likelihoods(self.model, hidden, labels, batch.target_valid)
         return np.array(rows)
+
+
+def answers(beams: int) -> DecodingConfig:
+    """The search for the likeliest answer as a whole."""
+    return DecodingConfig(beams=beams, length_penalty=0.0)
 
 
 def said_at(tokens: Sequence[int], sentinels: Sequence[int]) -> list[list[int]]:

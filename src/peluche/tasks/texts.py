@@ -18,10 +18,13 @@ from peluche.tasks.evaluation import Evaluable
 from peluche.text.tokenizer import Tokenizer
 
 
-def between_marks(tokenizer: Tokenizer, texts: Sequence[PlainText]) -> NDArray[np.uint32]:
-    """Texts as numbers one after the other, each between [BOS] and [EOS]."""
+def between_marks(
+    tokenizer: Tokenizer, texts: Sequence[PlainText]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Texts as numbers one after the other, each between [BOS] and [EOS], and their lengths."""
     encoded = tokenizer.encode_batch([one.text for one in texts], bos=True, eos=True)
-    return np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+    tokens = np.concatenate([np.asarray(one, dtype=np.uint32) for one in encoded])
+    return tokens, np.array([len(one) for one in encoded])
 
 
 def row_likelihoods(

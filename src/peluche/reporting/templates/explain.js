@@ -1,6 +1,6 @@
 // A sentence's way through an encoder-decoder, drawn with figures.js.
 const data = JSON.parse(document.getElementById("data").textContent);
-const { model, source, target, encoder, decoder, steps, beam, alignment } = data;
+const { model, source, target, encoder, decoder, steps, beam, alignment, result } = data;
 const written = [decoder.tokens[0], ...target.tokens];
 
 // ---- the sentence bar ---------------------------------------------------------------------
@@ -369,7 +369,7 @@ function beamView() {
       el("strong", {}, node.text || node.token), el("span", {},
         `log-probability ${number(node.log_probability)}` +
         (node.step ? `, score ${number(node.score)} with ${node.step} token${node.step > 1 ? "s" : ""}` : "") +
-        `; ${node.best ? (node.state === "finished" ? "the translation" : "on the way to the translation") : fate}`));
+        `; ${node.best ? (node.state === "finished" ? `the ${result}` : `on the way to the ${result}`) : fate}`));
   }
   const width = 16 + (columns.length - 1) * dx + w;
   const height = 12 + Math.max(...columns.map((column) => column.length)) * dy;
@@ -378,7 +378,7 @@ function beamView() {
   root.append(
     el("div", { class: "stage" },
       el("p", { class: "key" },
-        swatch("background:var(--accent)", "the way to the translation"), swatch("", "kept alive"),
+        swatch("background:var(--accent)", `the way to the ${result}`), swatch("", "kept alive"),
         swatch("border-color:var(--accent)", "finished with [EOS]"),
         swatch("background:none;border:1.5px dashed var(--line)", "dropped"),
         el("span", {}, "below each token: log-probability of the beginning that it ends")),
@@ -389,7 +389,7 @@ function beamView() {
       readout),
     el("h3", {}, finished.length === 1 ? "The finished sentence" : "The finished sentences"),
     el("div", { class: "scroll" }, el("table", { class: "results" },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "translation"), el("th", { scope: "col", class: "number log" }, "log-probability"),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, result), el("th", { scope: "col", class: "number log" }, "log-probability"),
         el("th", { scope: "col", class: "number log" }, "tokens"), el("th", { scope: "col", class: "number" }, "score"))),
       el("tbody", {}, finished.map((node) => el("tr", { class: node.best ? "best" : null },
         el("td", {}, node.text), el("td", { class: "number log" }, number(node.log_probability)),
