@@ -154,7 +154,8 @@ def test_a_run_is_sized_by_depth_and_budget(tmp_path, command, options):
     assert plan["budget"] == asked
     depth = {"--depth=1": 1, "2": 2}.get(options[-1], model["layers"])
     assert (model["layers"], model["d_model"] % 16) == (depth, 0)
-    sizes = f"{depth} layers of width {model['d_model']}"
+    sizes = f"{depth} layer{'s' * (depth != 1)} of width {model['d_model']}"
+    heads = f"{model['heads']} head{'s' * (model['heads'] != 1)}"
     assert f"{sizes}, {heads}: {plan['parameters']:,} parameters" in done.stderr
     assert f"predicted validation loss: {plan['predicted']:.3f} nats a token" in done.stderr
     if asked.endswith("flop"):
