@@ -294,6 +294,7 @@ def perplexity(options: Mapping[str, Any]) -> None:
     from torch.nn import functional as F
 
     from peluche.data.locate import provide
+    from peluche.inference.half import HalfRunner
     from peluche.inference.native.runner import NativeRunner
     from peluche.inference.runner import Chunk
     from peluche.tasks.perplexity import window_likelihood
@@ -305,11 +306,17 @@ def perplexity(options: Mapping[str, Any]) -> None:
     tokens = task.tokenizer.encode(text)
     rows = [["weights", "keys and values", "nll", "perplexity against the model", "weights, MB"]]
     rows.append(["float32, torch", "float32", f"{exact:.5f}", "", ""])
+    without_compiler = "float16, torch"
     for weights, kv_cache in (
         *((weights, "float32") for weights in ("float32", "float16", "auto", "int8", "int4")),
         *((weights, kv) for weights in ("float32", "auto") for kv in ("float16", "int8")),
+        (without_compiler, "float32"),
     ):
-        runner = NativeRunner(model, WINDOW // 16, 16, weights, kv_cache)  # type: ignore[arg-type]
+        runner: Any
+        if weights == without_compiler:
+            runner = HalfRunner(model, WINDOW // 16, 16)
+        else:
+            runner = NativeRunner(model, WINDOW // 16, 16, weights, kv_cache)  # type: ignore[arg-type]
         total, count = 0.0, 0
         for start in range(0, len(tokens) - 1, WINDOW):
             window = tokens[start : start + WINDOW]
@@ -318,8 +325,8 @@ def perplexity(options: Mapping[str, Any]) -> None:
             total += F.cross_entropy(logits, torch.tensor(window[1:]), reduction="sum").item()
             count += read
         change = math.expm1(total / count - exact)
-        size = runner.packed_bytes / 1e6
-        rows.append([weights, kv_cache, f"{total / count:.5f}", f"{change:+.3%}", f"{size:.0f}"])
+        size = f"{runner.packed_bytes / 1e6:.0f}" if isinstance(runner, NativeRunner) else ""
+        rows.append([weights, kv_cache, f"{total / count:.5f}", f"{change:+.3%}", size])
     print(table(rows))
 
 
