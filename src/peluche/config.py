@@ -168,8 +168,13 @@ def _meant(kind: Any, location: tuple[Any, ...]) -> str:
     names = here | {place.rpartition(".")[2] for place in places}
     alike = nearest(last, sorted(names), VERY_NEAR)
     if alike is not None and alike not in here:
-        found = [f"'{place}'" for place in places if place.rpartition(".")[2] == alike]
-        return f"did you mean {' or '.join(found[:MOST_PLACES])}?"
+        own = ".".join(str(part) for part in location if not _is_tag(part, kind))
+        found = [place for place in places if place.rpartition(".")[2] == alike and place != own]
+        least = min((place.count(".") for place in found), default=0)
+        nearby = [f"'{place}'" for place in found if place.count(".") == least]
+        if nearby:
+            return f"did you mean {' or '.join(nearby[:MOST_PLACES])}?"
+        return f"another kind has it, this one does not (keys here: {listing})"
     close = nearest(last, here)
     if close:
         return f"did you mean '{close}'? (keys here: {listing})"

@@ -117,10 +117,7 @@ def pieces_of(batch: B, count: int) -> list[B]:
     Raises:
         ResourceError: what it holds is not in rows.
     """
-    lengths = {len(value) if hasattr(value, "__len__") else 0 for value in _in_rows(batch).values()}
-    rows = lengths.pop()
-    if lengths:
-        raise no_room("a batch of this kind, which is one")
+    rows = rows_of(batch)
     if rows < 2:
         return [batch]
     size = -(-rows // count)
@@ -156,6 +153,8 @@ def _in_rows(batch: Any) -> dict[str, Any]:
 
 
 def _rows_between(batch: B, rows: range) -> B:
-    cut = slice(rows.start, rows.stop)
-    fields = {name: value[cut] for name, value in _in_rows(batch).items()}
+    cut, fields = slice(rows.start, rows.stop), _in_rows(batch)
+    if len({len(value) if hasattr(value, "__len__") else 0 for value in fields.values()}) > 1:
+        raise no_room("a batch of this kind, which is one")
+    fields = {name: value[cut] for name, value in fields.items()}
     return replace(batch, **fields)  # type: ignore[type-var]

@@ -267,3 +267,6 @@ def test_a_roberta_embeds_and_goes_on_as_bert(tmp_path):
         made(TEXTS[0]).input_ids
     )
     torch.testing.assert_close(load_embedder(folder).embed(TEXTS), expected, atol=1e-5, rtol=1e-5)
+    for form in ("gguf", "ctranslate2"):
+        with pytest.raises(ConfigError, match=f"cannot be exported to {form}"):
+            export_model(str(tmp_path / "roberta"), form, tmp_path / form)

@@ -18,7 +18,7 @@ TEXTS = [
     "A cute teddy bear is reading.", "Bears, 12 of them — it's 3 o'clock!", "Un ours mignon lit",
     "aaaa aaa aa a  ======== ==== == =   abababab abab ba\tx", "The reader reads; the bears read.",
 ]  # fmt: skip
-USER = ["  ", "<note>"]
+USER = ["  ", "<note>", "\n\n", "\n\n\n"]
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 texts = st.one_of(
     st.text(alphabet=" abearst=<>noue\n", max_size=40),

@@ -47,6 +47,22 @@ def test_spans_of_an_own_text_are_tested_on_it_too():
     assert (data.train.part, data.test.part) == ((0.2, 1.0), (0.1, 0.2))
 
 
+def test_the_sample_is_one_that_the_task_can_use():
+    for name, changes, sample in [
+        ("gpt", [], "\n"),
+        ("gpt", ["evaluation={sample: Once}"], "Once"),
+        ("ag-news-spans", [], None),
+    ]:
+        recipe = load_recipe(name, ["data.train.path=my.txt", *changes])
+        assert recipe.evaluation.sample == sample
+
+
+def test_what_is_no_source_is_refused():
+    for value in ("book.txt", "null", "[a, b]"):
+        with pytest.raises(ConfigError, match=r"data\.train"):
+            load_recipe("gpt", [f"data.train={value}"])
+
+
 def test_what_is_said_of_validation_counts():
     changes = ["data.train.path=my.txt", "data.validation.path=other.txt", "evaluation.sample=A"]
     recipe = load_recipe("gpt", changes)

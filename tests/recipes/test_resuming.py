@@ -2,10 +2,11 @@
 
 import pytest
 
-from peluche.errors import ConfigError
+from peluche.errors import ConfigError, PelucheError
 from peluche.hub.run import RunDirectory
 from peluche.recipes.recipe import load_recipe
-from peluche.recipes.resuming import recipe_to_resume
+from peluche.recipes.resuming import changed_settings, recipe_to_resume
+from peluche.recipes.train import resume_run, train_recipe
 
 
 @pytest.fixture
@@ -19,8 +20,11 @@ def test_settings_that_weights_do_not_follow_from_can_be_changed(run):
     recipe = recipe_to_resume(run, changes)
     assert (recipe.training.threads, recipe.training.checkpoint_every) == (1, 7)
     assert recipe.evaluation.sample == "The"
-    (event,) = [event for event in run.events() if event["event"] == "settings"]
-    assert event["training.threads"] == 1
+    assert changed_settings(run, recipe) == {
+        "evaluation.sample": "The",
+        "training.checkpoint_every": 7,
+        "training.threads": 1,
+    }
     assert recipe_to_resume(run) == load_recipe("gpt", ["training.steps=6"])
     assert recipe_to_resume(run, ["training.steps=6"]) == recipe_to_resume(run)
 
@@ -38,4 +42,25 @@ def test_others_are_refused_with_both_values(run, change, said):
     with pytest.raises(ConfigError) as caught:
         recipe_to_resume(run, [change])
     assert said in str(caught.value)
-    assert not [event for event in run.events() if event["event"] == "settings"]
+
+
+def test_what_is_changed_stands_in_the_log_once_it_holds(tmp_path):
+    (tmp_path / "a.txt").write_text("the bear sleeps\n" * 60)
+    changes = [
+        f"data.train.path={tmp_path / 'a.txt'}",
+        "training.steps=2",
+        "training.threads=1",
+        "tokenizer.vocab_size=300",
+        "model.layers=1",
+        "batching={length: 16, tokens: 64}",
+    ]
+    run, _ = train_recipe(load_recipe("gpt", changes), tmp_path / "run")
+    with run.lock(), pytest.raises(PelucheError):
+        resume_run(run.path, changes=["training.keep=7"])
+
+    def settings():
+        return [event for event in run.events() if event["event"] == "settings"]
+
+    assert not settings()
+    resume_run(run.path, changes=["training.keep=7"])
+    assert [event["training.keep"] for event in settings()] == [7]

@@ -70,6 +70,35 @@ def test_every_request_of_a_mixed_batch_gets_what_it_gets_alone(generator):
         assert generator.engine.pool.used == 0
 
 
+def test_a_search_of_what_is_no_token_fails_alone(generator):
+    lines = [json.dumps({"prompt": [5, 99999], "beams": 2}), json.dumps({"prompt": "the"})]
+    bad, good = run_batch(generator, lines, {"max_tokens": 4})
+    assert "there is no token 99999" in bad["error"]
+    assert good["completion_tokens"] == 4 or good["finish_reason"] == "stop"
+
+
+def test_a_search_that_fails_keeps_nobody_waiting(generator, monkeypatch):
+    def broken(*_):
+        raise ValueError("broken")
+
+    monkeypatch.setattr("peluche.tasks.generate.search", broken)
+    search, other = requests([ASKED[1], ASKED[0]])
+    generator.start(search)
+    writing = generator.start(other)
+    with pytest.raises(ValueError, match="broken"):
+        generator.step()
+    while writing.result.finish_reason is None:
+        generator.step()
+    assert writing.result.tokens
+
+
+def test_options_of_a_file_are_for_lines_that_can_have_them(generator):
+    lines = [json.dumps({"prompt": "the", "beams": 2}), json.dumps({"prompt": "the", "beams": 1})]
+    usual = {"max_tokens": 4, "stop": ["x"], "logprobs": 1, "temperature": 0.5}
+    for defaults in (usual, {"max_tokens": 4, "beams": 3, "n_best": 2}):
+        assert not any("error" in record for record in run_batch(generator, lines, defaults))
+
+
 def test_a_search_finds_what_it_finds_without_an_engine(generator, model):
     completer = Completer(model, TOKENIZER)
     _, beams, _, _, contrastive, _ = generator.generate(requests())

@@ -53,6 +53,17 @@ def test_text_becomes_no_control_token_and_every_user_defined_one():
     assert tokens_of(tokenizer, "the  the") == ["\u2581the", "  ", "\u2581the"]
 
 
+def test_user_defined_tokens_of_equal_scores_are_found_whole():
+    runs = [("\n", -90.0, NORMAL), ("\n\n", -1000.0, USER_DEFINED)]
+    runs += [("\n" * 3, -1000.0, USER_DEFINED), ("\n" * 4, -1000.0, USER_DEFINED)]
+    off = {"tokenizer.ggml.add_space_prefix": False}
+    tokenizer = from_gguf({**pieces(*runs), **off}, "here")
+    for count in range(1, 9):
+        found = tokens_of(tokenizer, "a" + "\n" * count + "a")
+        longest, rest = divmod(count, 4)
+        assert found[1:-1] == ["\n" * 4] * longest + (["\n" * rest] if rest else [])
+
+
 def test_special_ids_have_the_places_of_sentencepiece_unless_the_file_has_others():
     tokenizer = from_gguf(pieces(), "here")
     assert (tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2)

@@ -93,8 +93,9 @@ def corpus_from(
         return parse_as(SentenceSource, {"kind": kind, "path": names[0]} | values, where=names[0])
     elif len(names) == 1 and _is_texts(names[0]):
         _refuse(languages=languages, split=split, variant=variant)
-        text = columns if columns is None or not columns.isdigit() else int(columns)
-        given = {"encoding": encoding, "text": text, **options}
+        if not names[0].startswith("hf:") and not names[0].endswith(".parquet"):
+            _refuse(columns=columns)
+        given = {"encoding": encoding, "text": columns, **options}
         return plain_texts(names[0], **given)
     return source_from(names, split, languages, variant, encoding, columns, **options)
 

@@ -73,7 +73,7 @@ class Counters:
     """What an engine has done since it was made.
 
     Attributes:
-        seconds: in steps.
+        seconds: in steps and searches, of which there is nothing else but what was `written`.
         read: tokens that went through the model.
         written: tokens that were chosen.
         cached: tokens of prompts that were in memory already.

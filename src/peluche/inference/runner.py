@@ -133,7 +133,7 @@ def fastest_runner(
     if weights not in ("auto", "float32"):
         raise ConfigError(
             f"there is no runner with {weights} weights for this model",
-            where="weights",
+            where="precision",
             remedy="use auto or float32",
         )
     return TorchRunner(model, blocks, block_size, kv_cache)

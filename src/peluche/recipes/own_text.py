@@ -46,7 +46,8 @@ def held_out(
         return
     if any(key.startswith("data.validation.") for key in keys):
         return
-    assert isinstance(new, dict)
+    if not isinstance(new, dict):  # which the recipe's own check refuses
+        return
     if "data.train" in keys or not _same(old, data.get("validation")) or "path" not in new:
         raise ConfigError(
             f"the texts to learn from were changed, and those to validate on are still "
@@ -61,9 +62,13 @@ def held_out(
         if name == "train" or (_same(old, data.get(name)) and f"data.{name}" not in keys):
             like = {**data[name], "kind": before[name].get("kind", "lines")}
             data[name] = _of_kind(like, kind) | given | {"kind": kind}
-    if "evaluation.sample" not in keys and isinstance(values.get("evaluation"), dict):
-        # The beginning of another text says nothing of this one; a new line begins any.
-        values["evaluation"]["sample"] = "\n"
+    evaluation = values.get("evaluation")
+    given_too = any(key in ("evaluation", "evaluation.sample") for key in keys)
+    if not given_too and isinstance(evaluation, dict) and evaluation.get("sample") is not None:
+        # The beginning of another text says nothing of this one; a new line begins any. Where
+        # something has to be missing in it, there is none that fits.
+        begins = values.get("task") == "language_modelling"
+        evaluation["sample"] = "\n" if begins else None
 
 
 def described(source: Texts | Mixture) -> str:

@@ -35,20 +35,28 @@ def recipe_to_resume(run: RunDirectory, changes: Sequence[str] = ()) -> Recipe:
         return own
     values = changed(copy.deepcopy(own.model_dump(mode="json")), changes)
     recipe = parse_recipe(values, where="on the command line")
-    old, new = (dict(_leaves(one.model_dump(mode="json"))) for one in (own, recipe))
-    different = {key for key in old | new if old.get(key) != new.get(key)}
-    refused = sorted(key for key in different if key not in MAY_CHANGE)
+    old = dict(_leaves(own.model_dump(mode="json")))
+    refused = {
+        key: value for key, value in changed_settings(run, recipe).items() if key not in MAY_CHANGE
+    }
     if refused:
-        said = "; ".join(f"{key} is {old.get(key)} and was to be {new.get(key)}" for key in refused)
+        said = "; ".join(
+            f"{key} is {old.get(key)} and was to be {value}" for key, value in refused.items()
+        )
         raise ConfigError(
             f"a run that goes on keeps its settings: {said}",
             where=run.path,
             remedy=f"leave the change out (these can be made: {', '.join(MAY_CHANGE)}); or train "
             f"anew: peluche train {where} --run NEW {' '.join(changes)}",
         )
-    if different:
-        run.log({"event": "settings", **{key: new[key] for key in sorted(different)}})
     return recipe
+
+
+def changed_settings(run: RunDirectory, recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says otherwise than a run's own."""
+    own = parse_recipe(run.config, where=str(run.path / "config.yaml"))
+    old, new = (dict(_leaves(one.model_dump(mode="json"))) for one in (own, recipe))
+    return {key: new.get(key) for key in sorted(old | new) if old.get(key) != new.get(key)}
 
 
 def _leaves(values: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, Any]]:

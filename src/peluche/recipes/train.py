@@ -16,7 +16,7 @@ from peluche.nn.machine import describe_machine, give_back_memory, tune_allocato
 from peluche.processes import Processes, in_turn, joined, needing_others
 from peluche.recipes.base import Recipe, Say, phase, silent
 from peluche.recipes.recipe import parse_recipe
-from peluche.recipes.resuming import recipe_to_resume
+from peluche.recipes.resuming import changed_settings, recipe_to_resume
 from peluche.training.events import Hook
 from peluche.training.hooks import EpochMeans, KeepBest, Log
 from peluche.training.layers import compile_layers, forget_activations
@@ -127,6 +127,8 @@ def _train_locked(
     tune_allocator()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.log({"event": "machine", "machine": describe_machine(), "processes": processes.count})
+    if resume and (settings := changed_settings(run, recipe)):
+        run.log({"event": "settings", **settings})
     parts = in_turn(processes, lambda: recipe.assemble(run, device, say))
     replica = config.parallel.build(parts.model, parts.objective, processes)
     if config.checkpointing:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from peluche.errors import DataError, PelucheError
 from peluche.generation.sampling import SamplingParameters
 from peluche.tasks.generate import TextGenerator
-from peluche.tasks.text_requests import TextRequest
+from peluche.tasks.text_requests import NOT_SEARCHED, SEARCHING, TextRequest
 
 # How `_record` begins, as JSON.
 BEGINNING = b'{"index": '
@@ -96,8 +96,8 @@ def _records(
                 prompt = values.get("prompt")
                 if "id" in values:
                     names[index] = values.pop("id")
-                usual = _of_searches(defaults) if _searches(values) else defaults
-                request = TextRequest.flat({"stream": index, **usual, **values})
+                values = {"stream": index, **_usual(defaults, values), **values}
+                request = TextRequest.flat(values)
             except PelucheError as error:
                 refused.append(_record(index, names, _refused(prompt, error)))
             else:
@@ -112,13 +112,14 @@ def _records(
     yield from refused
 
 
-def _searches(values: Mapping[str, Any]) -> bool:
-    """Whether a line asks for a search, which draws nothing."""
-    return values.get("penalty_alpha") is not None or values.get("beams", 1) != 1
-
-
-def _of_searches(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: defaults[key] for key in defaults if key not in SamplingParameters.model_fields}
+def _usual(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of the options that go with what a line says of a search."""
+    if not values.keys() & SEARCHING:
+        return defaults
+    without = set(SEARCHING)
+    if values.get("penalty_alpha") is not None or values.get("beams", 1) != 1:
+        without |= {*SamplingParameters.model_fields, *NOT_SEARCHED}
+    return {key: value for key, value in defaults.items() if key not in without}
 
 
 def _refused(prompt: Any, error: PelucheError) -> dict[str, Any]:

@@ -105,10 +105,10 @@ def _require_form(source: ModelSource, task: str, to: Form) -> None:
     values, forms = model_values(source), FORMS.get(task, {})
     if values.get("kind") == "pretrained":  # what the run began with
         values = values.get("architecture") or values
-    if values.get("kind") == "encoder" and task == "embedding":  # another library's
-        return
     key = "model.encoder.kind" if "encoder" in values else "model.kind"
     kind = (values.get("encoder") or values).get("kind", DEFAULT_KIND)
+    if kind == "encoder" and task == "embedding":  # another library's, opened as a trained one
+        kind = "pretrained"
     if kind in forms.get(to, ()):
         return
     if to in forms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from peluche.errors import ConfigError, PelucheError
 from peluche.generation.guides import GuideFactory
 from peluche.generation.requests import GenerationRequest
 from peluche.generation.sampler import Chosen, Sampler
+from peluche.generation.sampling import check_ids
 from peluche.inference.engine import Finished, Token
 from peluche.interrupts import uninterrupted
 from peluche.models.language_model import LanguageModel
@@ -170,6 +172,7 @@ class TextGenerator:
         stream = TextStream(self.tokenizer, before=tokens, stop=request.stop)
         writing = Writing(request, tokens, stream)
         if request.search is not None:
+            check_ids(tokens, self.sampler.vocabulary, "the prompt")
             self._searching.append(writing)
             return writing
         try:
@@ -235,7 +238,7 @@ class TextGenerator:
         )
         if self._scarce:
             whose = f"the {context} that the memory for keys and values holds"
-            remedy += ", or give more `memory` in GeneratorConfig"
+            remedy += ", or give more memory: --memory, `memory` of GeneratorConfig"
         raise no_room(request.prompt, count, request.max_tokens, whose, remedy)
 
     def _last(self, tokens: list[int], count: int) -> list[int]:
@@ -271,10 +274,15 @@ class TextGenerator:
         """Answer a request by the search that it asks for."""
         request, result = writing.result.request, writing.result
         assert request.search is not None
+        counters, started = self.engine.counters, time.perf_counter()
         try:
             best, *others = search(self.engine, writing.tokens, request.max_tokens, request.search)
         except PelucheError as error:
             writing.end("error", error)
+        except Exception:
+            # It would fail again, and keep all others from their turn.
+            self._searching.popleft()
+            raise
         else:
             result.found = best.score
             for token in best.tokens:
@@ -284,7 +292,8 @@ class TextGenerator:
                 stream = TextStream(self.tokenizer, before=writing.tokens)
                 text = "".join(map(stream.add, other.tokens)) + stream.end()
                 result.alternatives.append((text, other.score))
-            self.engine.counters.written += len(best.tokens)
+            counters.written += len(best.tokens)
+            counters.seconds += time.perf_counter() - started
             writing.end("length" if len(best.tokens) == request.max_tokens else "stop")
         # Not before: what was interrupted is done again.
         self._searching.popleft()

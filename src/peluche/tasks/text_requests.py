@@ -15,6 +15,7 @@ from peluche.generation.guides import GuideConfig
 from peluche.generation.sampling import SamplingParameters
 
 # What has no meaning, or is not there, where texts are searched for.
+SEARCHING = {"beams", "n_best", "length_penalty", "penalty_alpha", "candidates"}
 NOT_SEARCHED = ("stop", "stop_tokens", "guide", "logprobs", "ignore_eos")
 Overflow = Literal["error", "slide", "truncate"]
 FinishReason = Literal["stop", "length", "cancelled", "error"]

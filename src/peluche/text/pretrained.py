@@ -154,10 +154,12 @@ def _sentencepiece(metadata: Mapping[str, Any], where: object) -> Rust:
     tokens = metadata["tokenizer.ggml.tokens"]
     types = _typed_tokens(metadata)
     unknown = metadata.get("tokenizer.ggml.unknown_token_id", SENTENCEPIECE_IDS["unknown"])
+    # User-defined tokens are found before anything is merged.
+    closed = {token for token, type_ in types if type_ in (UNKNOWN, CONTROL, BYTE, USER_DEFINED)}
     return build_sentencepiece(
         tokens,
         metadata["tokenizer.ggml.scores"],
-        {token for token, type_ in types if type_ in (UNKNOWN, CONTROL, BYTE)},
+        closed,
         tokens[unknown] if 0 <= unknown < len(tokens) else None,
         prefix=metadata.get("tokenizer.ggml.add_space_prefix", True),
         where=where,

@@ -34,7 +34,7 @@ def build_sentencepiece(
     Args:
         pieces: by id.
         scores: of each piece.
-        closed: pieces that no text becomes.
+        closed: pieces that nothing is merged into.
         unknown: what stands for characters that cannot be spelt.
         prefix: whether a space is put before texts.
         where: it came from, for messages.
