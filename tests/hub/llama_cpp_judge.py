@@ -27,15 +27,22 @@ class LlamaCpp:
         parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.server, self.vocabulary, self.text = xllamacpp.Server(parameters), vocabulary, text
 
-    def next(self, tokens):
-        """The log-probability of each token to be the next."""
-        asked = {"prompt": tokens, "n_predict": 1, "temperature": 0.0, "cache_prompt": False}
-        asked |= {"n_probs": self.vocabulary, "logit_bias": [[self.text, 1e4]]}
-        answer = self.server.handle_completions(asked)
+    def next(self, prompt):
+        """The log-probability of each token to be the next of a text or of tokens."""
+        answer = self._said(prompt)
         found = torch.full((self.vocabulary,), math.nan)
         for one in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:
             found[one["id"]] = one["logprob"]
         return found
+
+    def length(self, prompt):
+        """How many tokens it cuts a text into, those before and after it too."""
+        return self._said(prompt)["usage"]["prompt_tokens"]
+
+    def _said(self, prompt):
+        asked = {"prompt": prompt, "n_predict": 1, "temperature": 0.0, "cache_prompt": False}
+        asked |= {"n_probs": self.vocabulary, "logit_bias": [[self.text, 1e4]]}
+        return self.server.handle_completions(asked)
 
     def tokenize(self, text):
         return self._ask("tokenize", content=text, add_special=False, parse_special=False)["tokens"]
